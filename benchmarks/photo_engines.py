@@ -86,7 +86,7 @@ def _ncnn(network: Network, x: np.ndarray, threads: int, folder: Path, name: str
         setattr(net.opt, option, False)
     net.load_param(name)
     net.load_model(name.removesuffix("param") + "bin")
-    entry, end, mat = net.input_names()[0], net.output_names()[-1], ncnn.Mat(x[0])
+    entry, end, mat = net.input_names()[0], net.output_names()[-1], ncnn.Mat(x[0]).clone()
 
     def run() -> Any:
         extractor = net.create_extractor()

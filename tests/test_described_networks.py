@@ -114,7 +114,7 @@ def test_a_first_convolution_with_a_stride_shows_the_channels():
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ({"op": "resize"}, "node 2: it resizes a picture to the size of another, and reads 1 inputs"),
+        ({"op": "resize"}, "layer 2: it resizes a picture to the size of another, and reads 1 inputs"),
         ({"op": "resize", "scale": 0}, "'scale' is 0; a number above 0 is needed"),
         ({"op": "resize", "scale": "2/0"}, "'scale' is '2/0'; a number above 0 is needed"),
         ({"op": "resize", "scale": [2, 2, 2]}, "'scale' is [2, 2, 2]; a number above 0"),
@@ -122,7 +122,7 @@ def test_a_first_convolution_with_a_stride_shows_the_channels():
         ({"op": "resize", "scale": 2, "mode": "bilinear"}, "'mode' is 'bilinear'; one of nearest, linear, cubic is needed"),
         ({"op": "resize", "scale": 2, "positions": "corners"}, "'positions' is 'corners'; one of half_pixel"),
         ({"op": "depth_to_space"}, "'block' is missing"),
-        ({"op": "depth_to_space", "block": 3}, "node 2: [8] channels are not divided by blocks of 3 x 3"),
+        ({"op": "depth_to_space", "block": 3}, "layer 2: 8 channels are not divided by blocks of 3 x 3"),
         ({"op": "depth_to_space", "block": 2, "order": "DCR"}, "'order' is 'DCR'; one of channels, blocks is needed"),
         ({"op": "pad", "padding": 10**9}, "'padding' is 1000000000; numbers up to 16384 are read"),
         ({"op": "pad", "mode": "wrap", "padding": 1}, "'mode' is 'wrap'; one of constant, reflect, edge is needed"),
@@ -130,7 +130,7 @@ def test_a_first_convolution_with_a_stride_shows_the_channels():
         ({"op": "crop"}, "'padding' is missing"),
         ({"op": "crop", "padding": -1}, "it crops by numbers below 0. Write a layer of op pad"),
         ({"op": "channels"}, "it takes channels null to null"),
-        ({"op": "channels", "start": 4, "stop": 9}, "node 2: it takes channels 4 to 9 of [8]"),
+        ({"op": "channels", "start": 4, "stop": 9}, "layer 2: it takes channels 4 to 9 of 8"),
         ({"op": "affine", "scale": "head"}, "head has shape (8, 1, 3, 3); 1 axes are needed"),
         ({"op": "add", "scales": [1]}, "'scales' is [1]; a list of two numbers is needed"),
         ({"op": "add", "scales": [1, "x"]}, "'scales' is 'x'; a number is needed"),
@@ -138,6 +138,8 @@ def test_a_first_convolution_with_a_stride_shows_the_channels():
         ({"op": "max_pool", "kernel": 2, "padding": 2}, "it pools by (2, 2) with padding"),
         ({"op": "max_pool", "kernel": 2, "counts_padding": True}, "it has 'counts_padding'; ceil, inputs, kernel"),
         ({"op": "mean_pool", "kernel": 2, "ceil": 1}, "'ceil' is 1; true or false is needed"),
+        ({"op": "activation", "activation": "foo"}, "or, as a layer of op activation, sigmoid, "),
+        ({"op": "conv", "weight": "head"}, "layer 2: it has a weight for 1 input channels; it is given 8"),
         ({"op": "activation", "activation": ["elu", "a"]}, "there is no tensor 'a'"),
         ({"op": "activation", "activation": ["elu", 1, 2]}, "elu has 1 finite number"),
         ({"op": "activation", "activation": ["sigmoid", 1]}, "sigmoid has no number"),
@@ -163,7 +165,7 @@ def test_layers_that_are_refused(layer, message):
         ({"range": "0..255"}, "'range' is '0..255'; a list of two numbers is needed"),
         ({"order": "bgr"}, 'its order is \'bgr\'; "RGB" or "BGR" is needed'),
         ({"channels": 0}, "channels is 0; it must be at least 1"),
-        ({"channels": 2}, "it has a weight for 1 input channels; it is given [2]"),
+        ({"channels": 2}, "it has a weight for 1 input channels; it is given 2"),
     ],
 )
 def test_pictures_that_are_refused(more, message):

@@ -840,7 +840,7 @@ def test_the_memory_of_a_run_is_predicted(scale, channels):
         (["a.png", "--weights", "w.safetensors", "--scale", "1"], "--scale is 1, and --weights makes pictures larger. Write --scale 2, or --kernel bicubic"),
         (["a.png", "--weights", "none.onnx"], "none.onnx does not exist, or is not a file"),
         (["a.png", "--weights", "a.png"], "a.png ends in .png; .onnx, .param (ncnn), .safetensors, or .pth"),
-        (["a.png", "--weights", "d.onnx"], "d.onnx does not exist, or is not a file"),
+        (["a.png", "--weights", "d.onnx"], "d.onnx is a folder; a file of weights is needed"),
         (["five.tif", "--model", "photo"], "the picture has 5 channels; 1 (grey) or 3 (red, green, blue), and opacity, are needed. Use a picture of those, or interpolate: --kernel bicubic"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -906,7 +906,9 @@ def test_a_described_network_comes_back(beside):
         found = load("w.safetensors")
         assert (found.scale, found.border, found.adds) == (model.scale, model.border, "lanczos")
         x = rng.normal(0, 1, (1, model.network.channels[0], 40, 30)).astype("f4")
-        np.testing.assert_array_equal(found.network(x), Network(simplified(model.network.nodes))(x))
+        channels = model.network.channels[0]
+        same = Network(simplified(model.network.nodes, channels), channels)
+        np.testing.assert_array_equal(found.network(x), same(x))
         Path("w.json").unlink(missing_ok=True)
 
 
@@ -966,7 +968,7 @@ def changed(number, **words):
         ({"format": 2, "layers": GOOD}, "its format is 2; this version of tconv reads 1"),
         ({"format": 1, "layers": {}}, "'layers' is {}; a list of layers is needed"),
         ({"format": 1, "layers": [1]}, "layer 1: it is 1; an object is needed"),
-        ({"format": 1, "layers": []}, "the network has no convolution"),
+        ({"format": 1, "layers": []}, "'layers' is []; at least one layer is needed"),
         ({"format": 1, "layers": [{}]}, "'op' is missing"),
         (changed(0, op="pool"), "layer 1: its op is 'pool'; one of conv, conv_transpose, add, activation, multiply,"),
         (changed(0, op={}), "layer 1: its op is {}"),
@@ -976,14 +978,14 @@ def changed(number, **words):
         (changed(0, weight=["a"]), "'weight' is [\"a\"]; the name"),
         (changed(0, weight="b"), "b has shape (4,); 4 axes are needed"),
         (changed(0, bias="a"), "a has shape (4, 1, 3, 3); 1 axes are needed"),
-        (changed(0, bias="d"), "node 1 has a bias of (3,); (4,)"),
+        (changed(0, bias="d"), "layer 1 has a bias of (3,); (4,)"),
         (changed(0, groups=0), "groups is 0"),
         (changed(0, groups=3), "layer 1: its weight has shape (4, 1, 3, 3); 3 groups do not divide it"),
         (changed(0, groups="x"), "layer 1: groups is 'x'; an integer is needed"),
         (changed(0, dilation=0), "dilation is 0"),
         (changed(0, padding="same"), "layer 1: padding is 'same'; an integer is needed"),
         (changed(0, padding=[[1], 1]), 'Write "padding": [[1, 1], [1, 1]]'),
-        (changed(0, activation="swish"), "layer 1: its activation is 'swish'; \"relu\", \"relu6\""),
+        (changed(0, activation="swish"), "layer 1: its activation is 'swish'. Write it as a layer after it"),
         (changed(0, activation=["prelu"]), "activation is"),
         (changed(0, activation=["prelu", "d"]), 'its activation is ["prelu", "d"]; "relu"'),
         (changed(0, activation=["prelu", "none"]), "layer 1: there is no tensor 'none'"),
@@ -992,16 +994,16 @@ def changed(number, **words):
         (changed(0, activation=3), "'activation' is 3; a name, or a list of a name and numbers, is needed"),
         (changed(0, inputs=["two"]), "layer 1: it reads 'two', which is not the name of a layer before it"),
         (changed(0, inputs=["one"]), "layer 1: it reads 'one', which is not the name of a layer before it"),
-        (changed(1, inputs=[]), "node 2 reads ()"),
+        (changed(1, inputs=[]), "layer 2 reads ()"),
         (changed(1, inputs=3), "layer 2: 'inputs' is 3; a list of names is needed"),
         (changed(1, inputs=[[]]), "layer 2: it reads [], which is not the name of a layer before it"),
-        (changed(1, inputs=["one", "input"]), "node 2: it has a weight for 4 input channels"),
-        (changed(1, inputs=["input"]), "node 2: it has a weight for 4 input channels; it is given [1]"),
+        (changed(1, inputs=["one", "input"]), "layer 2: it has a weight for 4 input channels"),
+        (changed(1, inputs=["input"]), "layer 2: it has a weight for 4 input channels; it is given 1"),
         (changed(1, name="one"), "layer 2: its name 'one' is already taken"),
         (changed(1, name="input"), "layer 2: its name 'input' is already taken"),
         (changed(1, stride=0), "stride is 0"),
         (changed(1, op="add", activation="relu"), "layer 2: it is a sum with an activation"),
-        ([GOOD[0], {"op": "add", "inputs": ["one"]}], "node 2: it is a sum of 1 input"),
+        ([GOOD[0], {"op": "add", "inputs": ["one"]}], "layer 2: it is a sum of 1 input"),
     ],
     ids=lambda value: str(value)[:60],
 )  # fmt: skip
@@ -1106,7 +1108,7 @@ def test_weights_that_are_refused(run):
         "w.safetensors",
         {"tconv": layers},
     )
-    refused("w.safetensors does not describe a network that can be run: node 2: it has a weight for 8 input channels")
+    refused("w.safetensors does not describe a network that can be run: layer 2: it has a weight for 8 input channels")
     save_file(good, "w.safetensors", {"tconv": json.dumps({"format": 1, "layers": GOOD[:1]})})
     refused("w.safetensors has 1 input and 4 output channels")
     save_file(good, "w.safetensors", {"tconv": json.dumps({"format": 1, "layers": GOOD, "adds": ["bicubic"]})})
@@ -1117,7 +1119,7 @@ def test_weights_that_are_refused(run):
     refused("w.safetensors is damaged, or not a .safetensors file")
     os.remove("w.safetensors")
     os.mkdir("w.safetensors")
-    refused("w.safetensors does not exist, or is not a file")
+    refused("w.safetensors is a folder; a file of weights is needed")
 
 
 @pytest.mark.parametrize("part", ["cut", "changed"])
@@ -1153,3 +1155,12 @@ def test_fusing_leaves_the_output_where_it_is():
     nodes = [Node(twice, (0,)), Node(hundred, (0,)), Node(Pointwise("relu"), (1,))]
     x = np.ones((1, 1, 2, 2), np.float32)
     np.testing.assert_array_equal(Network(simplified(nodes))(x), Network(nodes)(x))
+
+
+def test_a_model_in_a_line_and_pictures_in_another_order_of_axes():
+    assert repr(photo(2)) == f"Model(photo x2: scale 2, {len(photo(2).network.methods())} convolutions, luma 0..1)"
+    assert "multiple of it" in Model.block.__doc__
+    with pytest.raises(ShapeError, match=r"Write picture\.transpose\(2, 0, 1\) for \[H, W, C\]"):
+        photo(2)(np.zeros((20, 30, 3), np.float32))
+    with pytest.raises(ShapeError, match=r"Write picture\[None\]"):
+        photo(2)(np.zeros((20, 30), np.float32))

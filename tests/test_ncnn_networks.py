@@ -293,7 +293,7 @@ REFUSED = {
     "Convolution c 1 1 p out 0=4 1=3 5=1 6=216 9=2": "with activation 2 and 0 numbers",
     "Convolution c 1 1 p out 0=4 1=3 5=1 6=216 9=2 -23310=1,nan": "finite ones are needed",
     "Convolution c 1 1 p out 0=4 1=3 5=1 6=215": "c has 215 weights, which do not fit 4 channels of 3 x 3 taps",
-    "Convolution c 1 1 p out 0=4 1=3 5=1 6=252": "7 input channels; it is given [6]",
+    "Convolution c 1 1 p out 0=4 1=3 5=1 6=252": "7 input channels; it is given 6",
     "Convolution c 1 1 p out 0=4 1=0 5=1 6=216": "c has 1=0; at least 1 is needed",
     "Convolution c 2 1 p p2 out 0=4 1=3 19=1": "c is a Convolution of 2 inputs; 1 is needed",
     "Deconvolution c 1 1 p out 0=4 1=3 3=2 6=216 4=-233 20=18 21=22": "with an output of a fixed size, 22 x 18; pads are",
@@ -311,10 +311,10 @@ REFUSED = {
     "Concat k 2 1 p p2 out 0=1": "along axis 1; the channels, axis 0, are needed",
     "Slice k 1 2 p a b -23300=2,3,3 1=2": "along axis 2; the channels, axis 0, are needed",
     "Slice k 1 2 p a b -23300=3,3,2,1": "into 2 outputs with the sizes [3, 2, 1] or cuts []; one for each output is needed",
-    "Slice k 1 2 p a b -23300=2,3,9": "it takes channels 3 to 12 of [6]",
+    "Slice k 1 2 p a b -23300=2,3,9": "it takes channels 3 to 12 of 6",
     "Crop c 1 1 p out -23309=1,2 -23310=1,5 -23311=1,1": "a fixed number of them; a start from 0 up and an end below 0",
     "Crop c 1 1 p out -23309=1,-5 -23310=1,-1 -23311=1,2": "to rows or columns from -5 to -1, a fixed number of them",
-    "Crop c 1 1 p out -23309=1,5 -23310=1,2 -23311=1,0": "it takes channels 5 to 2 of [6]",
+    "Crop c 1 1 p out -23309=1,5 -23310=1,2 -23311=1,0": "it takes channels 5 to 2 of 6",
     "Crop c 1 1 p out 0=1 1=1 3=4 4=4 5=-233": "to a fixed size, 4; margins are needed",
     "Crop c 1 1 p out 0=1": "to the size of a second input, which it does not have",
     "Padding c 1 1 p out 0=-1": "by (-1, 0, 0, 0) pixels and (0, 0) channels; pixels from 0 up are needed",
@@ -323,7 +323,7 @@ REFUSED = {
     "Interp i 1 1 p out 0=1 3=40 4=40": "to a fixed size of 40 x 40; factors (1 and 2) are needed",
     "Interp i 1 1 p out 0=4 1=2 2=2": "of type 4; 1 (nearest), 2 (bilinear) and 3 (bicubic) are read",
     "Interp i 1 1 p out 0=1 1=0 2=2": "by a factor of 0; one above 0 is needed",
-    "PixelShuffle s 1 1 p out 0=2": "[6] channels are not divided by blocks of 2 x 2",
+    "PixelShuffle s 1 1 p out 0=2": "6 channels are not divided by blocks of 2 x 2",
     "PixelShuffle s 1 1 p out 0=2 1=2": "of mode 2; 0 or 1 is needed",
     "Pooling s 1 1 p out 0=0 1=2 2=2": "of the largest numbers (0=0); means (0=1) are read",
     "Pooling s 1 1 p out 0=1 1=2 2=2": "that adds rows and columns for a last block that is cut (5=0)",
@@ -412,3 +412,27 @@ def test_an_array_of_another_length_is_refused(tmp_path):
     path.write_text(path.read_text().replace("-23309=1,1", "-23309=2,1"))
     with pytest.raises(FileError, match=r"its line 'Crop c 1 1 p out -23309=2,1 .*' is not a layer"):
         read_lines(path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda data: data[:100], "net.bin has 100 bytes, and its layers need at least"),
+        (lambda data: data[:-4], "bytes, and its layers need at least"),
+        (lambda data: data + bytes(4), "bytes, and its layers take"),
+        (lambda data: b"\x01\x02\x03\x3f" + data[4:], "net.bin has 0x3f030201 where the type of the weight of h is needed"),
+        (lambda data: data[: 4 + 81 * 2] + b"\x01\0" + data[4 + 81 * 2 + 2 :], "net.bin has numbers behind the weight of h"),
+    ],
+)  # fmt: skip
+def test_other_weights_are_refused(tmp_path, edit, message):
+    """Bytes that are missing, left over, or none that ncnn's tools write name the .bin file."""
+    text = "Convolution h 1 1 data out 0=3 1=3 4=1 5=1 6=81"
+    path = ncnn_networks.write(tmp_path, "net", text, SHAPE, "float16")
+    stored = path.with_suffix(".bin")
+    stored.write_bytes(edit(stored.read_bytes()))
+    with pytest.raises(FileError) as caught:
+        load(path)
+    assert message in str(caught.value)
+    assert "ownload " in str(caught.value)
+    with pytest.raises(FileError, match=r"net\.bin has the weights of net\.param, which has the layers\. Write "):
+        load(stored)

@@ -70,16 +70,17 @@ def test_passes_write_the_numbers_of_numpy(shape, threads):
     assert_written(lambda out: planes.copy(x, out), x)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_columns_are_split(shape, threads):
+def test_blocks_are_split(shape, rows, threads):
     channels, height, width = shape
-    x, _ = framed(np.random.default_rng(shape), (channels, height, 2 * width))
-    out = np.full((channels, 3, height, width + 1), 7, np.float32)
-    assert planes.split_columns(x, out[:, :2, :, :-1])
-    for odd in (0, 1):
-        np.testing.assert_array_equal(out[:, odd, :, :-1], x[:, :, odd::2])
+    x, _ = framed(np.random.default_rng(shape), (channels, rows * height, 2 * width))
+    out = np.full((channels, rows, 3, height, width + 1), 7, np.float32)
+    assert planes.split_blocks(x, out[:, :, :2, :, :-1])
+    for row, odd in np.ndindex(rows, 2):
+        np.testing.assert_array_equal(out[:, row, odd, :, :-1], x[:, row::rows, odd::2])
     assert (out[..., -1] == 7).all()
-    assert (out[:, 2] == 7).all()
+    assert (out[:, :, 2] == 7).all()
 
 
 def test_what_machine_code_does_not_read_is_left_to_numpy(monkeypatch):
@@ -89,7 +90,7 @@ def test_what_machine_code_does_not_read_is_left_to_numpy(monkeypatch):
     assert not planes.copy(x[None], out[None])
     assert not planes.copy(np.ones((2, 4, 16), np.float32)[:, :, ::2], out)
     assert not planes.add(x[:, :3], x, (1.0, 1.0), out)
-    assert not planes.split_columns(x, out)
+    assert not planes.split_blocks(x, np.zeros((2, 2, 2, 2, 3), np.float32))
     monkeypatch.setattr(planes, "_LEAST", x.size + 1)
     assert not planes.copy(x, out)
     assert not out.any()

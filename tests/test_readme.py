@@ -122,7 +122,7 @@ def test_the_table_of_dialects_is_the_code():
         assert (flipped == "yes") == speaker.weight_layout(2).flip
 
 
-@pytest.mark.parametrize("page", ["dialects", "diagnosis", "models"])
+@pytest.mark.parametrize("page", ["dialects", "diagnosis", "models", "networks"])
 def test_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for block in re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / f"{page}.md").read_text(), re.M | re.S):

@@ -234,6 +234,10 @@ def test_a_wrong_range_is_a_warning():
     model = Model.of(Network(nodes), "mine")
     with pytest.warns(UserWarning, match=r"the output of mine is far from the picture; .*Write value_range=\(0, 255\)"):
         tconv.upsample(noise(9, 9, 3), weights=model)
+    # of floats that are no picture, the model is not to blame
+    with pytest.warns(UserWarning, match="white is 1 for floats") as issued:
+        tconv.upsample(noise(9, 9, 3).astype("f4"), weights=model)
+    assert [str(each.message) for each in issued] == ["values up to 255; white is 1 for floats. Divide by 255"]
 
 
 @pytest.mark.parametrize(("stated", "words"), [((-1, 1), "without value_range it is near"), (None, None)])

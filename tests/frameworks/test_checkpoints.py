@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import zipfile
 from importlib import import_module
 from pathlib import Path
 
@@ -46,6 +47,7 @@ RUN = {
         4,
     ),
     "RealPLKSR": ("PLKSR", "RealPLKSR", {"dim": 16, "n_blocks": 1, "kernel_size": 9, "layer_norm": True}, 4),
+    "RealPLKSR with normalization": ("PLKSR", "RealPLKSR", {"dim": 16, "n_blocks": 1, "kernel_size": 9}, 4),
     "RCAN": ("RCAN", "RCAN", {"n_feats": 16, "n_resblocks": 1, "n_resgroups": 1, "scale": 2}, 2),
     "MoSR": ("MoSR", "MoSR", {"n_block": 1, "dim": 16}, 4),
     "MoESR": ("MoESR", "MoESR", {"n_blocks": 1, "n_block": 1, "dim": 16}, 4),
@@ -84,11 +86,6 @@ REFUSED = {
         "SAFMN",
         {"dim": 16, "n_blocks": 1},
         "a network with maxima over fractions of the picture (first in feats.0.safm, SAFM)",
-    ),
-    "PLKSR": (
-        "RealPLKSR",
-        {"dim": 16, "n_blocks": 1, "kernel_size": 9},
-        "a network with means and variances of the whole picture (first in feats.1.norm, GroupNorm)",
     ),
     "MixDehazeNet": (
         "MixDehazeNet",
@@ -263,9 +260,10 @@ def without_bias():
         ),
         (
             changed(**{"body.2.weight": torch.ones(5, 8, 3, 3)}),
-            "looks like RealESRGAN Compact, but its tensors do not fit it",
+            "looks like RealESRGAN Compact, but its tensors do not fit it: 'body.2.weight' has the shape [5, 8, 3, 3]; "
+            "[8, 8, 3, 3] is needed. Write",
         ),
-        (without_bias, 'do not fit it: RuntimeError: Missing key(s) in state_dict: "body.2.bias"'),
+        (without_bias, "do not fit it: it has no 'body.2.bias'. Write"),
         (changed(**{"body.2.weight": torch.full((8, 8, 3, 3), torch.nan)}), "has inf or NaN in 'body.2.weight'"),
         (changed(**{"body.2.weight": torch.ones(8, 8, 3, 3).to_sparse()}), "a torch.float32 tensor that is not dense"),
         (changed(**{"body.2.weight": torch.ones(1).expand(10**5, 10**5, 3, 3)}), "claims 90000"),
@@ -299,6 +297,19 @@ def test_damaged_files_are_refused(content, expected, here, tmp_path):
     torch.save(compact(), path)
     path.write_bytes(path.read_bytes()[:3000] if content == "half" else content)
     with pytest.raises(FileError, match=re.escape(expected)):
+        tconv.models.load(path)
+
+
+def test_an_altered_weight_is_found_by_its_checksum(here, tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save(compact(), path)
+    with zipfile.ZipFile(path) as archive:
+        member = max(archive.infolist(), key=lambda each: each.file_size)
+        numbers = archive.read(member)
+    content = bytearray(path.read_bytes())
+    content[content.index(numbers) + len(numbers) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=rf"w\.pth is damaged: the checksum of {member.filename} in it does not fit"):
         tconv.models.load(path)
 
 

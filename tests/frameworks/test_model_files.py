@@ -703,13 +703,13 @@ def _edited(old, new):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda text, data: (text, data[:-5]), "its weights end 5 bytes too early"),
-        (lambda text, data: (text, data[:100]), "bytes too early"),
-        (lambda text, data: (text, b""), "bytes too early"),
-        (lambda text, data: (text, data + bytes(8)), "its weights end 8 bytes before the end of the .bin file"),
+        (lambda text, data: (text, data[:-5]), "it is cut off, or of another network. Download it again"),
+        (lambda text, data: (text, data[:100]), ".bin has 100 bytes, and its layers need at least"),
+        (lambda text, data: (text, b""), ".bin has 0 bytes, and its layers need at least"),
+        (lambda text, data: (text, data + bytes(8)), "bytes, and its layers take"),
         (
             lambda text, data: (text, b"\x01\x02\x03\x04" + data[4:]),
-            "bytes too early",
+            ".bin has 0x04030201 where the type of the weight of a is needed",
         ),
         (lambda text, data: (text, data[:4] + b"\xff" * 4 + data[8:]), "a has weights with inf or NaN"),
         (lambda text, data: ("", data), "it does not begin with 7767517"),
@@ -776,3 +776,13 @@ def test_damaged_ncnn_files_are_read_or_refused():
         Path("b.bin").write_bytes(data)
         refused += read_or_refused("b.param")
     assert refused > 500
+
+
+def test_a_graph_that_leaves_a_picture_as_it_is(tmp_path):
+    """The exporter leaves such a file where it breaks off."""
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, "h", "w"]) for name in "xy"]
+    half = numpy_helper.from_array(np.float32(0.5), "half")
+    graph = helper.make_graph([helper.make_node("Mul", ["x", "half"], ["y"])], "g", value[:1], value[1:], [half])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), "a.onnx")
+    with pytest.raises(FileError, match=r"it only multiplies or shifts .* It may be a part of a download: download it"):
+        load("a.onnx")

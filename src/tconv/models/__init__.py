@@ -81,6 +81,13 @@ def load(
     others.
     """
     path = Path(path)
+    if path.is_dir():
+        raise FileError(f"{path} is a folder; a file of weights is needed. Write the name of a file in it")
+    if path.suffix.lower() == ".bin" and path.with_suffix(".param").is_file():
+        raise FileError(
+            f"{path} has the weights of {path.with_suffix('.param').name}, which has the layers. Write "
+            f"{path.with_suffix('.param')}; both are read"
+        )
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise FileError(

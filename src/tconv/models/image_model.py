@@ -12,14 +12,17 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, DtypeError, ShapeError
+from tconv.models.layers import Convolution
 from tconv.models.network import Network
 from tconv.models.picture_sizes import PictureSizes, refuse_off_centre, sizes_of
+from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.weights.interpolation import FILTERS, Interpolation
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in the luma of ITU-R BT.601."""
 
 
+_CONVOLUTIONS = (Convolution, StridedConvolution)
 ORDERS = "RGB", "BGR"
 """Orders of a network's three channels."""
 
@@ -47,6 +50,14 @@ class Model(NamedTuple):
     rest: int = 0
     notes: tuple[str, ...] = ()
     beyond: str = "edge"
+
+    def __repr__(self) -> str:
+        """Return the name, the scale, the number of convolutions and the pictures that the network takes."""
+        count, into = sum(isinstance(node.step, _CONVOLUTIONS) for node in self.network.nodes), self.network.channels[0]
+        pictures = {1: "luma", 3: self.order}.get(into, f"{into} bands")
+        low, high = self.value_range
+        layers = f"{count} convolution{'s' * (count != 1)}"
+        return f"Model({self.name}: scale {self.scale}, {layers}, {pictures} {low:g}..{high:g})"
 
     @classmethod
     def of(
@@ -121,7 +132,7 @@ class Model(NamedTuple):
         takes = self.network.channels[0]
         if picture.ndim != 3 or not self._takes(len(picture)) or 0 in picture.shape:
             needed = "[1, H, W] or [3, H, W]" if takes in (1, 3) else f"[{takes}, H, W]"
-            raise ShapeError(f"picture has shape {picture.shape}; {needed} is needed")
+            raise ShapeError(f"picture has shape {picture.shape}; {needed} is needed{self._advice(picture.shape)}")
         height = picture.shape[1]
         rows = slice(0, self.scale * height)
         window = self.window(rows, height)
@@ -181,6 +192,12 @@ class Model(NamedTuple):
         scaled += x.dtype.type(low)
         return scaled
 
+    def _advice(self, shape: tuple[int, ...]) -> str:
+        """Return what to write for a picture whose axes are in another order, or which lacks one."""
+        if len(shape) == 3 and self._takes(shape[2]) and not self._takes(shape[0]):
+            return ". Write picture.transpose(2, 0, 1) for [H, W, C]"
+        return ". Write picture[None] for one channel [H, W]" if len(shape) == 2 and self._takes(1) else ""
+
     def _takes(self, channels: int) -> bool:
         """Return True for the number of bands that the network has; grey and colours fit a network of either."""
         into = self.network.channels[0]
@@ -200,6 +217,14 @@ class Model(NamedTuple):
         if len(y) == 3 and self.order == "BGR":
             y = y[::-1]
         return luma(y) if channels == 1 and y.shape[0] == 3 else y
+
+
+for _name, _text in {
+    "block": "Number of pixels: the network takes heights and widths that are `rest` more than a multiple of it.",
+    "rest": "Number of pixels that heights and widths are more than a multiple of `block`.",
+    "beyond": 'Pixels around the picture: "edge" for copies of its outermost ones, "reflect" for its reflection.',
+}.items():
+    getattr(Model, _name).__doc__ = _text
 
 
 def luma(picture: Array) -> Array:

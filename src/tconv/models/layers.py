@@ -82,7 +82,7 @@ class Convolution:
         """Return the output channels. Raises ShapeError if the inputs do not fit the weight."""
         into, out = self.channels
         if list(given) != [into]:
-            raise ShapeError(f"it has a weight for {into} input channels; it is given {list(given)}")
+            raise ShapeError(f"it has a weight for {into} input channels; it is given {', '.join(map(str, given))}")
         return out
 
     def output_extent(self, given: Sequence[int], axis: int) -> int:

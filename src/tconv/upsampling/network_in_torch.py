@@ -94,12 +94,18 @@ def _call(step: NetworkStep, channels: int, tensor: Tensor) -> Callable[..., Any
         value = step.value if step.mode == "constant" else None
         sides, mode = (*step.sides[1], *step.sides[0]), _NAMES.get(step.mode, step.mode)
         return lambda x: nn.pad(x, sides, mode, value)
-    if isinstance(step, Resize) and step == Resize(step.factors, step.mode):
+    if isinstance(step, Resize) and step in _usual_resizes(step):
         factors, mode = [float(factor) for factor in step.factors], _NAMES.get(step.mode, step.mode)
         return lambda x: nn.interpolate(x, scale_factor=factors, mode=mode)
     if isinstance(step, GlobalMean):
         return lambda x: x.mean((2, 3), keepdim=True)
     raise ArgumentError(f"{step} has no simple form in PyTorch. Compare with another engine")
+
+
+def _usual_resizes(step: Resize) -> list[Resize]:
+    """Return the interpolations of PyTorch at these factors, written in either way."""
+    positions = "asymmetric" if step.mode == "nearest" else "half_pixel"
+    return [Resize(step.factors, step.mode, each) for each in (None, positions)]
 
 
 def _activation(argument: Any, channels: int, tensor: Tensor) -> Callable[[Any], Any] | None:

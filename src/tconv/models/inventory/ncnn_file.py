@@ -216,6 +216,7 @@ class _Network:
 def _sections(lines: list[Line], data: Any) -> tuple[dict[int, dict[str, Section]], tuple[str, ...]]:
     """Return the sections of all layers, as far as they are known, and what is not."""
     blob, found = Blob(data), {}
+    blob.refuse_cut_off(lines)
     for line in lines:
         try:
             found[id(line)] = blob.take(line)

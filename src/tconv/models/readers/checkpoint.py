@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,31 @@ def _refuse_others(path: Path) -> None:
         raise FileError(
             f"{path} is no checkpoint: {reason}{begins}. Write the name of a file that torch.save or safetensors wrote"
         )
+    if member := _damaged_member(path):
+        raise FileError(
+            f"{path} is damaged: the checksum of {member} in it does not fit. Write the name of an intact copy; if it "
+            "was saved without checksums, load and save it once with PyTorch's usual settings"
+        )
+
+
+def _damaged_member(path: Path) -> str | None:
+    """Return the first file of an archive whose checksum does not fit, if there is one: PyTorch compares none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # of compressed files, and of files that overlap, a small archive could take long; PyTorch writes neither
+            members = [each for each in archive.infolist() if each.compress_type == zipfile.ZIP_STORED]
+            if sum(each.file_size for each in members) > path.stat().st_size:
+                return None
+            for each in members:
+                try:
+                    with archive.open(each) as file:
+                        while file.read(1 << 20):
+                            pass
+                except zipfile.BadZipFile:
+                    return each.filename
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
+        return None  # a pickle of before PyTorch 1.6, or what PyTorch refuses
+    return None
 
 
 def exported(path: Path, folder: Path) -> dict[str, Any]:

@@ -45,9 +45,8 @@ _REFUSED = {
 }
 """Architectures that do not run: what they have, the name of its modules, and what would have to be there."""
 
-_WHOLE = "means and variances of the whole picture", "^(GroupNorm|InstanceNorm2d)", "a pass over the picture for each"
 _PLACES = "samples at places that it computes", "^DySample", "a step for sampling at any place"
-_REFUSED_MODULES = (_WHOLE, _PLACES)
+_REFUSED_MODULES = (_PLACES,)
 """Modules that do not run, in whichever architecture: the same, with the name of their class."""
 
 _PADDED = {"FBCNN": (8, "replicate")}
@@ -183,7 +182,7 @@ def _descriptor(state: dict[str, Any]) -> Any:
         model = support.architecture.load(state)
     except Exception as error:  # each architecture has its own
         raise RefusedError(
-            f"looks like {name}, but its tensors do not fit it: {type(error).__name__}: {_line(error)}. Write a "
+            f"looks like {name}, but its tensors do not fit it: {_misfit(error)}. Write a "
             "checkpoint that its training wrote, or export the network to ONNX"
         ) from None
     if isinstance(model, MaskedImageModelDescriptor):
@@ -202,6 +201,19 @@ def _descriptor(state: dict[str, Any]) -> Any:
             "ESRGAN, Compact or SPAN, for example"
         )
     return model
+
+
+def _misfit(error: Exception) -> str:
+    """Return the first tensor that a module does not take, and why, from the error of PyTorch."""
+    import re
+
+    text, sizes = str(error), r"torch\.Size\(\[([\d, ]*)\]\)"
+    if found := re.search(rf"size mismatch for (\S+): .*?{sizes}.*?{sizes}", text):
+        return f"{found[1]!r} has the shape [{found[2]}]; [{found[3]}] is needed"
+    if found := re.search(r'(Missing|Unexpected) key\(s\) in state_dict: ((?:"[^"]*"(?:, )?)+)', text):
+        names = _some(re.findall(r'"([^"]*)"', found[2]))
+        return f"it has no {names}" if found[1] == "Missing" else f"it has {names}, for which there is no layer"
+    return f"{type(error).__name__}: {_line(error)}"
 
 
 def _place(module: Any, pattern: str) -> str:
@@ -355,7 +367,8 @@ def facts(path: str, folder: str) -> dict[str, Any]:
     except Exception as error:
         text = f"{type(error).__name__}: {_line(error)}"
         return {
-            "error": f"is {name}, which PyTorch's exporter does not write: {text}. Write an ONNX file of the network"
+            "error": f"is {name}, which PyTorch does not run, or not write as ONNX: {text}. Write an ONNX file of the "
+            "network"
         }
     return {
         "architecture": name,

@@ -97,7 +97,8 @@ def _activation(layer: LayerValues, channels: int | None = None) -> Any:
         activation_of(activation, channels)
     except ArgumentError:
         raise FileError(
-            f"its activation is {text_of(stated)}; {_FORMS}, with one slope or {channels}, is needed"
+            f"its activation is {text_of(stated)}; {_FORMS}, with one slope or {channels}, is needed, or, as a layer "
+            f"of op activation, {', '.join(FUNCTIONS)}"
         ) from None
     return activation
 

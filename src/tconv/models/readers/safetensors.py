@@ -16,6 +16,7 @@ the first convolution does not show that.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,16 @@ def read(path: Path) -> Model:
         described = _json(metadata[KEY] if KEY in metadata else _text(beside))
         network, pictures = _network(described, tensors), _pictures(described)
     except TconvError as error:
-        raise FileError(f"{path} does not describe a network that can be run: {error}") from None
+        text = re.sub(r"\bnode (\d+)", r"layer \1", str(error))  # nodes that do not fit are not simplified
+        raise FileError(f"{path} does not describe a network that can be run: {text}") from None
     return Model.of(network, path.name, described.get("adds"), **pictures)
 
 
 def _network(described: dict[str, Any], tensors: dict[str, Array]) -> Network:
-    nodes = _nodes(given(described, "layers", list, "a list of layers"), tensors)
+    layers = given(described, "layers", list, "a list of layers")
+    if not layers:
+        raise FileError("'layers' is []; at least one layer is needed")
+    nodes = _nodes(layers, tensors)
     if "channels" in described:
         channels = int_of(described["channels"], "channels", 1, example='"channels": 3')
     else:

@@ -46,7 +46,7 @@ class ChannelRange(SamePlace):
     def output_channels(self, given: Sequence[int]) -> int:
         """Return the number of channels. Raises ShapeError for a range that the input does not have."""
         if len(given) != 1 or not 0 <= self.start < self.stop <= given[0]:
-            raise ShapeError(f"it takes channels {self.start} to {self.stop} of {list(given)}")
+            raise ShapeError(f"it takes channels {self.start} to {self.stop} of {', '.join(map(str, given))}")
         return self.stop - self.start
 
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:

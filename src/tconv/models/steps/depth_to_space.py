@@ -29,7 +29,7 @@ class ChannelsToPixels:
     def output_channels(self, given: Sequence[int]) -> int:
         """Return the number of channels. Raises ShapeError if blocks do not divide those of the input."""
         if len(given) != 1 or given[0] % self.r**2:
-            raise ShapeError(f"{list(given)} channels are not divided by blocks of {self.r} x {self.r}")
+            raise ShapeError(f"{', '.join(map(str, given))} channels are not divided by blocks of {self.r} x {self.r}")
         return given[0] // self.r**2
 
     def output_extent(self, given: Sequence[int], axis: int) -> int:

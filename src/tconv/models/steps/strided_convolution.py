@@ -27,6 +27,8 @@ from tconv.models.steps.step import LINES, Region, Shape, taken
 from tconv.models.tap_sums import gathered_sums
 
 _FLOAT32 = np.dtype(np.float32)
+_Places = Sequence[tuple[slice, slice]]
+"""For each pixel of a block: the blocks in which it is given, and the given pixels that it is in them."""
 
 
 class _BlockTaps(NamedTuple):
@@ -64,7 +66,7 @@ class StridedConvolution:
         """Return the output channels. Raises ShapeError or ArgumentError if something does not fit the weight."""
         into = self.weight.shape[1] * self.groups
         if list(given) != [into]:
-            raise ShapeError(f"it has a weight for {into} input channels; it is given {list(given)}")
+            raise ShapeError(f"it has a weight for {into} input channels; it is given {', '.join(map(str, given))}")
         if len(self.weight) % self.groups or 0 in self.weight.shape:
             raise ShapeError(f"it has a weight of {self.weight.shape}; {self.groups} groups do not divide it")
         if self.bias is not None and self.bias.shape != (len(self.weight),):
@@ -174,12 +176,10 @@ class StridedConvolution:
             spans.append(span)
         pixels = taken(given, *spans)
         blocks = empty((len(pixels), *map(len, places), *lengths), _FLOAT32)
-        for (rows, inner_rows), of_rows in zip(places[0], np.moveaxis(blocks, 1, 0), strict=True):
-            lines = pixels[:, inner_rows]
-            if rows == slice(0, lengths[0]) and _filled_in_pairs(of_rows, places[1], lines):
-                continue
-            for column, (columns, inner_columns) in enumerate(places[1]):
-                _fill(of_rows[:, column], rows, columns, lines[..., inner_columns])
+        if not _filled_at_once(blocks, self.stride, places, pixels):
+            for row, column in np.ndindex(blocks.shape[1:3]):
+                (rows, inner_rows), (columns, inner_columns) = places[0][row], places[1][column]
+                _fill(blocks[:, row, column], rows, columns, pixels[:, inner_rows, inner_columns])
         x = blocks.reshape(1, -1, *lengths)
         outputs = slice(0, out.values.shape[1])
         self._on_blocks.rows(x, 0, outputs, out.values[None])
@@ -211,10 +211,15 @@ def _fill(target: Array, rows: slice, columns: slice, values: Array) -> None:
     target[:, rows, columns] = values
 
 
-def _filled_in_pairs(target: Array, places: Sequence[tuple[slice, slice]], values: Array) -> bool:
-    """Fill target [C, 2, rows, columns] with even and odd columns of values, read once, if that is what it needs."""
-    whole = slice(0, target.shape[-1])
-    if len(places) != 2 or any(columns != whole or pixels.step != 2 for columns, pixels in places):
-        return False
-    first, second = (pixels.start for _, pixels in places)
-    return second == first + 1 and planes.split_columns(values[..., first : first + 2 * whole.stop], target)
+def _filled_at_once(target: Array, stride: Sequence[int], places: Sequence[_Places], values: Array) -> bool:
+    """Fill target [C, r, 2, rows, columns] with all pixels of blocks, read once, if that is what it needs."""
+    starts = []
+    for axis, of_pixels in enumerate(places):
+        whole, start = slice(0, target.shape[3 + axis]), of_pixels[0][1].start
+        step = stride[axis]
+        if len(of_pixels) != step or any(
+            line != whole or pixels.start != start + number for number, (line, pixels) in enumerate(of_pixels)
+        ):
+            return False
+        starts.append(slice(start, start + step * whole.stop))
+    return stride[1] == 2 and planes.split_blocks(values[:, starts[0], starts[1]], target)

@@ -34,9 +34,10 @@ def copy(x: Array, out: Array) -> bool:
     return _runs("copy", (x,), out)
 
 
-def split_columns(x: Array, out: Array) -> bool:
-    """Write column 2 * i + j of x [C, h, 2 * w] to column i of out[:, j], for out [C, 2, h, w]."""
-    return x.shape[-1] == 2 * out.shape[-1] and _runs("halves", (x,), out[:, 0], second=out[:, 1])
+def split_blocks(x: Array, out: Array) -> bool:
+    """Write pixel [r * i + p, 2 * j + q] of x [C, r * h, 2 * w] to [i, j] of out[:, p, q], for out [C, r, 2, h, w]."""
+    wanted = out.shape[0], out.shape[1] * out.shape[3], 2 * out.shape[4]
+    return x.shape == wanted and _runs("blocks", (x,), out[:, 0, 0], blocks=out)
 
 
 def _runs(
@@ -44,14 +45,14 @@ def _runs(
     inputs: tuple[Array, ...],
     out: Array,
     scales: tuple[float, float] = (1.0, 1.0),
-    second: Array | None = None,
+    blocks: Array | None = None,
 ) -> bool:
-    if out.ndim != 3 or out.size < _LEAST or reason_unavailable() is not None:
+    if out.ndim != 3 or (out if blocks is None else blocks).size < _LEAST or reason_unavailable() is not None:
         return False
     arrays = [*inputs, out]
     for number, array in enumerate(inputs):
         splat = kind == "scaled" and number == 1
-        shape = (*out.shape[:2], 1 if splat else array.shape[-1] if kind == "halves" else out.shape[2])
+        shape = array.shape if kind == "blocks" else (*out.shape[:2], 1 if splat else out.shape[2])
         if array.shape != shape:
             try:
                 arrays[number] = np.broadcast_to(array, shape)
@@ -63,5 +64,5 @@ def _runs(
         return False
     from tconv.kernels.simd.planes import plane_pass
 
-    plane_pass.run(kind, arrays, second, scales)
+    plane_pass.run(kind, arrays, blocks, scales)
     return True

@@ -15,25 +15,27 @@ from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.thread_pool import pool
 from tconv.kernels.simd.vector_ir import Function, Value
 
-KINDS = "sum", "product", "scaled", "copy", "halves"
+KINDS = "sum", "product", "scaled", "copy", "blocks"
 
 _NAMES = """
-    x x_channel x_row z z_channel z_row out out_channel out_row second rows columns per_channel x_scale z_scale
+    x x_channel x_row z z_channel z_row out out_channel out_row
+    parts part odd rows columns per_channel x_scale z_scale
 """
 _PLACES = {name: place for place, name in enumerate(_NAMES.split())}
 _Frame = ctypes.c_int64 * len(_PLACES)
 
 
-def run(kind: str, arrays: Sequence[Array], second: Array | None, scales: tuple[float, float]) -> None:
-    """Run a pass: `arrays` are the inputs and the output, [C, h, w]; `second` is that of odd columns."""
+def run(kind: str, arrays: Sequence[Array], blocks: Array | None, scales: tuple[float, float]) -> None:
+    """Run a pass: `arrays` are the inputs and the output, [C, h, w]; `blocks` is [C, r, 2, h, w], for "blocks"."""
     x, out = arrays[0], arrays[-1]
     z = arrays[1] if len(arrays) > 2 else x
     channels, rows, columns = out.shape
     threads = get_num_threads()
     per_channel = 1 if channels >= 4 * threads else rows
     places = [place for array in (x, z, out) for place in (array.ctypes.data, *array.strides[:2])]
-    other = 0 if second is None else second.ctypes.data
-    frame = _Frame(*places, other, rows // per_channel, columns, per_channel, *map(_bits, scales))
+    parts, part, other = (1, 0, 0) if blocks is None else (blocks.shape[1], *blocks.strides[1:3])
+    sizes = parts, part, other, parts * rows // per_channel, columns, per_channel
+    frame = _Frame(*places, *sizes, *map(_bits, scales))
     pool().run(_address(kind), ctypes.addressof(frame), 0, 0, channels * per_channel, threads)
 
 
@@ -57,7 +59,7 @@ def _write(name: str, kind: str) -> str:
     columns, lanes = frame.columns, f.lanes
     inside = columns // lanes * lanes
     scales = [f.splat(f.load(base, 2 * _PLACES[place])) for place in ("x_scale", "z_scale")]
-    with f.loop(first, first + frame.rows) as row:
+    with f.loop(first * frame.rows, (first + 1) * frame.rows) as row:
         x, z, out = (
             start + channel * of_channel + row * of_row
             for start, of_channel, of_row in (
@@ -66,7 +68,9 @@ def _write(name: str, kind: str) -> str:
                 (frame.out, frame.out_channel, frame.out_row),
             )
         )
-        second = frame.second + channel * frame.out_channel + row * frame.out_row
+        if kind == "blocks":
+            out = frame.out + channel * frame.out_channel + row // frame.parts * frame.out_row
+            out = out + row % frame.parts * frame.part
 
         def step(column: Value, mask: Value | None) -> None:
             def loaded(start: Value, place: Value, of: Value | None) -> Value:
@@ -78,11 +82,11 @@ def _write(name: str, kind: str) -> str:
                 else:
                     f.masked_store(value, start, column, mask)
 
-            if kind == "halves":
+            if kind == "blocks":
                 left = columns * 2 - column * 2
                 masks = [None, None] if mask is None else [f.mask(0, left), f.mask(0, left - lanes)]
                 pair = [loaded(x, column * 2 + at, of) for at, of in zip((0, lanes), masks, strict=True)]
-                for odd, start in enumerate((out, second)):
+                for odd, start in enumerate((out, out + frame.odd)):
                     stored(f.shuffle(pair[0], pair[1], [*range(odd, 2 * lanes, 2)]), start)
                 return
             value = loaded(x, column, mask)

@@ -22,7 +22,7 @@ def read(path: Path) -> Model:
     weights = weights_beside(path)
     try:
         lines = read_lines(path)
-        network = network_of(lines, Blob(weights.read_bytes()))
+        network = network_of(lines, Blob(weights.read_bytes(), weights.name))
     except FileError as error:
         raise FileError(f"{path} is not a network that can be run: {error}") from None
     except TconvError as error:

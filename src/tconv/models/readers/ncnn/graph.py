@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from tconv.errors import FileError
 from tconv.models.layers import Node
 from tconv.models.network import Network
@@ -18,9 +20,9 @@ _KEEP_CHANNELS = frozenset(["Split", "Noop", "Dropout", "Padding", "Crop", "Inte
 def network_of(lines: list[Line], blob: Blob) -> Network:
     """Return the network of all layers, simplified. Raises FileError, ShapeError."""
     channels = input_channels(lines)
+    blob.refuse_cut_off(takewhile(lambda line: line.kind in ("Input", *LAYERS), lines))
     nodes = nodes_of(lines, blob, channels)
-    if blob.left:
-        raise FileError(f"its weights end {blob.left} bytes before the end of the .bin file")
+    blob.refuse_rest()
     return Network(simplified(nodes, channels), channels)
 
 

@@ -7,7 +7,7 @@ Sources: `load_model` of each layer in https://github.com/Tencent/ncnn/tree/mast
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,8 @@ from tconv.errors import FileError
 
 FLOAT16, INT8, FLOAT32 = 0x01306B47, 0x000D4B38, 0x0002C056
 _TABLE = 256
+_MOST_LEVELS = 1 << 16
+"""Tags from 1 to this mean a table: converters write 1, or the number of its entries; other ones are no tags."""
 _MOST = 1 << 40
 
 
@@ -66,6 +68,11 @@ class Section:
         table = 4 * _TABLE if self.dtype == "uint8" else 0
         return table + self.count * np.dtype(self.dtype).itemsize
 
+    @property
+    def end(self) -> int:
+        """Place behind them and their padding to whole words."""
+        return self.start + -(-self.nbytes // 4) * 4
+
     def read(self) -> Array:
         """Return the numbers: float32 and int8 as they are stored, others as float32."""
         if self.dtype == "uint8":
@@ -79,33 +86,63 @@ class Section:
 class Blob:
     """A .bin file, whose sections are found one after another."""
 
-    def __init__(self, data: Any) -> None:
-        self._data, self._at = data, 0
+    def __init__(self, data: Any, name: str = "its .bin file") -> None:
+        self._data, self._at, self._name = data, 0, name
 
     @property
     def left(self) -> int:
         """Bytes that no layer has taken."""
         return len(self._data) - self._at
 
+    def refuse_cut_off(self, lines: Iterable[Numbers]) -> None:
+        """Raise FileError if all layers need more bytes than there are; those beyond the end count as int8."""
+        at = 0
+        for line in lines:
+            try:
+                for role, count, tagged in needs(line):
+                    at = self._section_at(at, line, role, count, tagged).end
+            except FileError:  # whoever reads this layer says why
+                break
+        if at > len(self._data):
+            raise self._cut_off(at)
+
     def take(self, line: Numbers) -> dict[str, Section]:
         """Return the sections of the next layer by their roles. Raises FileError, UnknownLayerError."""
-        return {role: self._section(count, tagged) for role, count, tagged in needs(line)}
+        taken = {}
+        for role, count, tagged in needs(line):
+            taken[role] = section = self._section_at(self._at, line, role, count, tagged)
+            if section.end > len(self._data):
+                raise self._cut_off(section.end)
+            if any(self._data[section.start + section.nbytes : section.end]):
+                raise self._other(f"numbers behind the {role} of {line.name}, where zeros are needed")
+            self._at = section.end
+        return taken
 
-    def _section(self, count: int, tagged: bool) -> Section:
-        tag = 0
-        if tagged:
-            self._check(4)
-            tag = int.from_bytes(self._data[self._at : self._at + 4], "little")
-            self._at += 4
-        section = Section(self._data, self._at, count, tag)
-        size = -(-section.nbytes // 4) * 4
-        self._check(size)
-        self._at += size
-        return section
+    def _section_at(self, at: int, line: Numbers, role: str, count: int, tagged: bool) -> Section:
+        if not tagged:
+            return Section(self._data, at, count, 0)
+        stored = bytes(self._data[at : at + 4])
+        tag = int.from_bytes(stored, "little") if len(stored) == 4 else INT8
+        if tag > _MOST_LEVELS and tag not in (FLOAT16, INT8, FLOAT32):
+            raise self._other(f"{tag:#010x} where the type of the {role} of {line.name} is needed")
+        return Section(self._data, at + 4, count, tag)
 
-    def _check(self, size: int) -> None:
-        if size > self.left:
-            raise FileError(f"its weights end {size - self.left} bytes too early")
+    def _cut_off(self, needed: int) -> FileError:
+        return FileError(
+            f"{self._name} has {len(self._data):,} bytes, and its layers need at least {needed:,}: it is cut off, or "
+            "of another network. Download it again"
+        )
+
+    def _other(self, found: str) -> FileError:
+        return FileError(f"{self._name} has {found}: it is damaged, or of another network. Download it again")
+
+    def refuse_rest(self) -> None:
+        """Raise FileError for bytes that no layer has taken."""
+        if self.left:
+            raise FileError(
+                f"{self._name} has {len(self._data):,} bytes, and its layers take {self._at:,}: it is of another "
+                "network, or damaged. Download both files again"
+            )
 
 
 class UnknownLayerError(FileError):

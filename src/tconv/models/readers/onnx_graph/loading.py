@@ -58,7 +58,8 @@ def damaged(path: Path, error: BaseException) -> FileError:
     if isinstance(error, NotImplementedError):
         return FileError(f"{path} cannot be read: {text}. Write a file without that")
     return FileError(
-        f"{path} is damaged or not an ONNX model: {text}. Write onnx.save(model, name) with the whole model"
+        f"{path} is damaged or not an ONNX model: {text}. It may be a page, or a part of a download: download it "
+        "again. Write onnx.save(model, name) with the whole model if it is yours"
     )
 
 

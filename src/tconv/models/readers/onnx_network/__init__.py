@@ -19,6 +19,7 @@ from tconv.models.readers.onnx_graph import OnnxGraph, damaged, open_graph
 from tconv.models.readers.onnx_network.conventions import conventions_of
 from tconv.models.readers.onnx_network.reader import GraphReader
 from tconv.models.simplification import simplified
+from tconv.models.steps.arithmetic import Affine
 
 _CHANNELS = (3, 1, 4, 2)
 """Channels of pictures that are tried where a file does not state those of its input."""
@@ -28,6 +29,11 @@ def read(path: Path) -> Model:
     """Return the model in a .onnx file. Raises FileError, ShapeError, MissingExtraError."""
     graph = open_graph(path)
     network, notes = _network(path, graph)
+    if all(isinstance(node.step, Affine) for node in network.nodes):
+        raise FileError(
+            f"{path} is not a network that can be run: it only multiplies or shifts a picture's numbers. It may be a "
+            "part of a download: download it again. Write onnx.save(model, name) with the whole model if it is yours"
+        )
     return Model.of(network, path.name, notes=notes, **_refusing(path, conventions_of, graph))
 
 
