@@ -13,6 +13,7 @@ from tconv.kernels.simd import planes
 from tconv.kernels.simd.availability import reason_unavailable
 from tconv.models.steps.arithmetic import Combination, Sum
 from tconv.models.steps.padding import Padding
+from tconv.models.steps.step import Region
 from tconv.models.steps.strided_convolution import StridedConvolution
 
 pytestmark = pytest.mark.skipif(reason_unavailable() is not None, reason="the CPU kernel does not run here")
@@ -68,6 +69,22 @@ def test_passes_write_the_numbers_of_numpy(shape, threads):
             assert_written(lambda out, gate=gate: planes.multiply(x, gate, out), x * gate)
             assert_written(lambda out, gate=gate: planes.multiply(gate, x, out), x * gate)
     assert_written(lambda out: planes.copy(x, out), x)
+
+
+@pytest.mark.parametrize("step", [Sum(), Sum((0.5, 1.0)), Combination("multiply")], ids=["sum", "scaled", "product"])
+@pytest.mark.parametrize("second", list(itertools.product((1, 8), (1, 5), (1, 24))), ids=str)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_an_input_of_one_channel_row_or_column_counts_for_all(step, second, swapped):
+    rng, shape = np.random.default_rng(0), (8, 5, 24)
+    given = [rng.normal(0, 1, each).astype("f4") for each in (shape, second)]
+    given = given[::-1] if swapped else given
+    regions = [Region(array, slice(0, array.shape[1]), slice(0, array.shape[2])) for array in given]
+    sizes = [array.shape[1:] for array in given]
+    out, exact = np.full(shape, np.nan, "f4"), np.full(shape, np.nan)
+    step.compute(regions, sizes, Region(out, slice(0, 5), slice(0, 24)))
+    wide = [region._replace(values=region.values.astype(float)) for region in regions]
+    step.compute(wide, sizes, Region(exact, slice(0, 5), slice(0, 24)))
+    np.testing.assert_allclose(out, exact, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])

@@ -138,14 +138,18 @@ class Run:
                 if missing is not None and missing.count:
                     x = missing.filled(x, upsampler)
                     self.remarks.append(f"{missing.count:,} pixels without data in the input, which stay so")
-                far = _range_warning(x) if upsampler.learned else None
+                bright = _range_warning(x) if upsampler.learned else None
+                if bright is not None:
+                    self.warnings.append(bright)
                 check = Check(x, upsampler, batch.stated or values, images * self.files) if self.checked else None
                 start = time.perf_counter()
                 with timed("upsample"):
                     source = enlarge(x, upsampler, values, y, check, _scaled(advance, y.size / max(1, work)))
                 self.budget.seconds += time.perf_counter() - start
-                if warning := far or (None if source is None else upsampler.doubt(source)):
-                    self.warnings.append(warning)
+                # numbers that are no picture's say nothing about the network
+                doubt = None if source is None or bright is not None else upsampler.doubt(source)
+                if doubt is not None:
+                    self.warnings.append(doubt)
                 if check is not None:
                     with timed("check"):
                         checks.append(check.compare(y, self.budget))

@@ -58,7 +58,8 @@ def _runs(
                 arrays[number] = np.broadcast_to(array, shape)
             except ValueError:
                 return False
-        if not splat and array.strides[-1] != _SIZE:
+        # of the broadcast array: one number for all columns has a stride of 0 there, and is not read by vectors
+        if not splat and arrays[number].strides[-1] != _SIZE:
             return False
     if out.strides[2] != _SIZE or any(array.dtype != np.float32 for array in arrays):
         return False

@@ -44,7 +44,7 @@ def network_of(path: Path) -> tuple[Network, tuple[str, ...]]:
 
 def _network(path: Path, graph: OnnxGraph) -> tuple[Network, tuple[str, ...]]:
     nodes, channels, notes = _refusing(path, nodes_of, graph)
-    return _refusing(path, Network, simplified(nodes), channels), notes
+    return _refusing(path, Network, simplified(nodes, channels), channels), notes
 
 
 def _refusing(path: Path, function: Callable[..., Any], *arguments: Any) -> Any:
