@@ -219,7 +219,9 @@ def test_layers(computed, name):
     assert expected[name] is not None, "ncnn does not run it"
     y = network(paths[name])(x[None])[0]
     assert y.shape == expected[name].shape
-    np.testing.assert_allclose(y, expected[name], rtol=1e-5, atol=1e-5 * np.abs(expected[name]).max())
+    # sums before a clip are larger than what is left of them
+    atol = 2e-5 * max(1.0, float(np.abs(expected[name]).max()))
+    np.testing.assert_allclose(y, expected[name], rtol=1e-5, atol=atol)
 
 
 # -- storage -----------------------------------------------------------------------------------------------------

@@ -456,10 +456,10 @@ def folding(monkeypatch):
 
 
 def test_depth_to_space_folds_where_no_minimal_filtering_runs():
-    for layer, folds in ((ordinary(3, 12), True), (ordinary(8, 12, 5, 2), True), (ordinary(8, 12), False)):
+    for layer, folds in ((ordinary(2, 12), True), (ordinary(8, 12, 5, 2), True), (ordinary(8, 12), False)):
         nodes = chain(layer, ChannelsToPixels(2))
         assert len(assert_equal_networks(nodes)) == 2 - (folds or layer.grouped is None)
-    nodes = chain(ordinary(3, 12, 5, 2, dilation=2), ChannelsToPixels(2))
+    nodes = chain(ordinary(2, 12, 5, 2, dilation=2), ChannelsToPixels(2))
     assert len(assert_equal_networks(nodes)) == 2
 
 
@@ -496,24 +496,24 @@ def test_activations_and_constants_behind_a_shuffle_go_into_the_convolution_befo
             Affine(numbers(3, 1, 1), numbers(3, 1, 1)),
             Pointwise(("clamp", -0.5, 0.5)),
         ):
-            nodes = chain(ordinary(3, 12), ChannelsToPixels(2, order), behind)
+            nodes = chain(ordinary(2, 12), ChannelsToPixels(2, order), behind)
             assert kinds(assert_equal_networks(nodes)) == ["Convolution"]
             nodes = chain(ordinary(8, 48, dilation=2), ChannelsToPixels(4, order), behind)
             assert kinds(assert_equal_networks(nodes)) == ["Convolution", "ChannelsToPixels"]
     # slopes of their own for each phase
-    nodes = chain(ordinary(3, 12), Pointwise(("prelu", numbers(12))), ChannelsToPixels(2))
+    nodes = chain(ordinary(2, 12), Pointwise(("prelu", numbers(12))), ChannelsToPixels(2))
     assert kinds(assert_equal_networks(nodes)) == ["Convolution", "ChannelsToPixels"]
 
 
 def test_a_bias_of_phases_moves_with_a_crop():
-    nodes = chain(ordinary(3, 8), ChannelsToPixels(2), Padding(((-1, 0), (-3, -2))))
+    nodes = chain(ordinary(2, 8), ChannelsToPixels(2), Padding(((-1, 0), (-3, -2))))
     (node,) = assert_equal_networks(nodes)
     assert node.step.bias.shape == (2, 2, 2)
 
 
 def test_a_bias_of_phases_does_not_depend_on_strips_and_is_in_the_error_bound():
-    nodes = simplified(chain(ordinary(3, 27, activation=("leaky_relu", 0.1)), ChannelsToPixels(3), ordinary(3, 8)))
-    network, x = Network(nodes), numbers(3, 11, 6)
+    nodes = simplified(chain(ordinary(2, 27, activation=("leaky_relu", 0.1)), ChannelsToPixels(3), ordinary(3, 8)))
+    network, x = Network(nodes), numbers(2, 11, 6)
     assert nodes[0].step.bias.shape == (3, 3, 3)
     whole = network(x[None])[0]
     for start in range(0, 33, 4):

@@ -410,7 +410,7 @@ def test_a_large_network_is_checked_in_about_the_time_of_its_work():
 
     run = Run(ArrayInput(x, False, False), Selection(weights=model).for_pictures())
     _, check = run.execute()
-    assert 1 <= check.outputs // 500 <= 8
+    assert 0 < check.outputs < check.wanted
     assert check.difference <= check.tolerance
 
 
