@@ -103,6 +103,12 @@ class LayerCheck:
         self.worst = 0.0, 0.0
         """Largest difference, as a share of what is allowed there, and that difference."""
 
+    @property
+    def computing(self) -> set[int]:
+        """Layers that compute numbers, and those that were checked though they only move them."""
+        nodes = enumerate(self._network.nodes, 1)
+        return {number for number, node in nodes if node.step.roundings} | self.layers
+
     def _path(self) -> dict[int, Span]:
         """Return a place of every layer: in the middle of what a random output of the network reads."""
         sides = []

@@ -145,7 +145,7 @@ class Check:
             layers=len(layers.layers),
             layer_outputs=layers.outputs,
             layer_share=layers.worst[0],
-            layers_in_all=len(self.source.model.network.nodes),
+            layers_in_all=len(layers.computing),
         )
 
     def _parts(self) -> Iterator[Any]:
