@@ -464,9 +464,10 @@ def test_a_batch_names_the_method_of_each_file(tmp_path, run, monkeypatch):
     write(Path("a.tif"), made_up((8, 9, 5), "u1"))
     write(Path("b.tif"), made_up((8, 9, 3), "u1"), photometric="rgb")
     write(Path("c.tif"), made_up((8, 9, 2), "u1"))
-    labels = [line.split("(")[0].split(":")[0] for line in run("a.tif", "b.tif", "c.tif", "-o", "x/")[1].splitlines()]
+    lines = run("a.tif", "b.tif", "c.tif", "-o", "x/")[1].splitlines()
+    labels = [line.split("(")[0].split(":")[0] for line in lines if line.startswith(("upsample ", "output "))]
     wanted = ["upsample  2 times by bicubic ", "output    x/a_x2.tif", "upsample  2 times by photo x2 "]
-    assert labels[:5] == [*wanted, "output    x/b_x2.png", "output    x/c_x2.tif"]
+    assert labels == [*wanted, "output    x/b_x2.png", "output    x/c_x2.tif"]
     out = run("a.tif", "c.tif", "-o", "y/")[1]
     assert out.count("upsample  ") == 1
     assert "photo" not in out
