@@ -1,0 +1,125 @@
+"""Graph of steps along time: which samples of every value are final, which are held, and the run of a whole input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv._memory import empty
+from tconv.errors import GeometryError, ShapeError
+from tconv.models.layers import Node
+from tconv.streaming.time_step import ENDLESS, TimeSpan, TimeStep, along_time
+
+_FLOAT32 = np.dtype(np.float32)
+
+
+class StreamNode(NamedTuple):
+    """One step and the values that it reads: 0 is the input of the graph, j the output of its j-th node."""
+
+    step: TimeStep
+    inputs: tuple[int, ...]
+
+
+class StreamGraph:
+    """Nodes in the order in which they run; the output of the last one is the graph's.
+
+    >>> import numpy as np
+    >>> from tconv import Geometry
+    >>> from tconv.models import Convolution
+    >>> up = Convolution(np.ones((1, 1, 1, 4), np.float32), Geometry((1, 4), (1, 2), ((0, 0), (1, 1))))
+    >>> StreamGraph([Node(up, (0,))], channels=1).whole(np.ones((1, 1, 1, 3), np.float32)).shape
+    (1, 1, 1, 6)
+
+    Values are [sessions, C, 1, T], float32, with time last; `time_axis` names another axis for steps that have it
+    elsewhere. Raises ShapeError for steps that do not fit each other.
+    """
+
+    def __init__(
+        self, nodes: Sequence[Node], channels: int, dtype: np.dtype[np.generic] = _FLOAT32, time_axis: int = 3
+    ) -> None:
+        if not nodes:
+            raise GeometryError("the stream has no layer; at least one is needed")
+        self.dtype, self.time_axis = dtype, time_axis
+        self.nodes, self.channels = [], [channels]
+        for number, node in enumerate(nodes, 1):
+            if not node.inputs or any(not 0 <= place < number for place in node.inputs):
+                raise GeometryError(f"node {number} reads {node.inputs}; numbers from 0 to {number - 1} are needed")
+            try:
+                step = along_time(node.step)
+                self.channels.append(step.output_channels([self.channels[place] for place in node.inputs]))
+            except ShapeError as error:
+                raise ShapeError(f"node {number}: {error}") from None
+            self.nodes.append(StreamNode(step, tuple(node.inputs)))
+        self.rates = self._rates()
+        """samples of every value per sample of the input"""
+
+    # -- counts --------------------------------------------------------------------------------------------------
+
+    def _rates(self) -> list[Fraction]:
+        far = 5040
+        short, long = self.sizes(ENDLESS), self.sizes(ENDLESS + far)
+        return [Fraction(b - a, far) for a, b in zip(short, long, strict=True)]
+
+    def sizes(self, length: int) -> list[int]:
+        """Return the lengths of all values for a whole input. Raises ShapeError if it is too short."""
+        sizes = [length]
+        for number, node in enumerate(self.nodes, 1):
+            try:
+                sizes.append(node.step.extent([sizes[place] for place in node.inputs]))
+            except ShapeError as error:
+                raise ShapeError(f"node {number}: {error}") from None
+        return sizes
+
+    def final_counts(self, counts: Sequence[int], received: int) -> list[int]:
+        """Return the numbers of samples that are final after so many inputs, whatever follows them.
+
+        `counts` are those of fewer inputs.
+        """
+        final = [received]
+        for node, done in zip(self.nodes, counts[1:], strict=True):
+            given = [final[place] for place in node.inputs]
+            low, step = done, 1
+            while _known(node.step, slice(done, low + step), given):
+                low, step = low + step, 2 * step
+            while step > 1:
+                step //= 2
+                if _known(node.step, slice(done, low + step), given):
+                    low += step
+            final.append(low)
+        return final
+
+    def held_from(self, counts: Sequence[int]) -> list[int]:
+        """Return the first sample of every value that outputs still to come may read; its count if none may."""
+        low = list(counts)
+        for node, count in zip(self.nodes, counts[1:], strict=True):
+            first = max(0, node.step.first(count))
+            for place in node.inputs:
+                low[place] = min(low[place], first)
+        return low
+
+    # -- the whole -----------------------------------------------------------------------------------------------
+
+    def whole(self, x: Array) -> Array:
+        """Return the output for a whole input: each step runs once, over all of time."""
+        sizes = self.sizes(x.shape[self.time_axis])
+        values: list[Array] = [x]
+        for number, node in enumerate(self.nodes, 1):
+            given = [values[place] for place in node.inputs]
+            shape = list(given[0].shape)
+            shape[1], shape[self.time_axis] = self.channels[number], sizes[number]
+            out = empty(tuple(shape), self.dtype)
+            memory = [np.repeat(array[None], len(x), 0) for array in node.step.new_memory()]
+            spans = [TimeSpan(value, 0) for value in given]
+            node.step.compute(spans, [sizes[place] for place in node.inputs], TimeSpan(out, 0), memory)
+            values.append(out)
+        return values[-1]
+
+
+def _known(step: TimeStep, outputs: slice, given: Sequence[int]) -> bool:
+    """Return True if so many samples of the inputs determine these outputs, whatever follows them."""
+    endless = [ENDLESS] * len(given)
+    return all(step.source(turn, outputs, endless).stop <= count for turn, count in enumerate(given))

@@ -1,0 +1,124 @@
+"""Interface of a layer of a stream: samples that its outputs read, and a part of its output, along time.
+
+A step of a network (`tconv.models.steps`) is one by `along_time`: its pictures have one row, and time is their columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from tconv._arrays import Array
+from tconv.errors import ShapeError
+from tconv.models.layers import Convolution
+from tconv.models.steps.padding import Padding
+from tconv.models.steps.pooling import GlobalMean
+from tconv.models.steps.step import NetworkStep, Region
+
+ENDLESS = 1 << 40
+"""Length of a stream whose end is not known yet."""
+
+_ROW = slice(0, 1)
+
+
+class TimeSpan(NamedTuple):
+    """Samples of a value from time `start` on: [sessions, C, ..., T, ...], with time at the graph's `time_axis`."""
+
+    values: Array
+    start: int
+
+
+class TimeStep(Protocol):
+    """Layer of a stream with one input or more."""
+
+    def output_channels(self, given: Sequence[int]) -> int:
+        """Return the channels of the output for those of the inputs. Raises ShapeError if they do not fit."""
+        ...
+
+    def extent(self, sizes: Sequence[int]) -> int:
+        """Return the length of the output for those of the inputs. Raises ShapeError."""
+        ...
+
+    def source(self, number: int, outputs: slice, sizes: Sequence[int]) -> slice:
+        """Return the samples of an input that these outputs read; at least one, inside the input.
+
+        `sizes` are the lengths of all inputs, ENDLESS as long as the end is not known.
+        """
+        ...
+
+    def first(self, output: int) -> int:
+        """Return the first sample of an unbounded input that this output or a later one may read, the end's too."""
+        ...
+
+    def new_memory(self) -> tuple[Array, ...]:
+        """Return the recurrent state of one session before its first sample; () for steps that have none."""
+        ...
+
+    def compute(
+        self, given: Sequence[TimeSpan], sizes: Sequence[int], out: TimeSpan, memory: Sequence[Array] = ()
+    ) -> None:
+        """Fill out from spans of the inputs, which have the samples that `source` states, or more.
+
+        `memory` are arrays [sessions, ...] of recurrent state, which it advances in place.
+        """
+        ...
+
+
+class NetworkTimeStep:
+    """TimeStep of a step of a network: values [sessions, C, 1, T] are pictures of one row."""
+
+    def __init__(self, step: NetworkStep) -> None:
+        self.step = step
+        self._far = self._look_back()
+
+    def _look_back(self) -> int:
+        """Return how many samples before the last one the end reads again: reflected, or repeated."""
+        if not isinstance(self.step, Padding) or self.step.mode == "constant":
+            return 0
+        hi = self.step.sides[1][1] + self.step.multiple[1] - 1
+        return (hi if self.step.mode == "reflect" else min(hi, 0)) + 1 if hi > 0 else 0
+
+    def output_channels(self, given: Sequence[int]) -> int:
+        """Return the channels of the output."""
+        return self.step.output_channels(given)
+
+    def extent(self, sizes: Sequence[int]) -> int:
+        """Return the length of the output."""
+        return self.step.output_extent(sizes, 1)
+
+    def source(self, number: int, outputs: slice, sizes: Sequence[int]) -> slice:
+        """Return the samples of an input that these outputs read."""
+        return self.step.source(number, outputs, sizes, 1)
+
+    def first(self, output: int) -> int:
+        """Return the first sample that this output, a later one or the end reads."""
+        return self.step.first(output, 1) - self._far
+
+    def new_memory(self) -> tuple[Array, ...]:
+        """Return no state."""
+        return ()
+
+    def compute(
+        self, given: Sequence[TimeSpan], sizes: Sequence[int], out: TimeSpan, memory: Sequence[Array] = ()
+    ) -> None:
+        """Fill out. Convolutions are direct sums, whose bits depend on no length."""
+        target = _region(out)
+        regions = [_region(span) for span in given]
+        shapes = [(1, size) for size in sizes]
+        if not isinstance(self.step, Convolution):
+            self.step.compute(regions, shapes, target)
+            return
+        for number, values in enumerate(target.values):  # it takes one picture at a time
+            pictures = [region._replace(values=region.values[number]) for region in regions]
+            self.step.compute(pictures, shapes, target._replace(values=values))
+
+
+def _region(span: TimeSpan) -> Region:
+    return Region(span.values, _ROW, slice(span.start, span.start + span.values.shape[-1]))
+
+
+def along_time(step: Any) -> TimeStep:
+    """Return a step along time: itself, or a step of a network with one row. Raises ShapeError for means over time."""
+    if isinstance(step, GlobalMean):
+        raise ShapeError("it is a mean over all of time, which a stream never has. Write the network without it")
+    return step if hasattr(step, "new_memory") else NetworkTimeStep(step)
