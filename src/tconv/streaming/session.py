@@ -51,8 +51,8 @@ def saved(graph: StreamGraph, state: SessionState) -> dict[str, Array]:
 
 
 def _contents(state: SessionState) -> dict[str, Array]:
-    held = {f"value_{place}": array for place, array in enumerate(state.held) if array.size}
-    memory = {
+    held: dict[str, Array] = {f"value_{place}": array for place, array in enumerate(state.held) if array.size}
+    memory: dict[str, Array] = {
         f"memory_{number}_{turn}": array
         for number, arrays in enumerate(state.memory, 1)
         for turn, array in enumerate(arrays)
@@ -63,14 +63,10 @@ def _contents(state: SessionState) -> dict[str, Array]:
 def loaded(graph: StreamGraph, arrays: Any) -> SessionState:
     """Return the state of saved arrays. Raises ArgumentError or ShapeError for those of another stream or form."""
     if not isinstance(arrays, Mapping) and not hasattr(arrays, "files"):
-        raise ArgumentError(
-            f"the state is {type(arrays).__name__}; the dictionary that stream.state() returns is needed"
-        )
+        raise ArgumentError(f"the state is {type(arrays).__name__}; the dictionary of stream.state() is needed")
     given = {str(name): np.asarray(arrays[name]) for name in arrays}
     if missing := [name for name in ("version", "graph", "received", "ended") if name not in given]:
-        raise ArgumentError(
-            f"the state has no {', '.join(missing)}; the dictionary that stream.state() returns is needed"
-        )
+        raise ArgumentError(f"the state has no {', '.join(missing)}; the dictionary of stream.state() is needed")
     version = given.pop("version")
     if version.shape or version.dtype.kind not in "iu" or int(version) != VERSION:
         raise ArgumentError(f"the state has version {version}; {VERSION} is needed. Save it with this version of tconv")
@@ -106,16 +102,14 @@ def loaded(graph: StreamGraph, arrays: Any) -> SessionState:
 def by_session(arrays: Any) -> dict[int, dict[str, Any]]:
     """Return the arrays of each session of a state of several. Raises ArgumentError for other names."""
     if not isinstance(arrays, Mapping) and not hasattr(arrays, "files"):
-        raise ArgumentError(
-            f"the state is {type(arrays).__name__}; the dictionary that stream.state() returns is needed"
-        )
+        raise ArgumentError(f"the state is {type(arrays).__name__}; the dictionary of stream.state() is needed")
     found: dict[int, dict[str, Any]] = {}
     for name in arrays:
         number, point, rest = str(name).partition(".")
         if not (number.isdecimal() and point):
             raise ArgumentError(
-                f"the state has {name!r}, without the number of a session. Write stream.restore(state, session) for the "
-                "state of a single session"
+                f"the state has {name!r}, without the number of a session. Write stream.restore(state, session) for "
+                "that of a single session"
             )
         found.setdefault(int(number), {})[rest] = arrays[name]
     return found
