@@ -91,7 +91,8 @@ def _add_rows(g: Geometry, x: Array, w: Array, across: list[Any], start: int, su
     begin, end = start + lo, start + lo + len(sums)  # in rows of the full output
     low, high = max(0, -((d * (k - 1) - begin) // s)), min(x.shape[2], (end - 1) // s + 1)
     # rows first, with memory of their own: each product has the same strides, whatever x has
-    rows = np.moveaxis(x[:, :, low : max(low, high)], 2, 0).reshape(max(0, high - low), len(x), g.groups, -1, *x.shape[3:])
+    rows = np.moveaxis(x[:, :, low : max(low, high)], 2, 0)
+    rows = rows.reshape(*rows.shape[:2], g.groups, w.shape[1], *x.shape[3:])
     rows = np.ascontiguousarray(rows, sums.dtype)
     for tap in range(k):
         first, last = max(low, -((d * tap - begin) // s)), min(high - 1, (end - 1 - d * tap) // s)

@@ -63,14 +63,19 @@ class LayerStep:
         self._layers: dict[Any, StripLayer] = {}
         self._calls: dict[Any, Callable[[Array, Array], Any]] = {}
 
+        self._parts = weight, bias, g, activation, rest
+
+    def fingerprint_parts(self) -> tuple[Any, ...]:
+        """Return all that the outputs depend on."""
+        return self._parts
+
     # -- lengths and windows -------------------------------------------------------------------------------------
 
     def output_channels(self, given: Sequence[int]) -> int:
         """Return the channels of the output, times the sizes of the other axes."""
         if list(given) != [math.prod(self._given)]:
             raise ShapeError(
-                f"it has a weight for {math.prod(self._given)} input channels; it is given "
-                f"{', '.join(map(str, given))}"
+                f"it has a weight for {math.prod(self._given)} input channels; it is given {', '.join(map(str, given))}"
             )
         return math.prod(self._made)
 
@@ -101,8 +106,10 @@ class LayerStep:
         if not count or not len(out.values):
             return
         window = inputs_of(self.along, slice(out.start, out.start + count), sizes[0])
-        x = _unfolded(span.values[..., window.start - span.start : window.stop - span.start], self._given)
-        y = _unfolded(out.values, self._made)
+        values = span.values[..., max(0, window.start - span.start) : window.stop - span.start]
+        if not values.shape[-1]:  # outputs behind the last tap read no input: one without numbers stands for it
+            values = np.zeros((*values.shape[:-1], 1), values.dtype)
+        x, y = _unfolded(values, self._given), _unfolded(out.values, self._made)
         # chunks of the same length have the same shapes and the same crop
         key = out.start - self.along.stride[0] * window.start, x.shape, x.strides, y.strides, count
         run = self._calls.get(key)

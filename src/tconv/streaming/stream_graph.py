@@ -140,9 +140,10 @@ class StreamGraph:
 
         `counts` are those of fewer inputs.
         """
-        final = [received]
+        final, ended = [received], [received]  # ended: the sizes of the whole if the input ended now
         for node, done in zip(self.nodes, counts[1:], strict=True):
             given = [final[place] for place in node.inputs]
+            ended.append(_extent(node.step, [ended[place] for place in node.inputs]))
             low, step = done, 1
             while _known(node.step, slice(done, low + step), given):
                 low, step = low + step, 2 * step
@@ -150,7 +151,7 @@ class StreamGraph:
                 step //= 2
                 if _known(node.step, slice(done, low + step), given):
                     low += step
-            final.append(low)
+            final.append(max(done, min(low, ended[-1])))  # a crop at the end takes outputs back
         return final
 
     def held_from(self, counts: Sequence[int]) -> list[int]:
@@ -178,6 +179,14 @@ class StreamGraph:
             node.step.compute(spans, [sizes[place] for place in node.inputs], TimeSpan(out, 0), memory)
             values.append(out)
         return values[-1]
+
+
+def _extent(step: TimeStep, sizes: Sequence[int]) -> int:
+    """Return the length of an output; 0 if the inputs are too short for one."""
+    try:
+        return step.extent(sizes)
+    except ShapeError:
+        return 0
 
 
 def _known(step: TimeStep, outputs: slice, given: Sequence[int]) -> bool:
