@@ -71,6 +71,16 @@ class LayerStep:
 
     # -- lengths and windows -------------------------------------------------------------------------------------
 
+    @property
+    def folded_channels(self) -> int:
+        """Channels of the input, times the sizes of the other axes."""
+        return math.prod(self._given)
+
+    @property
+    def made_sizes(self) -> tuple[int, ...]:
+        """Sizes of the axes of the output behind time."""
+        return self._made[1:]
+
     def output_channels(self, given: Sequence[int]) -> int:
         """Return the channels of the output, times the sizes of the other axes."""
         if list(given) != [math.prod(self._given)]:
@@ -142,7 +152,7 @@ def _unfolded(values: Array, sizes: tuple[int, ...]) -> Array:
 
 
 def _is_channels_last(y: Array) -> bool:
-    return y.strides[1] == y.itemsize or y.shape[1] == 1
+    return bool(y.strides[1] == y.itemsize or y.shape[1] == 1)
 
 
 def _through_channels_last(layer: StripLayer, x: Array, y: Array) -> Callable[[Array, Array], Any]:
