@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -12,62 +11,13 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.kernels.activation import activation_of
 from tconv.kernels.problem import Problem, is_plain
-from tconv.kernels.simd.availability import reason_unavailable
 from tconv.models.layers import Convolution, replace_crop
 from tconv.models.steps.same_place import SamePlace
 from tconv.models.steps.step import Region
 from tconv.operator.strips import DIRECT
+from tconv.streaming.bound_elements import add_elements
+from tconv.streaming.commands import Command, Commands
 from tconv.streaming.time_step import ENDLESS, NetworkTimeStep, TimeSpan, TimeStep
-
-Command = Callable[[int], Any]
-"""Part of a program: it is called with the distance of its place in time from the program's, in samples received."""
-
-
-class Commands:
-    """Commands in the order in which they run; calls of compiled code that follow each other become one."""
-
-    def __init__(self) -> None:
-        self._commands: list[Command] = []
-        self._sequence: Any = None
-        self._compiled = reason_unavailable() is None
-
-    def add(self, command: Command) -> None:
-        """Add a command in Python."""
-        self._close()
-        self._commands.append(command)
-
-    @property
-    def sequence(self) -> Any:
-        """The sequence of compiled calls that is being written."""
-        if self._sequence is None:
-            from tconv.kernels.simd.call_sequence import CallSequence
-
-            self._sequence = CallSequence()
-        return self._sequence
-
-    def copy(self, table: Array, offset: int, array: Array, size: int, into: bool) -> None:
-        """Add copies of `size` bytes between array[b] and the address table[b] + offset."""
-        if self._compiled:
-            self.sequence.add_copies(table, offset, array, size, into)
-            return
-
-        def copy(distance: int) -> None:
-            for address, part in zip(table.tolist(), array, strict=True):
-                ours, theirs = part.ctypes.data, address + offset
-                ctypes.memmove(*((ours, theirs) if into else (theirs, ours)), size)
-
-        self.add(copy)
-
-    def _close(self) -> None:
-        if self._sequence is not None:
-            run = self._sequence.run
-            self._commands.append(lambda distance: run())
-            self._sequence = None
-
-    def finish(self) -> list[Command]:
-        """Return the commands."""
-        self._close()
-        return self._commands
 
 
 def add_step(
@@ -86,6 +36,8 @@ def add_step(
     if isinstance(network, Convolution) and _add_convolution(
         commands, packed, network, given[0], sizes[0], out, threads
     ):
+        return
+    if network is not None and add_elements(commands, network, given, out):
         return
     bound = getattr(step, "bound", None)
     if bound is not None and not memory:
