@@ -40,7 +40,7 @@ from torch import nn
 import tconv.torch
 
 SAMPLE_RATE = 16000
-MOST_SESSIONS, MOST_WAITING, MOST_BYTES = 64, 8, 1 << 20
+MOST_SESSIONS, MOST_WAITING, MOST_BYTES = 64, 8, 1 << 14
 """Sessions at once, chunks of one session that wait, and bytes of a message."""
 MOST_UNREAD = 1 << 20
 """Bytes of audio that a client has not read, from which on its session waits."""
@@ -75,12 +75,15 @@ def message(kind, body=b""):
     return struct.pack("!cI", kind, len(body)) + body
 
 
-async def received(reader):
-    """Return the kind and the body of the next message; (b"", b"") at the end of the connection."""
+async def received(reader, most=1 << 32):
+    """Return the kind and the body of the next message; (b"", b"") at the end of the connection.
+
+    Raises ProtocolError for a body of more bytes than `most`.
+    """
     try:
         kind, length = struct.unpack("!cI", await reader.readexactly(5))
-        if length > MOST_BYTES:
-            raise ProtocolError(f"a message of {length} bytes; {MOST_BYTES} is the most")
+        if length > most:
+            raise ProtocolError(f"a message of {length} bytes; {most} is the most")
         return kind, await reader.readexactly(length)
     except (asyncio.IncompleteReadError, ConnectionError):
         return b"", b""
@@ -101,123 +104,127 @@ class Connection:
 
     def __init__(self, writer):
         self.writer, self.session = writer, None
-        self.waiting, self.ending, self.gone = deque(), False, False
+        self.waiting = deque()
+        self.opening = self.ending = self.gone = False
+
+    @property
+    def has_place(self):
+        """True for a session that is open, or about to be."""
+        return self.opening or self.session is not None
+
+    @property
+    def is_slow(self):
+        """True for a client that does not read its audio."""
+        return self.writer.transport.get_write_buffer_size() > MOST_UNREAD
 
     def send(self, kind, body=b""):
         """Queue a message for the client, unless it is gone."""
         if not self.gone and not self.writer.is_closing():
             self.writer.write(message(kind, body))
 
-    @property
-    def is_slow(self):
-        """True for a client that does not read its audio."""
-        return not self.writer.is_closing() and self.writer.transport.get_write_buffer_size() > MOST_UNREAD
+    def send_audio(self, audio):
+        """Queue audio [1, m] for the client."""
+        self.send(b"A", np.asarray(audio).astype("<f4").tobytes())
 
 
 class Server:
     """Sessions of one stream. Only `_run` touches the stream, so that nothing opens or closes within a batch."""
 
-    def __init__(self, stream, channels, about):
-        self._stream, self._channels, self._about = stream, channels, about
-        self._connections, self._work = set(), asyncio.Event()
-        self._stopping, self._loop = False, None
+    def __init__(self, stream, about):
+        self._stream, self._about = stream, about
+        self._connections, self._work, self._stopping = set(), asyncio.Event(), False
         self.batches = []
         """Number of sessions in every batch so far."""
 
     async def start(self, **address):
-        """Listen on a host and port, or on the path of a Unix socket; return the asyncio server."""
-        start = asyncio.start_unix_server if "path" in address else asyncio.start_server
-        self._listener = await start(self._serve, **address)
+        """Listen on a host and a port, or on the path of a Unix socket. Return the sockets."""
+        listen = asyncio.start_unix_server if "path" in address else asyncio.start_server
+        self._listener = await listen(self._serve, **address)
         self._loop = asyncio.create_task(self._run())
-        return self._listener
+        return self._listener.sockets
 
     async def stop(self):
-        """Take no more, decode what waits, tell the clients, and close."""
+        """Take nothing more, decode what waits, tell the clients, and close."""
         self._stopping = True
         self._listener.close()
         self._work.set()
         await self._loop
-        for connection in list(self._connections):
+        for connection in self._connections:
             connection.send(b"X", b"the server shuts down")
             connection.writer.close()
         await self._listener.wait_closed()
 
     async def _serve(self, reader, writer):
-        """Read the messages of one client until it ends or vanishes."""
+        """Take the messages of one client until it ends or vanishes."""
         connection = Connection(writer)
         self._connections.add(connection)
         try:
-            while True:
-                kind, body = await received(reader)
-                if not kind:
-                    break
-                self._take(connection, kind, body)
+            while (received_now := await received(reader, MOST_BYTES))[0]:
+                self._take(connection, *received_now)
         except ProtocolError as error:
             connection.send(b"X", str(error).encode())
         finally:
             connection.gone = True
-            self._work.set()  # its session is closed between two batches
             writer.close()
+            self._work.set()  # its session is closed between two batches
 
     def _take(self, connection, kind, body):
         """Queue what a client asks for, or answer that the queue is full."""
-        opened = connection.session is not None or b"O" in connection.waiting
-        if kind == b"O" and not opened:
-            taken = sum(each.session is not None or b"O" in each.waiting for each in self._connections)
-            if self._stopping or taken >= MOST_SESSIONS:
-                return connection.send(b"B")
-            connection.waiting.append(b"O")
-        elif kind == b"P" and opened and not connection.ending:
-            features = features_of(body, self._channels)
-            if self._stopping or len(connection.waiting) >= MOST_WAITING:
-                return connection.send(b"B")
-            connection.waiting.append(features)
-        elif kind == b"E" and opened and not connection.ending:
-            connection.ending = True
+        busy = self._stopping
+        if kind == b"O" and not connection.has_place:
+            busy |= sum(each.has_place for each in self._connections) >= MOST_SESSIONS
+            connection.opening = not busy
+        elif kind == b"P" and connection.has_place and not connection.ending:
+            chunk = features_of(body, self._about["features"])
+            busy |= len(connection.waiting) >= MOST_WAITING
+            if not busy:
+                connection.waiting.append(chunk)
+        elif kind == b"E" and connection.has_place and not connection.ending:
+            connection.ending, busy = True, False
         else:
-            raise ProtocolError(f"message {kind!r} is not expected here")
-        return self._work.set()
+            raise ProtocolError(f"message {kind.decode('latin-1')!r} is not expected here")
+        if busy:
+            connection.send(b"B")
+        self._work.set()
 
     async def _run(self):
         """Run batches while there is work."""
-        while True:
+        while not self._stopping:
             await self._work.wait()
             self._work.clear()
-            while await self._tick():
-                pass
-            if self._stopping:
-                return
+            while await self._batch():
+                await asyncio.sleep(0)  # let clients be heard between two batches
 
-    async def _tick(self):
-        """Open, close and advance sessions once; return False if there was nothing to do."""
+    async def _batch(self):
+        """Open and close sessions, and advance all that have a chunk. Return False if there was nothing to do."""
         for connection in [each for each in self._connections if each.gone]:
             self._connections.remove(connection)
             self._close(connection)
-        batch = {}
-        for connection in self._connections:
-            if connection.waiting and isinstance(connection.waiting[0], bytes):
-                connection.waiting.popleft()
-                connection.session = self._stream.open()
-                connection.send(b"O", json.dumps(self._about).encode())
-            if connection.is_slow:
-                asyncio.get_running_loop().call_later(0.05, self._work.set)  # look again
-            elif connection.session is not None and connection.waiting:
-                batch[connection] = connection.waiting.popleft()
-        if batch:
-            chunks = {connection.session: chunk for connection, chunk in batch.items()}
+        for connection in [each for each in self._connections if each.opening]:
+            connection.opening, connection.session = False, self._stream.open()
+            connection.send(b"O", json.dumps(self._about).encode())
+        ready = [each for each in self._connections if each.waiting and each.session is not None]
+        if any(each.is_slow for each in ready):  # it keeps its chunks until the client has read; look again soon
+            ready = [each for each in ready if not each.is_slow]
+            asyncio.get_running_loop().call_later(0.05, self._work.set)
+        if ready:
+            chunks = {each.session: torch.from_numpy(each.waiting.popleft()) for each in ready}
             audio = await asyncio.to_thread(self._stream.push, chunks)
-            self.batches.append(len(batch))
-            for connection in batch:
-                connection.send(b"A", audio[connection.session].astype("<f4").tobytes())
-        ended = [each for each in self._connections if each.session is not None and each.ending and not each.waiting]
+            self.batches.append(len(ready))
+            for connection in ready:
+                connection.send_audio(audio[connection.session])
+        ended = [each for each in self._connections if each.ending and not each.waiting and each.session is not None]
         for connection in ended:
-            connection.send(b"A", self._stream.flush(connection.session).astype("<f4").tobytes())
-            connection.send(b"E")
+            try:
+                connection.send_audio(await asyncio.to_thread(self._stream.flush, connection.session))
+                connection.send(b"E")
+            except tconv.TconvError as error:  # fewer features than the decoder needs at least
+                connection.send(b"X", str(error).encode())
             self._close(connection)
-        await asyncio.sleep(0)  # let clients be heard between two batches
-        return bool(batch or ended)
+        return bool(ready or ended)
 
     def _close(self, connection):
+        """Close the session of a connection."""
         if connection.session is not None:
             self._stream.close(connection.session)
             connection.session = None
@@ -227,7 +234,7 @@ def serving():
     """Return a server of the decoder, with no session yet."""
     stream = tconv.torch.stream(decoder(), torch.zeros(1, 20, 32), sample_rate=SAMPLE_RATE, batch=0)
     about = {"features": 20, "channels": 1, "sample_rate": SAMPLE_RATE, "latency": stream.latency}
-    return Server(stream, 20, about)
+    return Server(stream, about)
 
 
 # -- the client ------------------------------------------------------------------------------------------------------
@@ -287,8 +294,8 @@ def write_wav(path, audio):
 async def check():
     """Serve three clients, one that vanishes and one that floods, and compare every output with the offline one."""
     server = serving()
-    listener = await server.start(host="127.0.0.1", port=0)
-    port = listener.sockets[0].getsockname()[1]
+    sockets = await server.start(host="127.0.0.1", port=0)
+    port = sockets[0].getsockname()[1]
     offline = tconv.torch.stream(decoder(), torch.zeros(1, 20, 32))
     inputs = [features(seconds, seed) for seed, seconds in enumerate((0.6, 1.0, 0.3))]
     cuts = [cut(x, np.random.default_rng(9)) for x in inputs]
@@ -296,12 +303,12 @@ async def check():
     writer.write(message(b"O") + message(b"P", np.ones((20, 5), "<f4").tobytes()))
     await writer.drain()
     writer.close()  # a client that vanishes in the middle
-    speakers = [speak(chunks, pause, host="127.0.0.1", port=port) for chunks, pause in zip(cuts, (0, 0, 0.002))]
-    flooded = flood(port)
-    *results, busy = await asyncio.gather(*speakers, flooded)
+    pauses = 0, 0, 0.002
+    speakers = [speak(*each, host="127.0.0.1", port=port) for each in zip(cuts, pauses, strict=True)]
+    *results, busy = await asyncio.gather(*speakers, flood(port))
     await server.stop()
-    for x, (audio, _) in zip(inputs, results):
-        whole = np.asarray(offline(x[None]))[0]
+    for x, (audio, _) in zip(inputs, results, strict=True):
+        whole = np.asarray(offline(torch.from_numpy(x[None])))[0]
         if audio.shape != whole.shape or not (audio == whole).all():
             raise SystemExit(f"a session of {x.shape[1]} frames differs from the offline result")
     print(f"3 sessions equal the offline result, bit for bit; up to {max(server.batches)} ran in one batch")

@@ -8,10 +8,10 @@ import pytest
 
 os.environ["KERAS_BACKEND"] = "torch"
 
-import keras  # noqa: E402
+import keras
 
-import tconv.keras  # noqa: E402
-from tconv.errors import ArgumentError, CheckError, DtypeError, ShapeError  # noqa: E402
+import tconv.keras
+from tconv.errors import ArgumentError, CheckError, DtypeError, ShapeError
 
 L, ops = keras.layers, keras.ops
 C = 4
