@@ -10,18 +10,9 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._memory import empty
 from tconv.errors import ArgumentError, DtypeError, ShapeError
-from tconv.streaming.stream_graph import StreamGraph
+from tconv.streaming.session import SessionState, by_session, empty_state, loaded, new_state, saved
+from tconv.streaming.stream_graph import Moment, StreamGraph
 from tconv.streaming.time_step import ENDLESS, TimeSpan
-
-
-class StreamState:
-    """State of one session: counts of samples of every value, the samples still needed, and recurrent state."""
-
-    def __init__(self, graph: StreamGraph) -> None:
-        self.counts = [0] * (len(graph.nodes) + 1)
-        self.held: list[Array | None] = [None] * (len(graph.nodes) + 1)
-        self.memory = [node.step.new_memory() for node in graph.nodes]
-        self.ended = False
 
 
 class Stream:
@@ -38,16 +29,16 @@ class Stream:
     [3, 2, 1]
     """
 
-    def __init__(self, graph: StreamGraph, batch: int = 1) -> None:
-        self.graph = graph
-        self._sessions = {number: StreamState(graph) for number in range(batch)}
+    def __init__(self, graph: StreamGraph, batch: int = 1, *, sample_rate: float | None = None) -> None:
+        self.graph, self.sample_rate = graph, sample_rate
+        self._sessions = {number: new_state(graph) for number in range(batch)}
         self._next = batch
 
     # -- sessions ------------------------------------------------------------------------------------------------
 
     def open(self) -> int:
         """Return the number of a new session."""
-        self._sessions[self._next] = StreamState(self.graph)
+        self._sessions[self._next] = new_state(self.graph)
         self._next += 1
         return self._next - 1
 
@@ -60,13 +51,61 @@ class Stream:
         """Begin a session, or all, anew."""
         for number in list(self._sessions) if session is None else [session]:
             self._session(number)
-            self._sessions[number] = StreamState(self.graph)
+            self._sessions[number] = new_state(self.graph)
 
-    def _session(self, number: int) -> StreamState:
+    def _session(self, number: int) -> SessionState:
         if number not in self._sessions:
             known = ", ".join(map(str, self._sessions))
             raise ArgumentError(f"there is no session {number!r}; there are {known}. Write stream.open()")
         return self._sessions[number]
+
+    # -- states ---------------------------------------------------------------------------------------------------
+
+    def state(self, session: int | None = None) -> dict[str, Array]:
+        """Return the state of a session as arrays, for `restore` here, in another process or on another machine.
+
+        Without a session it is that of all sessions: their names begin with the number of the session and a point.
+        `numpy.savez(file, **stream.state())` writes it.
+        """
+        if session is not None:
+            return saved(self.graph, self._session(session))
+        return {
+            f"{number}.{name}": array
+            for number, state in self._sessions.items()
+            for name, array in saved(self.graph, state).items()
+        }
+
+    def restore(self, state: Any, session: int | None = None) -> None:
+        """Go on where a state was saved. Without a session the stream has those that the state has, and no others.
+
+        A stream with a single session takes the state of a single session, too. Raises ArgumentError or ShapeError for
+        the state of other layers, or one that is not complete; nothing has changed then.
+        """
+        if session is not None:
+            self._session(session)
+            self._sessions[session] = loaded(self.graph, state)
+        elif len(self._sessions) == 1 and not any("." in str(name) for name in getattr(state, "files", state)):
+            self._sessions = {number: loaded(self.graph, state) for number in self._sessions}
+        else:
+            sessions = {number: loaded(self.graph, each) for number, each in by_session(state).items()}
+            self._sessions, self._next = sessions, max(self._next, *sessions, 0) + 1
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the arrays of one session's state, once no window reaches its start any more."""
+        return self.graph.state_bytes
+
+    # -- latency --------------------------------------------------------------------------------------------------
+
+    @property
+    def latency(self) -> int:
+        """Samples of the output that are withheld: n inputs have n times the rate of them, less these."""
+        return self.graph.latency
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Milliseconds of the latency; None without the `sample_rate` of the output."""
+        return None if self.sample_rate is None else 1000 * self.latency / self.sample_rate
 
     # -- chunks --------------------------------------------------------------------------------------------------
 
@@ -111,32 +150,32 @@ class Stream:
             raise DtypeError(f"the chunk is {array.dtype}; {self.graph.dtype} is needed")
         return np.ascontiguousarray(array)[None, :, None]
 
-    def _run(self, state: StreamState, chunk: Array, ended: bool) -> tuple[StreamState, Array]:
+    def _run(self, state: SessionState, chunk: Array, ended: bool) -> tuple[SessionState, Array]:
         """Return the next state and the new outputs [C', m] of one session."""
         if state.ended:
             raise ArgumentError("the session has ended. Write stream.reset() before a new input")
-        graph, next_state = self.graph, StreamState(self.graph)
-        received = state.counts[0] + chunk.shape[-1]
+        graph = self.graph
+        received = state.received + chunk.shape[-1]
+        before = graph.moment(state.received)
+        after = graph.moment(received, before.counts)
+        sizes = [ENDLESS] * len(before.counts)
         if ended:
-            sizes = counts = graph.sizes(received)
-        else:
-            sizes, counts = [ENDLESS] * len(state.counts), graph.final_counts(state.counts, received)
-        low = graph.held_from(counts)
+            sizes = graph.sizes(received)
+            after = Moment(sizes, sizes)
+        next_state = empty_state(graph, received, ended)
         spans: list[TimeSpan] = []
-        for place, (before, after) in enumerate(zip(state.counts, counts, strict=True)):
+        for place, (first, last) in enumerate(zip(before.counts, after.counts, strict=True)):
             if place == 0:
                 new = chunk
             else:
                 node = graph.nodes[place - 1]
-                new = empty((1, graph.channels[place], 1, after - before), graph.dtype)
+                new = empty((1, *graph.value_shape(place, last - first)), graph.dtype)
                 memory = [array[None].copy() for array in state.memory[place - 1]]
-                if after > before:
+                if last > first:
                     given = [spans[j] for j in node.inputs]
-                    node.step.compute(given, [sizes[j] for j in node.inputs], TimeSpan(new, before), memory)
-                next_state.memory[place - 1] = tuple(array[0] for array in memory)
-            old = state.held[place]
-            values = new if old is None else np.concatenate([old, new], -1)
-            spans.append(TimeSpan(values, before - (0 if old is None else old.shape[-1])))
-            next_state.held[place] = values[..., max(0, low[place] - spans[-1].start) :].copy()
-        next_state.counts, next_state.ended = list(counts), ended
+                    node.step.compute(given, [sizes[j] for j in node.inputs], TimeSpan(new, first), memory)
+                if not ended:
+                    next_state.memory[place - 1] = tuple(array[0] for array in memory)
+            spans.append(TimeSpan(np.concatenate([state.held[place][None], new], -1), before.low[place]))
+            next_state.held[place][...] = spans[-1].values[0, ..., after.low[place] - before.low[place] :]
         return next_state, new[0, :, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -9,12 +10,20 @@ from typing import NamedTuple
 import numpy as np
 
 from tconv._arrays import Array
+from tconv._cached_property import cached_property
 from tconv._memory import empty
 from tconv.errors import GeometryError, ShapeError
 from tconv.models.layers import Node
+from tconv.streaming.fingerprint import fingerprint
 from tconv.streaming.time_step import ENDLESS, TimeSpan, TimeStep, along_time
 
 _FLOAT32 = np.dtype(np.float32)
+_MOST_PERIOD = 1 << 15
+"""Largest denominator of a rate."""
+_FAR = 1 << 22
+"""Periods after which no window reaches the start any more."""
+_MOST_TURNS = 512
+"""Places in a period that are looked at."""
 
 
 class StreamNode(NamedTuple):
@@ -22,6 +31,18 @@ class StreamNode(NamedTuple):
 
     step: TimeStep
     inputs: tuple[int, ...]
+
+
+class Moment(NamedTuple):
+    """Place of a session in time: for every value, the samples that are final, and the first that is still read."""
+
+    counts: list[int]
+    low: list[int]
+
+    @property
+    def held(self) -> list[int]:
+        """Samples of every value that are held."""
+        return [count - low for count, low in zip(self.counts, self.low, strict=True)]
 
 
 class StreamGraph:
@@ -60,9 +81,49 @@ class StreamGraph:
     # -- counts --------------------------------------------------------------------------------------------------
 
     def _rates(self) -> list[Fraction]:
-        far = 5040
+        far = ENDLESS >> 4
         short, long = self.sizes(ENDLESS), self.sizes(ENDLESS + far)
-        return [Fraction(b - a, far) for a, b in zip(short, long, strict=True)]
+        # lengths are rounded to whole samples, and far is so large that the nearest fraction is the rate
+        return [Fraction(b - a, far).limit_denominator(_MOST_PERIOD) for a, b in zip(short, long, strict=True)]
+
+    @cached_property
+    def period(self) -> int:
+        """Inputs after which all happens again, with whole numbers of samples of every value."""
+        return math.lcm(*(rate.denominator for rate in self.rates))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of the layers, their weights, and how they are connected."""
+        return fingerprint(self.channels[0], str(self.dtype), self.time_axis, self.nodes)
+
+    def value_shape(self, place: int, samples: int) -> tuple[int, ...]:
+        """Return the shape of so many samples of a value of one session."""
+        return self.channels[place], *(1,) * (self.time_axis - 2), samples
+
+    def moment(self, received: int, before: Sequence[int] | None = None) -> Moment:
+        """Return the place of a session in time after so many inputs; `before` are the counts of fewer of them."""
+        counts = self.final_counts(before or [0] * len(self.channels), received)
+        return Moment(counts, self.held_from(counts))
+
+    @property
+    def latency(self) -> int:
+        """Samples of the output that are withheld after n inputs, of the n times its rate: the most of any n."""
+        far, rate = _FAR * self.period, self.rates[-1]
+        turns = range(min(self.period, _MOST_TURNS))
+        withheld = (rate * (far + turn) - self.moment(far + turn).counts[-1] for turn in turns)
+        return max(0, *map(math.ceil, withheld))
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the state of a session that began long ago: the most of any number of inputs."""
+        far, turns = _FAR * self.period, range(min(self.period, _MOST_TURNS))
+        return max(self.state_bytes_after(far + turn) for turn in turns)
+
+    def state_bytes_after(self, received: int) -> int:
+        """Return the bytes of the state of a session after so many inputs."""
+        numbers = [math.prod(self.value_shape(*each)) for each in enumerate(self.moment(received).held)]
+        memory = sum(array.nbytes for node in self.nodes for array in node.step.new_memory())
+        return sum(numbers) * self.dtype.itemsize + memory
 
     def sizes(self, length: int) -> list[int]:
         """Return the lengths of all values for a whole input. Raises ShapeError if it is too short."""
@@ -79,9 +140,10 @@ class StreamGraph:
 
         `counts` are those of fewer inputs.
         """
-        final = [received]
+        final, ended = [received], [received]  # ended: the sizes of the whole if the input ended now
         for node, done in zip(self.nodes, counts[1:], strict=True):
             given = [final[place] for place in node.inputs]
+            ended.append(_extent(node.step, [ended[place] for place in node.inputs]))
             low, step = done, 1
             while _known(node.step, slice(done, low + step), given):
                 low, step = low + step, 2 * step
@@ -89,7 +151,7 @@ class StreamGraph:
                 step //= 2
                 if _known(node.step, slice(done, low + step), given):
                     low += step
-            final.append(low)
+            final.append(max(done, min(low, ended[-1])))  # a crop at the end takes outputs back
         return final
 
     def held_from(self, counts: Sequence[int]) -> list[int]:
@@ -117,6 +179,14 @@ class StreamGraph:
             node.step.compute(spans, [sizes[place] for place in node.inputs], TimeSpan(out, 0), memory)
             values.append(out)
         return values[-1]
+
+
+def _extent(step: TimeStep, sizes: Sequence[int]) -> int:
+    """Return the length of an output; 0 if the inputs are too short for one."""
+    try:
+        return step.extent(sizes)
+    except ShapeError:
+        return 0
 
 
 def _known(step: TimeStep, outputs: slice, given: Sequence[int]) -> bool:

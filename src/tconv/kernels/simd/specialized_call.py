@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation
 from tconv.kernels.num_threads import get_num_threads
-from tconv.kernels.problem import Problem
+from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd.compiled_call import CompiledCall
 from tconv.kernels.simd.form import NOT_PACKED, Form
 from tconv.kernels.simd.form_choice import direct_form
@@ -26,6 +27,16 @@ def compiled(
 ) -> CompiledCall:
     """Return the compiled call for a problem with arrays of these strides, counted in elements."""
     return form.compile(p, x_strides, out_strides, threads, activated)
+
+
+def _packing_layer(layer: Layer) -> Layer:
+    """Return the layer with the least crop for which the direct sum reads the packed weight in the same order.
+
+    A crop that is longer by a multiple of the stride has the same phases.
+    """
+    g = layer.geometry
+    crop = [(lo % s, 0) for (lo, _), s in zip(g.crop, g.stride, strict=True)]
+    return layer._replace(geometry=Geometry(g.kernel, g.stride, crop, g.dilation, g.groups))
 
 
 class SpecializedCall:
@@ -55,7 +66,7 @@ class SpecializedCall:
         self._arguments = p, x_strides, out_strides, layout, activation, packed_weights
         self._direct: SpecializedCall | None = None  # built when it is needed
         # the packed weight depends on these, and on the weight's numbers
-        self._sizes = (form.name, layout, p.layer)
+        self._sizes = (form.name, layout, _packing_layer(p.layer) if self._is_direct else p.layer)
         self._compiled: CompiledCall | None = None
         self._activation = () if activation is None else activation.arrays(p.out_channels, p.accumulate)
         self._converts_bias = p.dtype != p.accumulate
