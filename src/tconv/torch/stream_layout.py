@@ -57,10 +57,8 @@ class Layout(NamedTuple):
         roles = ["B", *["C"] * len(self.channels), "T"]
         if "B" not in self.axes:
             split, roles = split[0], roles[1:]
-        order, left = [], [axis for axis, role in enumerate(roles) if role == "C"]
-        for role in self.axes:
-            order.append(left.pop(0) if role == "C" else roles.index(role))
-        return np.transpose(split, order)
+        channels = iter(axis for axis, role in enumerate(roles) if role == "C")
+        return np.transpose(split, [next(channels) if role == "C" else roles.index(role) for role in self.axes])
 
     def __repr__(self) -> str:
         sizes = iter(self.channels)
