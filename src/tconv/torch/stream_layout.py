@@ -31,7 +31,7 @@ class Layout(NamedTuple):
         return self.axes.index("B") if "B" in self.axes else None
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """Number of channels: all of its axes, as one."""
         return math.prod(self.channels)
 
@@ -49,7 +49,7 @@ class Layout(NamedTuple):
             order = [0, *(axis + 1 for axis in order)]
         order.append(self.time + ("B" not in self.axes))
         moved = np.transpose(array, order)
-        return moved.reshape(len(moved), self.count, moved.shape[-1])
+        return moved.reshape(len(moved), self.total, moved.shape[-1])
 
     def native(self, array: Array) -> Array:
         """Return an array [sessions, C, T] in this layout. Without an axis of sessions it has to be one session."""

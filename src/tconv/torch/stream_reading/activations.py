@@ -32,7 +32,7 @@ def prelu(reader: GraphReader, operation: Operation) -> int:
     slopes, layout = weight_of(a.weight).reshape(-1), reader.layout(a.input)
     if slopes.size == 1:
         return reader.add(Pointwise(("leaky_relu", float(slopes[0]))), reader.place(a.input))
-    if len(layout.axes) < 2 or layout.size(1) != slopes.size or layout.count != slopes.size:
+    if len(layout.axes) < 2 or layout.size(1) != slopes.size or layout.total != slopes.size:
         raise StreamError(f"prelu has slopes along another axis than the channels: its input is {layout}")
     return reader.add(Pointwise(("prelu", slopes)), reader.place(a.input))
 

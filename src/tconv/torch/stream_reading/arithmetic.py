@@ -25,7 +25,7 @@ def check_alignment(reader: GraphReader, value: Any, result: int) -> None:
         other = target.axes[axis + ahead]
         if other != role and not (role == "C" and mine.size(axis) == 1):
             raise StreamError(f"a value {mine} meets one of {target}: time stands at other axes")
-    if mine.count not in (1, target.count):
+    if mine.total not in (1, target.total):
         raise StreamError(f"a value {mine} counts for several channels of {target}")
 
 

@@ -91,7 +91,7 @@ def _matrix(reader: GraphReader, value: Any, weight: Array, bias: Array | None, 
     layout = reader.layout(value)
     if len(layout.axes) < -axis or layout.axes[axis] != "C":
         raise StreamError(f"a matrix multiplies along time: its input is {layout}")
-    if layout.count != weight.shape[1]:
+    if layout.total != weight.shape[1]:
         raise StreamError(f"a matrix multiplies one axis of channels of several: its input is {layout}")
     row = np.ascontiguousarray(weight[:, :, None])
     return reader.add(ordinary(row, bias, 1, (0, 0), 1, 1), reader.place(value))

@@ -35,7 +35,7 @@ class GraphReader:
         self.strides = {stride for each in recording.operations for stride in _strides(each)}
         """Strides and windows of convolutions and pooling: multiples to which modules pad."""
         self._readers = readers
-        self._channels = [recording.layout(0).count]
+        self._channels = [recording.layout(0).total]
         self._lengths = [recording.lengths(0)]
         self._places: dict[int, int | None] = {0: 0}
 
@@ -101,7 +101,7 @@ class GraphReader:
         if recording.runs[0].dtypes[number] != torch.float32:
             kind = str(recording.runs[0].dtypes[number]).removeprefix("torch.")
             raise StreamError(f"{operation.name} computes in {kind}; float32 is needed")
-        wanted = recording.layout(number).count, recording.lengths(number)
+        wanted = recording.layout(number).total, recording.lengths(number)
         if (self._channels[place], self._lengths[place]) != wanted:
             raise StreamError(
                 f"{operation.name} gives {wanted[0]} channels of {list(wanted[1])} samples, and the step read from it "

@@ -160,8 +160,8 @@ def expand(reader: GraphReader, operation: Operation) -> int:
     (result,) = operation.results
     before, after = reader.layout(value), reader.layout(result)
     place = reader.place(value)
-    if before.count == after.count:
+    if before.total == after.total:
         return place
-    if before.count != 1:
+    if before.total != 1:
         raise StreamError(f"{operation.name} makes {after} of {before}")
-    return reader.affine(place, np.ones(after.count, np.float32))
+    return reader.affine(place, np.ones(after.total, np.float32))

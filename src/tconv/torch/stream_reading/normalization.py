@@ -32,7 +32,7 @@ def batch_norm(reader: GraphReader, operation: Operation) -> int:
     layout = reader.layout(a.input)
     if a.training or a.running_mean is None or a.running_var is None:
         raise StreamError("batch_norm has no stored statistics: it reads all of time")
-    if len(layout.axes) < 2 or layout.axes[1] != "C" or layout.size(1) != layout.count:
+    if len(layout.axes) < 2 or layout.axes[1] != "C" or layout.size(1) != layout.total:
         raise StreamError(f"batch_norm runs along another axis than the channels: its input is {layout}")
     mean, variance = (weight_of(each, "statistics").astype(np.float64) for each in (a.running_mean, a.running_var))
     scale = (1 if a.weight is None else weight_of(a.weight)) / np.sqrt(variance + a.eps)
@@ -45,7 +45,7 @@ def _check_channels(reader: GraphReader, value: Any, axes: list[int], name: str)
     layout = reader.layout(value)
     if any(layout.axes[axis] != "C" for axis in axes):
         raise StreamError(f"{name} is taken over time: it reads all of it")
-    if math.prod(layout.size(axis) or 1 for axis in axes) != layout.count:
+    if math.prod(layout.size(axis) or 1 for axis in axes) != layout.total:
         raise StreamError(f"{name} is taken over some of the channels of {layout}")
 
 
@@ -91,7 +91,7 @@ def over_channels(kind: str) -> OperationReader:
         dims = a.dim if isinstance(a.dim, tuple) else (a.dim,)
         _check_channels(reader, a.input, [reader.axis(a.input, dim) for dim in dims], operation.name)
         mean = reader.add(ChannelMean(), reader.place(a.input))
-        return mean if kind == "mean" else reader.affine(mean, reader.layout(a.input).count)
+        return mean if kind == "mean" else reader.affine(mean, reader.layout(a.input).total)
 
     return read
 

@@ -25,7 +25,7 @@ def recurrent(cell: str) -> OperationReader:
             raise StreamError(f"{cell} runs on packed sequences")
         layout = reader.layout(a.input)
         time = (1 if a.batch_first else 0) if len(layout.axes) == 3 else 0
-        if layout.axes[time] != "T" or layout.axes[-1] != "C" or layout.size(len(layout.axes) - 1) != layout.count:
+        if layout.axes[time] != "T" or layout.axes[-1] != "C" or layout.size(len(layout.axes) - 1) != layout.total:
             raise StreamError(f"{cell} runs along another axis than time: its input is {layout}")
         for state in a.hx if isinstance(a.hx, tuple) else (a.hx,):
             if not isinstance(state, Constant) or any(bool(each.any()) for each in state.tensors):
