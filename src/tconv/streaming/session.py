@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,55 +10,83 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, ShapeError
-from tconv.streaming.stream_graph import StreamGraph
+from tconv.streaming.stream_graph import Moment, StreamGraph
 
 VERSION = 1
 """Version of the form of saved states."""
 
 
-class SessionState:
-    """Samples received, the samples of every value that outputs still to come read, and recurrent state.
+class StateLayout:
+    """Places of everything in the block of a state: samples of each value [samples, C], and recurrent state."""
 
-    `held[v]` is [C, ..., T, ...] of value v, from sample `graph.moment(received).low[v]` on. Nothing changes a state
-    once it is complete: a push makes the next one, so that a push that fails leaves the session as it was.
+    def __init__(self, graph: StreamGraph, moment: Moment, ended: bool = False) -> None:
+        self.held = [0] * len(graph.channels) if ended else moment.held
+        self.values: list[int] = []
+        """offset of each value"""
+        self.memory: list[list[int]] = []
+        """offsets of the arrays of each node"""
+        at = 0
+        for place, samples in enumerate(self.held):
+            self.values.append(at)
+            at += math.prod(graph.value_shape(place, samples)) * graph.dtype.itemsize
+        for node in graph.nodes:
+            self.memory.append([])
+            for array in () if ended else node.step.new_memory():
+                self.memory[-1].append(at)
+                at += array.nbytes
+        self.size = at
+
+
+class SessionState:
+    """Samples received, and a block of bytes: the samples that outputs still to come read, and recurrent state.
+
+    Nothing changes a state once it is complete: a push makes the next one, so that a push that fails leaves the session
+    as it was.
     """
 
-    __slots__ = ("ended", "held", "memory", "received")
+    __slots__ = ("address", "block", "ended", "received")
 
-    def __init__(self, received: int, ended: bool, held: list[Array], memory: list[tuple[Array, ...]]) -> None:
-        self.received, self.ended, self.held, self.memory = received, ended, held, memory
+    def __init__(self, received: int, ended: bool, block: Array) -> None:
+        self.received, self.ended, self.block = received, ended, block
+        self.address: int = block.ctypes.data
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return sum(array.nbytes for array in (*self.held, *(each for arrays in self.memory for each in arrays)))
+    def contents(self, graph: StreamGraph) -> dict[str, Array]:
+        """Return views of everything in the block: "value_V" [C, samples], "memory_N_M" of node N."""
+        layout = StateLayout(graph, graph.moment(self.received), self.ended)
+        found: dict[str, Array] = {}
+        for place, (offset, samples) in enumerate(zip(layout.values, layout.held, strict=True)):
+            if samples:
+                shape = graph.value_shape(place, samples)
+                found[f"value_{place}"] = self._view(offset, graph.dtype, shape).T
+        for number, (node, offsets) in enumerate(zip(graph.nodes, layout.memory, strict=True), 1):
+            for turn, (offset, array) in enumerate(zip(offsets, node.step.new_memory(), strict=False)):
+                found[f"memory_{number}_{turn}"] = self._view(offset, array.dtype, array.shape)
+        return found
+
+    def _view(self, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+        size = math.prod(shape) * dtype.itemsize
+        return self.block[offset : offset + size].view(dtype).reshape(shape)
 
 
 def new_state(graph: StreamGraph) -> SessionState:
     """Return the state before the first sample."""
-    held = [np.empty(graph.value_shape(place, 0), graph.dtype) for place in range(len(graph.channels))]
-    return SessionState(0, False, held, [node.step.new_memory() for node in graph.nodes])
+    state = empty_state(graph, 0, False)
+    arrays = state.contents(graph)
+    for number, node in enumerate(graph.nodes, 1):
+        for turn, array in enumerate(node.step.new_memory()):
+            arrays[f"memory_{number}_{turn}"][...] = array
+    return state
 
 
 def saved(graph: StreamGraph, state: SessionState) -> dict[str, Array]:
     """Return a state as arrays of their own: a header, the samples of each value that has some, recurrent state."""
-    arrays = {
+    arrays: dict[str, Array] = {
         "version": np.array(VERSION, np.int64),
         "graph": np.frombuffer(bytes.fromhex(graph.fingerprint), np.uint8).copy(),
         "received": np.array(state.received, np.int64),
         "ended": np.array(state.ended),
     }
-    return arrays | {name: array.copy() for name, array in _contents(state).items()}
-
-
-def _contents(state: SessionState) -> dict[str, Array]:
-    held: dict[str, Array] = {f"value_{place}": array for place, array in enumerate(state.held) if array.size}
-    memory: dict[str, Array] = {
-        f"memory_{number}_{turn}": array
-        for number, arrays in enumerate(state.memory, 1)
-        for turn, array in enumerate(arrays)
-    }
-    return held | memory
+    return arrays | {name: array.copy(order="C") for name, array in state.contents(graph).items()}
 
 
 def loaded(graph: StreamGraph, arrays: Any) -> SessionState:
@@ -82,7 +111,7 @@ def loaded(graph: StreamGraph, arrays: Any) -> SessionState:
     if ended.shape or ended.dtype != np.bool_:
         raise ArgumentError(f"the state has ended = {ended!r}; True or False is needed")
     state = empty_state(graph, int(received), bool(ended))
-    wanted = _contents(state)
+    wanted = state.contents(graph)
     if given.keys() != wanted.keys():
         names = sorted(given.keys() ^ wanted.keys())
         raise ShapeError(
@@ -116,8 +145,6 @@ def by_session(arrays: Any) -> dict[int, dict[str, Any]]:
 
 
 def empty_state(graph: StreamGraph, received: int, ended: bool) -> SessionState:
-    """Return a state with arrays of the right shapes, whose numbers are not set."""
-    sizes = [0] * len(graph.channels) if ended else graph.moment(received).held
-    held = [np.empty(graph.value_shape(place, size), graph.dtype) for place, size in enumerate(sizes)]
-    memory = [tuple(np.empty_like(array) for array in node.step.new_memory()) for node in graph.nodes]
-    return SessionState(received, ended, held, [() for _ in memory] if ended else memory)
+    """Return a state whose numbers are not set."""
+    layout = StateLayout(graph, graph.moment(received), ended)
+    return SessionState(received, ended, np.empty(layout.size, np.uint8))
