@@ -9,11 +9,11 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ShapeError, StreamError
-from tconv.models.layers import Node
 from tconv.streaming.dependence import Dependence
 from tconv.streaming.probing import Draw, ModuleProbe, Run, measure_dependence
-from tconv.streaming.stream import Stream
-from tconv.streaming.stream_graph import StreamGraph
+from tconv.streaming.program_cache import ProgramCache
+from tconv.streaming.sessions import Stream
+from tconv.streaming.stream_graph import StreamGraph, StreamNode
 from tconv.streaming.time_step import ENDLESS, TimeSpan
 
 _REPEATED = 8
@@ -36,6 +36,7 @@ class ModuleStep:
     ) -> None:
         self.run, self.dependence, self.channels, self.outputs = run, dependence, channels, outputs
         self.alone, self.identity = alone, identity
+        self.period = dependence.period
         context = dependence.left + dependence.right + dependence.end_back
         self.window_lengths = _lengths(max(context, dependence.shortest, 1), dependence.period)
 
@@ -105,7 +106,7 @@ class ModuleStep:
 
     def _outputs(self, window: Array, begin: int, end: int) -> Array:
         """Return outputs of the module for a window, which it may change."""
-        window = window.copy()
+        window = np.array(window, order="C")
         if self.alone and len(window) > 1:
             return np.concatenate([self._outputs(row[None], begin, end) for row in window])
         made = np.asarray(self.run(window))
@@ -149,8 +150,8 @@ class WindowStream(Stream):
         probe.check_repeatable(self.dependence.shortest + 16)
         sample = probe(probe.random(1, self.dependence.shortest))
         self.step = ModuleStep(run, self.dependence, channels, sample.shape[1], alone=probe.alone, identity=identity)
-        graph = StreamGraph([Node(self.step, (0,))], channels, np.dtype(dtype))
-        super().__init__(graph, batch)
+        super().__init__(StreamGraph([StreamNode(self.step, (0,))], channels, np.dtype(dtype)), batch)
+        self._programs = _WindowPrograms(self.graph)
         self.difference = _checked_difference(self, probe)
         """largest difference from the module's own whole output that was seen, as a share of the largest output"""
 
@@ -163,6 +164,14 @@ class WindowStream(Stream):
             before, after = found.final_after(received), found.final_after(received + chunk)
             inputs += sum(last - first for first, last, _ in self.step.windows(before, after))
         return inputs / (chunk * _PUSHES)
+
+
+class _WindowPrograms(ProgramCache):
+    """Programs of chunks as they are: a chunk in two pieces would be two windows, each with its context."""
+
+    def lengths(self, count: int, ended: bool) -> list[tuple[int, bool]]:
+        """Return the chunk itself."""
+        return [(count, False), (0, True)] if ended and count else [(count, ended)]
 
 
 def _checked_difference(stream: WindowStream, probe: ModuleProbe) -> float:
