@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -114,22 +115,32 @@ class StripLayer:
         """Return the layer as a function of arrays like x [N, C_in, *n] and out [N, C_out, *L], without checks."""
         if self.method == ROWS or not (is_plain(x) and is_plain(out)):
             return self._run_alone if self.method == ROWS else self._run_copied
-        return self._specialized(x, out)
+        run, weight, bias = self._specialized(x, out), self.weight, self._bias
+        return lambda x, out: run(x, weight, bias, out)
 
-    def _specialized(self, x: Array, out: Array) -> Callable[[Array, Array], Any]:
+    def bound(self, x: Array, out: Array) -> Callable[[], Any]:
+        """Return the layer as a function of the numbers that are in these arrays when it is called; it fills out.
+
+        It costs less than a call of `specialized` does.
+        """
+        if self.method == ROWS or not (is_plain(x) and is_plain(out)):
+            return partial(self._run_alone if self.method == ROWS else self._run_copied, x, out)
+        bound: Callable[[], Any] = self._specialized(x, out).bound(x, self.weight, self._bias, out)
+        return bound
+
+    def _specialized(self, x: Array, out: Array) -> Any:
         problem = _problem(self.weight, self.geometry, x, bias=self._bias is not None, finite=True)
         if out.shape != (problem.batch, problem.out_channels, *problem.output_shape):
             raise ShapeError(f"out has shape {out.shape}; {problem.output_shape} of {problem.out_channels} are needed")
         specialize = kernels.kernel(DIRECT).specialize
         assert specialize is not None
         constants = {"activation": self._activation, "packed_weights": self._packed_weights}
-        run, weight, bias = specialize(problem, x.strides, out.strides, **constants), self.weight, self._bias
-        return lambda x, out: run(x, weight, bias, out)
+        return specialize(problem, x.strides, out.strides, **constants)
 
     def _run_copied(self, x: Array, out: Array) -> None:
         """Run on arrays that the machine code does not take: of another byte order, or not aligned."""
         own, made = np.ascontiguousarray(x, self.weight.dtype), np.empty(out.shape, self.weight.dtype)
-        self._specialized(own, made)(own, made)
+        self._specialized(own, made)(own, self.weight, self._bias, made)
         out[...] = made
 
     def _run_alone(self, x: Array, out: Array) -> None:

@@ -23,8 +23,8 @@ from tconv.weights.interpolation import crop_for
 
 _MOST = 256
 """Most compiled calls that a layer caches: chunks of random lengths have many."""
-_FEW = 8
-"""Outputs of a phase below which lanes over channels are faster than lanes over positions."""
+_FEW = 32
+"""Outputs of a phase below which lanes over channels are faster than lanes over positions, the copy included."""
 
 
 class LayerStep:
@@ -112,47 +112,54 @@ class LayerStep:
         self, given: Sequence[TimeSpan], sizes: Sequence[int], out: TimeSpan, memory: Sequence[Array] = ()
     ) -> None:
         """Fill out. Its bits depend on neither the span, nor the batch, nor the layout of the arrays."""
-        (span,), count = given, out.values.shape[-1]
-        if not count or not len(out.values):
+        if not out.values.size:
             return
-        window = inputs_of(self.along, slice(out.start, out.start + count), sizes[0])
-        values = span.values[..., max(0, window.start - span.start) : window.stop - span.start]
-        if not values.shape[-1]:  # outputs behind the last tap read no input: one without numbers stands for it
-            values = np.zeros((*values.shape[:-1], 1), values.dtype)
-        x, y = _unfolded(values, self._given), _unfolded(out.values, self._made)
+        first, x, y = self._arrays(given[0], sizes[0], out)
         # chunks of the same length have the same shapes and the same crop
-        key = out.start - self.along.stride[0] * window.start, x.shape, x.strides, y.strides, count
+        key = out.start - self.along.stride[0] * first, x.shape, x.strides, y.strides, y.shape[2]
         run = self._calls.get(key)
         if run is None:
-            crop = crop_for(self.along, window.start, x.shape[2], slice(out.start, out.start + count))
-            run = self._compile(crop, x, y)
+            layer = self._layer_for(first, x.shape[2], slice(out.start, out.start + y.shape[2]))
+            run = _through_channels_last(layer, x, y) if self._has_few(layer, y) else layer.specialized(x, y)
             _store(self._calls, key, run)
         run(x, y)
 
-    def _compile(self, crop: tuple[int, int], x: Array, y: Array) -> Callable[[Array, Array], Any]:
-        """Return a function of arrays like these."""
+    def bound(self, given: Sequence[TimeSpan], sizes: Sequence[int], out: TimeSpan) -> Callable[[], Any] | None:
+        """Return `compute` of these arrays as a function of their numbers, which costs a few microseconds; or None."""
+        if not out.values.size:
+            return None
+        first, x, y = self._arrays(given[0], sizes[0], out)
+        return self._layer_for(first, x.shape[2], slice(out.start, out.start + y.shape[2])).bound(x, y)
+
+    def _arrays(self, span: TimeSpan, size: int, out: TimeSpan) -> tuple[int, Array, Array]:
+        """Return the number of the first input that the outputs read, and both as canonical arrays."""
+        window = inputs_of(self.along, slice(out.start, out.start + out.values.shape[-1]), size)
+        values = span.values[..., max(0, window.start - span.start) : window.stop - span.start]
+        if not values.shape[-1]:  # outputs behind the last tap read no input: one without numbers stands for it
+            values = np.zeros((*values.shape[:-1], 1), values.dtype)
+        return window.start, _unfolded(values, self._given), _unfolded(out.values, self._made)
+
+    def _layer_for(self, first: int, count: int, outputs: slice) -> StripLayer:
+        """Return the layer with the crop that gives these outputs from so many inputs."""
+        crop = crop_for(self.along, first, count, outputs)
         layer = self._layers.get(crop)
         if layer is None:
             layer = self.layer.with_crop([crop, *self.layer.geometry.crop[1:]])
             _store(self._layers, crop, layer)
-        if layer.method == DIRECT and self._has_few(y) and not _is_channels_last(y):
-            return _through_channels_last(layer, x, y)
-        return layer.specialized(x, y)
+        return layer
 
-    def _has_few(self, y: Array) -> bool:
-        """Return True if an output has too few positions to fill the lanes of a vector, and channels that do."""
+    def _has_few(self, layer: StripLayer, y: Array) -> bool:
+        """Return True if an output has too few positions to fill the lanes of vectors, and channels that would."""
+        if layer.method != DIRECT or y.strides[1] == y.itemsize:
+            return False
         positions = -(-y.shape[2] // self.along.stride[0]) * math.prod(y.shape[3:])
-        return positions < _FEW <= self.layer.weight.shape[1]
+        return bool(positions < _FEW <= 2 * layer.weight.shape[1])
 
 
 def _unfolded(values: Array, sizes: tuple[int, ...]) -> Array:
     """Return a view of values [N, C * rest, 1, T] as [N, C, T, *rest]."""
     view = values.reshape(len(values), *sizes, values.shape[-1])
     return view if len(sizes) == 1 else np.moveaxis(view, -1, 2)
-
-
-def _is_channels_last(y: Array) -> bool:
-    return bool(y.strides[1] == y.itemsize or y.shape[1] == 1)
 
 
 def _through_channels_last(layer: StripLayer, x: Array, y: Array) -> Callable[[Array, Array], Any]:

@@ -5,6 +5,7 @@ The operator caches it, so that a repeated call finds its compiled call and its 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -75,21 +76,47 @@ class SpecializedCall:
 
     def __call__(self, x: Array, w: Array, bias: Array | None, out: Array) -> bool:
         """Fill out. Returns False, and does nothing, if the weight is not finite."""
-        cached, threads = self._packed_weights, get_num_threads()
+        cached = self._packed_weights
         weights = self._from_fingerprint(w) if cached is None else self._from_caller(w, cached)
         if weights is NOT_PACKED:
             return self._run_direct(x, w, bias, out)
+        # in a variable: its memory is in use until the call ends
+        flat = self._flat(bias)
+        biases = 0 if flat is None else flat.ctypes.data
+        activation = (array.ctypes.data for array in self._activation)
+        call = self._call_for(get_num_threads())
+        finished = call.run(x.ctypes.data, weights.ctypes.data, biases, out.ctypes.data, *activation)
+        return finished or self._run_direct(x, w, bias, out)
+
+    def bound(self, x: Array, w: Array, bias: Array | None, out: Array) -> Callable[[], bool]:
+        """Return the call with these arrays, without arguments: their numbers may change, except those of w and bias.
+
+        Most of a small call's time is that of looking up addresses, which are looked up once here.
+        """
+        cached = self._packed_weights
+        if cached is None or (weights := self._from_caller(w, cached)) is NOT_PACKED:
+            return lambda: self(x, w, bias, out)
+        flat = self._flat(bias)
+        arrays = (x, weights, flat, out, *self._activation)  # in use as long as the function below
+        addresses = [0 if array is None else array.ctypes.data for array in arrays]
+
+        def run() -> bool:
+            call = self._call_for(get_num_threads())
+            return call.run(*addresses) or self._run_direct(arrays[0], w, bias, arrays[3])
+
+        return run
+
+    def _call_for(self, threads: int) -> CompiledCall:
         call = self._compiled
         if call is None or call.requested_threads != threads:
             self._compiled = call = compiled(self._form, self._problem, *self._strides, threads, bool(self._activation))
-        # in a variable: its memory is in use until the call ends
-        flat = bias
+        return call
+
+    def _flat(self, bias: Array | None) -> Array | None:
+        """Return the bias as the machine code reads it."""
         if bias is not None and (self._converts_bias or not bias.flags.c_contiguous):
-            flat = np.ascontiguousarray(bias, self._problem.accumulate)
-        biases = 0 if flat is None else flat.ctypes.data
-        activation = (array.ctypes.data for array in self._activation)
-        finished = call.run(x.ctypes.data, weights.ctypes.data, biases, out.ctypes.data, *activation)
-        return finished or self._run_direct(x, w, bias, out)
+            return np.ascontiguousarray(bias, self._problem.accumulate)
+        return bias
 
     def _run_direct(self, x: Array, w: Array, bias: Array | None, out: Array) -> bool:
         """Compute the direct sum instead. Returns False if this is the direct sum already."""
