@@ -24,3 +24,18 @@ def fill(name: str, inputs: tuple[Array, ...], numbers: tuple[float, ...], out: 
     if out.size:
         element_pass.run(name, inputs, numbers, out)
     return True
+
+
+def lstm(inputs: Array, sums: Array, cell: Array, out: Array) -> bool:
+    """Advance cells [rows, H] of an LSTM, and fill their outputs; False, and nothing is done, without machine code.
+
+    `inputs` and `sums` are products [rows, 4 H] with the input and with the state: the gates input, forget and output
+    with the other sign, then the new values of the cell. All are float32, with the numbers of a row next to each other.
+    """
+    arrays = inputs, sums, cell, out
+    if reason_unavailable() is not None or any(a.dtype.str != "<f4" or a.strides[1] != 4 for a in arrays):
+        return False
+    from tconv.kernels.simd.elementwise import lstm_pass
+
+    lstm_pass.run(inputs, sums, cell, out)
+    return True
