@@ -123,8 +123,9 @@ class Recurrent(SameTime):
     >>> Recurrent("lstm", (RecurrentWeights(ones, ones),)).output_channels([2])
     2
 
-    A sample reads its own input and the memory, which is h, and for an LSTM c, of every layer. float16 and bfloat16 are computed in float32. inf and NaN in the
-    input stay in the state, as in the definition, until the session is reset. Raises ArgumentError, ShapeError.
+    A sample reads its own input and the memory, which is h, and for an LSTM c, of every layer. float16 and bfloat16 are
+    computed in float32. inf and NaN in the input stay in the state, as in the definition, until the session is reset.
+    Raises ArgumentError, ShapeError.
     """
 
     cell: str
