@@ -204,7 +204,7 @@ def test_a_stride_needs_whole_blocks_where_its_padding_depends_on_the_length():
     stream = tconv.keras.stream(model)
     x = np.random.default_rng(0).standard_normal((1, 8, C), np.float32)
     first = stream.push(x[:, :7])
-    with pytest.raises(ShapeError, match="modulo 2"):
+    with pytest.raises(ShapeError, match="until it is a multiple of 2"):
         stream.flush()
     made = np.concatenate([first, stream.push(x[:, 7:]), stream.flush()], 1)
     np.testing.assert_array_equal(made, stream(x))

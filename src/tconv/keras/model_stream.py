@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,10 +22,10 @@ _LENGTHS = 64, 96, 120, 240, 256, 480, 960, 1024, 5040, 1 << 14, 1 << 16
 """Lengths of an example that are tried, until every layer has an output."""
 
 
-class ModelStream:
+class ModelStream(Stream):
     """Stream of a Keras model: chunks are [N, n, C], or [N, C, n] if the model has channels first.
 
-    It has all methods of `Stream`. Chunks are arrays, or tensors of Keras' backend; the outputs are of the same kind.
+    Everything else is as in `Stream`. Chunks are arrays, or tensors of Keras' backend, and so are outputs.
 
     >>> import keras, numpy as np, tconv.keras
     >>> model = keras.Sequential([keras.Input((None, 4)), keras.layers.Conv1DTranspose(1, 4, 2, padding="same")])
@@ -35,15 +36,13 @@ class ModelStream:
     True
     """
 
-    def __init__(self, stream: Stream, reading: KerasReading, difference: float) -> None:
-        self._stream, self.channels_last = stream, reading.channels_last
-        self.difference = difference
-        """Largest difference from the model's own output on the example, relative to the largest output."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_stream":
-            raise AttributeError(name)
-        return getattr(self._stream, name)
+    def __init__(self, reading: KerasReading, batch: int = 1, *, sample_rate: float | None = None) -> None:
+        super().__init__(StreamGraph(reading.nodes, reading.channels), batch, sample_rate=sample_rate)
+        self.channels_last = reading.channels_last
+        """True for channels last, of the input and of the output"""
+        self.difference = math.nan
+        """largest difference from the model's own output on the example, relative to the largest output"""
+        self._block_lengths = reading.blocks
 
     def push(self, chunk: Any) -> Any:
         """Return the outputs that are final with this chunk [N, n, C], or with a chunk [n, C] of every session named.
@@ -51,24 +50,39 @@ class ModelStream:
         Raises ShapeError, DtypeError and ArgumentError as `Stream.push`; the state is unchanged then.
         """
         if isinstance(chunk, Mapping):
-            given = {session: self._inside(each, 2) for session, each in chunk.items()}
-            made = self._stream.push(given)
+            made = super().push({session: self._inside(each, 2) for session, each in chunk.items()})
             return {session: self._outside(out, chunk[session]) for session, out in made.items()}
-        return self._outside(self._stream.push(self._inside(chunk, 3)), chunk)
+        return self._outside(super().push(self._inside(chunk, 3)), chunk)
 
-    def flush(self, session: int | None = None) -> Array:
-        """Return the outputs that are left at the end of a session [m, C'], or of all [N, m, C'], as NumPy arrays."""
-        result: Array = self._outside(self._stream.flush(session), None)
-        return result
+    def flush(self, session: int | None = None) -> Any:
+        """Return the outputs that are left at the end of a session [m, C'], or of all [N, m, C'], as NumPy arrays.
+
+        Raises ShapeError, and changes nothing, for a length that a strided layer with padding="same" cannot have.
+        """
+        for number in self.sessions if session is None else (session,):
+            self._check_length(self._session(number).received)
+        return self._outside(super().flush(session), None)
 
     def __call__(self, x: Any) -> Any:
         """Return the output of whole inputs, computed at once."""
-        return self._outside(self._stream(self._inside(x, 3)), x)
+        inside = self._inside(x, 3)
+        self._check_length(inside.shape[2])
+        return self._outside(super().__call__(inside), x)
+
+    def _check_length(self, length: int) -> None:
+        """Raise ShapeError for a length of the whole input that is not one of whole blocks."""
+        sizes = self.graph.sizes(length) if self._block_lengths and length else ()
+        for place, size, layer in self._block_lengths if sizes else ():
+            if sizes[place] % size:
+                raise ShapeError(
+                    f'an input of {length} samples has {sizes[place]} at layer "{layer}", whose padding depends on '
+                    f"that number modulo {size}. Push more samples, until it is a multiple of {size}"
+                )
 
     def _inside(self, chunk: Any, axes: int) -> Array:
         """Return a chunk as [..., C, n]."""
         array = _array(chunk)
-        channels = self._stream.graph.channels[0]
+        channels = self.graph.channels[0]
         if array.ndim != axes or array.shape[-1 if self.channels_last[0] else -2] != channels:
             needed = f"n, {channels}" if self.channels_last[0] else f"{channels}, n"
             raise ShapeError(f"the chunk has shape {array.shape}; [{'N, ' * (axes == 3)}{needed}] is needed")
@@ -108,30 +122,29 @@ def stream(
     stream that differs from the model.
     """
     reading = read_model(model)
-    graph = StreamGraph(reading.nodes, reading.channels)
-    made = Stream(graph, batch)
-    checked = ModelStream(made, reading, 0.0)
-    checked.difference = _difference(model, checked, _example(graph, reading, model) if example is None else example)
-    if strict and not checked.difference <= TOLERANCE:
+    made = ModelStream(reading, batch, sample_rate=sample_rate)
+    made.difference = _difference(model, made, _example(made, model) if example is None else example)
+    if strict and not made.difference <= TOLERANCE:
         raise CheckError(
-            f"the stream differs from the model by {checked.difference:.1e} of its largest output; {TOLERANCE:.0e} is "
+            f"the stream differs from the model by {made.difference:.1e} of its largest output; {TOLERANCE:.0e} is "
             "allowed. Keras' backends differ for some layers: use another one, or write strict=False"
         )
-    return checked
+    return made
 
 
-def _example(graph: StreamGraph, reading: KerasReading, model: Any) -> Array:
+def _example(made: ModelStream, model: Any) -> Array:
     """Return random numbers of a length for which every layer has an output."""
-    last = reading.channels_last[0]
+    last = made.channels_last[0]
     fixed = model.input_shape[1 if last else 2]
     reason: Exception | None = None
     for length in _LENGTHS if fixed is None else (fixed,):
         try:
-            graph.sizes(length)
+            made.graph.sizes(length)
+            made._check_length(length)
         except ShapeError as error:
             reason = error
             continue
-        x = np.random.default_rng(0).standard_normal((1, length, reading.channels), np.float32)
+        x = np.random.default_rng(0).standard_normal((1, length, made.graph.channels[0]), np.float32)
         return x if last else np.ascontiguousarray(x.swapaxes(1, 2))
     raise ArgumentError(f"no length of an example fits every layer ({reason}). Write example= with one")
 

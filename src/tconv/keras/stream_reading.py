@@ -15,8 +15,10 @@ from tconv.errors import ArgumentError
 from tconv.keras import stream_layers, stream_operations
 from tconv.keras.stream_operations import plain, tensor_of
 from tconv.keras.stream_values import NodeList, Refusal, TimeValue, refused
+from tconv.keras.whole_blocks import Blocks, without_marks
 from tconv.models.layers import Node
 from tconv.models.simplification import simplified
+from tconv.models.steps.channels import ChannelRange
 
 Tensor = tuple[str, int, int]
 
@@ -32,6 +34,8 @@ class KerasReading(NamedTuple):
     nodes: list[Node]
     channels: int
     channels_last: tuple[bool, bool]
+    blocks: tuple[Blocks, ...]
+    """values whose lengths must be multiples"""
 
 
 def read_model(model: Any) -> KerasReading:
@@ -57,17 +61,9 @@ def read_model(model: Any) -> KerasReading:
     if not nodes.nodes:
         raise ArgumentError("the model returns its input, and has no layer to stream. Write a model with one")
     if result.place != len(nodes.nodes):  # a layer that nobody reads was the last one
-        nodes.nodes.append(_last(nodes.nodes, result))
-    return KerasReading(
-        simplified(nodes.nodes, value.channels), value.channels, (value.channels_last, result.channels_last)
-    )
-
-
-def _last(nodes: Sequence[Node], result: TimeValue) -> Node:
-    """Return a node whose output is that of an earlier one."""
-    from tconv.models.steps.channels import ChannelRange
-
-    return Node(ChannelRange(0, result.channels), (result.place,))
+        nodes.nodes.append(Node(ChannelRange(0, result.channels), (result.place,)))
+    found, blocks = without_marks(simplified(nodes.nodes, value.channels))
+    return KerasReading(found, value.channels, (value.channels_last, result.channels_last), blocks)
 
 
 def _input_of(model: Any) -> TimeValue:
