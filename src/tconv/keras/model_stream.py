@@ -10,10 +10,13 @@ import keras
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import ArgumentError, CheckError, DtypeError, ShapeError
-from tconv.keras.stream_reading import KerasReading, read_model
+from tconv.errors import ArgumentError, CheckError, DtypeError, ShapeError, StreamError
+from tconv.keras.stream_reading import KerasReading, input_of, layout_of, read_model
+from tconv.keras.whole_blocks import Blocks
+from tconv.streaming.layer_digest import fingerprint
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
+from tconv.streaming.window_stream import WindowStream
 
 TOLERANCE = 1e-4
 """Largest difference between the stream and the model on the example, relative to the largest output."""
@@ -36,13 +39,15 @@ class ModelStream(Stream):
     True
     """
 
+    channels_last = False, False
+    """True for channels last, of the input and of the output"""
+    difference = math.nan
+    """largest difference from the model's own output on the example, relative to the largest output"""
+    _block_lengths: tuple[Blocks, ...] = ()
+
     def __init__(self, reading: KerasReading, batch: int = 1, *, sample_rate: float | None = None) -> None:
         super().__init__(StreamGraph(reading.nodes, reading.channels), batch, sample_rate=sample_rate)
-        self.channels_last = reading.channels_last
-        """True for channels last, of the input and of the output"""
-        self.difference = math.nan
-        """largest difference from the model's own output on the example, relative to the largest output"""
-        self._block_lengths = reading.blocks
+        self.channels_last, self._block_lengths = reading.channels_last, reading.blocks
 
     def push(self, chunk: Any) -> Any:
         """Return the outputs that are final with this chunk [N, n, C], or with a chunk [n, C] of every session named.
@@ -94,6 +99,24 @@ class ModelStream(Stream):
         return keras.ops.convert_to_tensor(array) if _is_tensor(chunk) else array
 
 
+class ModelWindowStream(ModelStream, WindowStream):
+    """Stream of a Keras model that cannot be read: it runs on exact windows of its inputs.
+
+    Its outputs differ from those of the whole by rounding, and it repeats work; see `WindowStream`.
+    """
+
+    def __init__(
+        self, model: Any, channels: int, channels_last: bool, batch: int = 1, *, sample_rate: float | None = None
+    ) -> None:
+        def run(x: Array) -> Array:
+            made = _called(model, x.swapaxes(1, 2) if channels_last else x)
+            return made.swapaxes(1, 2) if channels_last else made
+
+        weights = fingerprint(*(np.asarray(keras.ops.convert_to_numpy(weight)) for weight in model.weights))
+        WindowStream.__init__(self, run, channels, batch, identity=weights)
+        self.sample_rate, self.channels_last = sample_rate, (channels_last, channels_last)
+
+
 def stream(
     model: Any, example: Any = None, *, sample_rate: float | None = None, batch: int = 1, strict: bool = True
 ) -> ModelStream:
@@ -114,22 +137,44 @@ def stream(
     The model takes [N, T, C], or [N, C, T] with channels first, float32; so does the stream, of any backend. The layers
     are read once: weights that change later have no effect on the stream. `docs/streaming.md` lists what is read.
 
-    `example` is an input of the model, by default random numbers. The model runs on it, and so does the stream at once;
-    with `strict` a difference above 1e-4 of the largest output is an error, and `stream.difference` has it in any case.
-    `sample_rate` of the output, in Hz, gives the latency in milliseconds. `batch` sessions run side by side.
+    `example` is an input of the model, by default random numbers. The model runs on it once, and so does the stream: a
+    difference above 1e-4 of the largest output is an error, and `stream.difference` has it in any case. `sample_rate`
+    of the output, in Hz, gives the latency in milliseconds. `batch` sessions run side by side.
 
-    Raises ArgumentError for a model with a layer that cannot be streamed, named with the reason, and CheckError for a
-    stream that differs from the model.
+    With strict=False a model that cannot be read, or that differs, runs on exact windows of its inputs instead
+    (`ModelWindowStream`); it needs an `example` if it states no shape of its input.
+
+    Raises StreamError for a layer that cannot be streamed, named with the reason, CheckError for a stream that differs
+    from the model, and ArgumentError for anything else than a model.
     """
-    reading = read_model(model)
-    made = ModelStream(reading, batch, sample_rate=sample_rate)
-    made.difference = _difference(model, made, _example(made, model) if example is None else example)
-    if strict and not made.difference <= TOLERANCE:
-        raise CheckError(
-            f"the stream differs from the model by {made.difference:.1e} of its largest output; {TOLERANCE:.0e} is "
-            "allowed. Keras' backends differ for some layers: use another one, or write strict=False"
-        )
+    try:
+        made = ModelStream(read_model(model), batch, sample_rate=sample_rate)
+        made.difference = _difference(model, made, _example(made, model) if example is None else example)
+        if not made.difference <= TOLERANCE:
+            raise CheckError(
+                f"the stream differs from the model by {made.difference:.1e} of its largest output; {TOLERANCE:.0e} is "
+                "allowed. Keras' backends differ for some layers: use another one, or write strict=False for windows"
+            )
+    except (StreamError, CheckError):
+        if strict:
+            raise
+        return _windowed(model, example, batch, sample_rate)
     return made
+
+
+def _windowed(model: Any, example: Any, batch: int, sample_rate: float | None) -> ModelWindowStream:
+    """Return the stream of a model on windows."""
+    if example is None:
+        value = input_of(model)
+        return ModelWindowStream(model, value.channels, value.channels_last, batch, sample_rate=sample_rate)
+    shape = _array(example).shape
+    last = layout_of(model, (None, None, None))
+    return ModelWindowStream(model, shape[2 if last else 1], last, batch, sample_rate=sample_rate)
+
+
+def _called(model: Any, x: Array) -> Array:
+    """Return the model's own output for an array."""
+    return _array(model(keras.ops.convert_to_tensor(np.ascontiguousarray(x)), training=False))
 
 
 def _example(made: ModelStream, model: Any) -> Array:
@@ -152,7 +197,7 @@ def _example(made: ModelStream, model: Any) -> Array:
 def _difference(model: Any, made: ModelStream, example: Any) -> float:
     """Return the largest difference between stream and model on an example, relative to the largest output."""
     x = _array(example)
-    expected = _array(model(keras.ops.convert_to_tensor(x), training=False)).astype(np.float64)
+    expected = _called(model, x).astype(np.float64)
     got = made(x)
     if got.shape != expected.shape:
         raise CheckError(f"the stream returns {got.shape} for the example, and the model {expected.shape}")
