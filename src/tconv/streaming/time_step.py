@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from tconv._arrays import Array
 from tconv.errors import ShapeError
 from tconv.models.layers import Convolution
@@ -103,7 +105,8 @@ class NetworkTimeStep:
     ) -> None:
         """Fill out. Convolutions are direct sums, whose bits depend on no length."""
         target = _region(out)
-        regions = [_region(span) for span in given]
+        outputs = slice(out.start, out.start + out.values.shape[-1])
+        regions = [_region(_held(span, self.source(n, outputs, sizes))) for n, span in enumerate(given)]
         shapes = [(1, size) for size in sizes]
         if not isinstance(self.step, Convolution):
             self.step.compute(regions, shapes, target)
@@ -111,6 +114,13 @@ class NetworkTimeStep:
         for number, values in enumerate(target.values):  # it takes one picture at a time
             pictures = [region._replace(values=region.values[number]) for region in regions]
             self.step.compute(pictures, shapes, target._replace(values=values))
+
+
+def _held(span: TimeSpan, needed: slice) -> TimeSpan:
+    """Return the span, or zeros in place of samples that stand for none: outputs behind the last tap read nothing."""
+    if needed.start >= span.start:
+        return span
+    return TimeSpan(np.zeros((*span.values.shape[:-1], needed.stop - needed.start), span.values.dtype), needed.start)
 
 
 def _region(span: TimeSpan) -> Region:
