@@ -10,7 +10,7 @@ from tconv.models.steps.arithmetic import Sum
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.pointwise import Pointwise
 from tconv.models.steps.strided_convolution import StridedConvolution
-from tconv.streaming.stream import Stream
+from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
 
 

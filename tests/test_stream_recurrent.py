@@ -10,7 +10,7 @@ from tconv.errors import ArgumentError, ShapeError
 from tconv.models import Sum
 from tconv.models.layers import Node
 from tconv.streaming.recurrent import CELLS, Recurrent, RecurrentWeights
-from tconv.streaming.stream import Stream
+from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
 
 

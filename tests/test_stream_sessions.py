@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from tconv.streaming.stream import Stream
+from tconv.streaming.sessions import Stream
 from test_stream_graph import decoder, numbers
 
 

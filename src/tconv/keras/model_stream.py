@@ -11,7 +11,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, CheckError, DtypeError, ShapeError
 from tconv.keras.stream_reading import KerasReading, read_model
-from tconv.streaming.stream import Stream
+from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
 
 TOLERANCE = 1e-4

@@ -12,7 +12,7 @@ from tconv._arguments import int_of
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, ShapeError
 from tconv.streaming.chunk_layout import ChunkLayout
-from tconv.streaming.stream import Stream
+from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
 
 Sizes = tuple[int, ...]
