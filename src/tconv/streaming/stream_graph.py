@@ -66,7 +66,9 @@ class StreamGraph:
     Values are [sessions, C, 1, T]. Raises ShapeError for steps that do not fit each other.
     """
 
-    def __init__(self, nodes: Sequence[Node], channels: int, dtype: np.dtype[np.generic] = _FLOAT32) -> None:
+    def __init__(
+        self, nodes: Sequence[Node | StreamNode], channels: int, dtype: np.dtype[np.generic] = _FLOAT32
+    ) -> None:
         if not nodes:
             raise GeometryError("the stream has no layer; at least one is needed")
         self.dtype = np.dtype(dtype)
@@ -95,7 +97,8 @@ class StreamGraph:
     @cached_property
     def period(self) -> int:
         """Inputs after which all happens again, with whole numbers of samples of every value."""
-        return math.lcm(*(rate.denominator for rate in self.rates))
+        periods = (getattr(node.step, "period", 1) for node in self.nodes)  # a step may repeat later than its rate
+        return math.lcm(*(rate.denominator for rate in self.rates), *periods)
 
     @cached_property
     def fingerprint(self) -> str:
