@@ -158,7 +158,8 @@ class Subject:
         wrong = self.different(made, expected)
         if not wrong.any():
             return
-        place = tuple(map(int, min(np.argwhere(wrong), key=lambda index: index[self.axis])))
+        places: Any = np.argwhere(wrong).tolist()
+        place = tuple(min(places, key=lambda index: index[self.axis]))
         along = np.flatnonzero(wrong.any(tuple(axis for axis in range(wrong.ndim) if axis != self.axis)))
         raise ContractError(
             f"{what}: {len(along)} of {count} samples differ from the whole, from sample {along[0]} to {along[-1]}; at "
@@ -167,16 +168,15 @@ class Subject:
 
     def different(self, made: Array, expected: Array) -> Array:
         """Return True for every number that is not the expected one."""
+        both_nan = (made != made) & (expected != expected)  # every NaN is one
         if not self.tolerance:
             size = made.dtype.itemsize
-            both = (
-                np.ascontiguousarray(each).reshape(-1).view(np.uint8).reshape(-1, size) for each in (made, expected)
-            )
-            bits = (next(both) != next(both)).any(1).reshape(made.shape) if made.size else np.zeros(made.shape, bool)
-            return bits & ~((made != made) & (expected != expected))  # every NaN is one
+            bits = [np.ascontiguousarray(each).reshape(-1).view(np.uint8) for each in (made, expected)]
+            unequal: Array = (bits[0] != bits[1]).reshape(*made.shape, size).any(-1) & ~both_nan
+            return unequal
         with np.errstate(invalid="ignore"):
             finite = np.isfinite(expected)
             scale = np.abs(expected[finite]).max(initial=0)
             close = np.abs(made - expected) <= self.tolerance * scale
-            same = (made == expected) | ((made != made) & (expected != expected))
-        return ~(close & finite | same)
+        far: Array = ~(close & finite | (made == expected) | both_nan)
+        return far

@@ -23,8 +23,7 @@ METADATA = frozenset(
     " requires_grad grad grad_fn is_leaf is_cuda is_cpu is_mps is_xpu is_meta is_sparse is_quantized is_nested itemsize"
     " is_floating_point is_complex is_signed is_conj is_neg is_inference is_mkldnn is_xla element_size nbytes get_device"
     " _version data_ptr untyped_storage __hash__ __repr__ __format__ __str__ is_same_size is_tensor is_storage"
-    " result_type can_cast promote_types type_metadata __dlpack_device__ _is_zerotensor is_vulkan output_nr _backward_hooks"
-    .split()
+    " result_type can_cast promote_types type_metadata __dlpack_device__ _is_zerotensor is_vulkan output_nr _backward_hooks".split()
 )
 """Functions that tell something of a value which does not depend on its numbers."""
 
@@ -215,7 +214,9 @@ def name_of(func: Any) -> str:
     return name.rstrip("_") or name
 
 
-_IN_PLACE = frozenset(f"i{name}" for name in "add sub mul div truediv floordiv mod pow and or xor lshift rshift".split())
+_IN_PLACE = frozenset(
+    f"i{name}" for name in "add sub mul div truediv floordiv mod pow and or xor lshift rshift".split()
+)
 
 
 @contextmanager

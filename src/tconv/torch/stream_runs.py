@@ -84,9 +84,7 @@ class Recording:
                 raise _DifferentError
             return tuple(self._argument(each) for each in zip(*group, strict=True))
         if isinstance(first, slice):
-            ends = [
-                self._argument([getattr(each, end) for each in group]) for end in ("start", "stop", "step")
-            ]
+            ends = [self._argument([getattr(each, end) for each in group]) for end in ("start", "stop", "step")]
             return slice(*ends)
         return self._leaf(group)
 

@@ -51,9 +51,7 @@ def ordinary(
 
 def conv_transpose1d(reader: GraphReader, operation: Operation) -> int:
     """Read a transposed convolution."""
-    a = arguments(
-        operation, "input", "weight", bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
-    )
+    a = arguments(operation, "input", "weight", bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1)
     place = reader.place(a.input)
     check_channels_before_time(reader, a.input, "the transposed convolution")
     weight = weight_of(a.weight)

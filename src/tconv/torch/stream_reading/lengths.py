@@ -111,9 +111,7 @@ def repeat_interleave(reader: GraphReader, operation: Operation) -> int:
 
 def avg_pool1d(reader: GraphReader, operation: Operation) -> int:
     """Read means of windows."""
-    a = arguments(
-        operation, "input", "kernel_size", stride=None, padding=0, ceil_mode=False, count_include_pad=True
-    )
+    a = arguments(operation, "input", "kernel_size", stride=None, padding=0, ceil_mode=False, count_include_pad=True)
     return _pooled(reader, a, "mean", bool(a.count_include_pad))
 
 

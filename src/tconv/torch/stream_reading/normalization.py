@@ -18,7 +18,15 @@ from tconv.torch.stream_recording import Operation, StreamReadingError, Value
 def batch_norm(reader: GraphReader, operation: Operation) -> int:
     """Read a batch norm in evaluation mode: it multiplies and adds constants."""
     a = arguments(
-        operation, "input", "running_mean", "running_var", weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+        operation,
+        "input",
+        "running_mean",
+        "running_var",
+        weight=None,
+        bias=None,
+        training=False,
+        momentum=0.1,
+        eps=1e-5,
     )
     layout = reader.layout(a.input)
     if a.training or a.running_mean is None or a.running_var is None:
@@ -100,9 +108,13 @@ def softmax(reader: GraphReader, operation: Operation) -> int:
     """Read a softmax, which is refused: over time it reads all of it."""
     a = arguments(operation, "input", dim=None, _stacklevel=3, dtype=None)
     value = a.input
-    over_time = isinstance(value, Value) and isinstance(a.dim, int) and (
-        reader.layout(value).axes[reader.axis(value, a.dim)] == "T"
+    over_time = (
+        isinstance(value, Value)
+        and isinstance(a.dim, int)
+        and (reader.layout(value).axes[reader.axis(value, a.dim)] == "T")
     )
     raise StreamReadingError(
-        f"{operation.name} is taken over time: it reads all of it" if over_time else f"{operation.name} has no step here"
+        f"{operation.name} is taken over time: it reads all of it"
+        if over_time
+        else f"{operation.name} has no step here"
     )
