@@ -37,8 +37,7 @@ class ModuleStep:
         self.run, self.dependence, self.channels, self.outputs = run, dependence, channels, outputs
         self.alone, self.identity = alone, identity
         self.period = dependence.period
-        context = dependence.left + dependence.right + dependence.end_back
-        self.window_lengths = _lengths(max(context, dependence.shortest, 1), dependence.period)
+        self.window_lengths = _lengths(max(dependence.held, dependence.shortest), dependence.period)
 
     def fingerprint_parts(self) -> tuple[Any, ...]:
         """Return what tells this module from others: its lengths and context, and what its face knows of it."""
@@ -66,10 +65,7 @@ class ModuleStep:
 
     def first(self, output: int) -> int:
         """Return the first input that this output, a later one or the end reads."""
-        found = self.dependence
-        # the fewest inputs that may end the stream while this output is not final
-        ended = max(0, found.inputs_for(output) - found.end_back) // found.period * found.period
-        return min(found.first_input(output), ended)
+        return self.dependence.first_held(output)
 
     def new_memory(self) -> tuple[Array, ...]:
         """Return no state."""
@@ -176,18 +172,18 @@ class _WindowPrograms(ProgramCache):
 
 def _checked_difference(stream: WindowStream, probe: ModuleProbe) -> float:
     """Return the largest difference of random cuts from the whole. Raises StreamError if it is more than rounding."""
-    found, rng = stream.dependence, np.random.default_rng(1)
-    context = found.left + found.right + found.end_back
-    worst = 0.0
-    for most in (1, context + found.period, 4 * context + found.period):
-        length = found.shortest + 2 * context + 3 * most + int(rng.integers(found.period))
+    found, rng, worst = stream.dependence, np.random.default_rng(1), 0.0
+    held = found.held
+    for length in (found.shortest + held // 2, found.shortest + 3 * held + 2 * found.period + int(rng.integers(9))):
+        # single samples at the start, later and at the end, and long chunks between them
+        cuts = {0, length, *range(min(3, length)), *range(length - 2, length)}
+        cuts |= {*rng.integers(0, length, 8).tolist()} | {*(length // 2 + np.arange(3)).tolist()}
         x = probe.random(1, length)
         whole, chunks, at = stream(x), [], 0
         trial = Stream(stream.graph)
-        while at < length:
-            count = int(rng.integers(1, most + 1))
-            chunks.append(trial.push(x[:, :, at : at + count]))
-            at += count
+        for cut in sorted(each for each in cuts if 0 < each <= length):
+            chunks.append(trial.push(x[:, :, at:cut]))
+            at = cut
         made = np.concatenate([*chunks, trial.flush()], 2)
         if made.shape != whole.shape:
             raise StreamError(f"windows give {made.shape[2]} outputs where the whole has {whole.shape[2]}")
