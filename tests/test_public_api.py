@@ -10,7 +10,7 @@ import tconv
 NAMES = [
     "Geometry", "TconvError", "artifacts", "channel_scales", "check", "checkerboard", "conv", "conv_transpose", "convert", "definition", "diagnose",
     "dialect", "draw", "errors", "fold_batchnorm", "get_num_threads", "initializers", "linear_operator", "matrix", "models", "plan",
-    "prepare", "rewrite", "scale_channels", "set_num_threads", "solve", "torch", "trim_pool", "upsample",
+    "prepare", "rewrite", "scale_channels", "set_num_threads", "solve", "torch", "trim_pool", "upsample", "window",
 ]  # fmt: skip
 
 
@@ -78,6 +78,7 @@ USES = {
     "solve": "tconv.solve(input=2, output=4)",
     "trim_pool": "tconv.trim_pool()",
     "upsample": "tconv.upsample(x[0, 0], kernel='bicubic')",
+    "window": "tconv.window([tconv.Geometry(4, 2, 1)])",
 }
 """A use of every public name but `torch`, which needs PyTorch."""
 

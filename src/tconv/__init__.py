@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tconv.onnx.model_rewrite import rewrite as rewrite
     from tconv.operator.prepared import prepare as prepare
     from tconv.size_solver import solve as solve
+    from tconv.streaming.stack_window import window as window
     from tconv.upsampling.functional import upsample as upsample
     from tconv.weights import artifacts as artifacts
     from tconv.weights import initializers as initializers
@@ -82,6 +83,7 @@ __all__ = [
     "torch",
     "trim_pool",
     "upsample",
+    "window",
 ]
 
 _LAZY_MODULES = {
@@ -111,6 +113,7 @@ _LAZY_FUNCTIONS = {
     "scale_channels": "tconv.weights.folding",
     "solve": "tconv.size_solver",
     "upsample": "tconv.upsampling.functional",
+    "window": "tconv.streaming.stack_window",
 }
 """Public names whose modules are imported when they are first named: a first call does not wait for them.
 
