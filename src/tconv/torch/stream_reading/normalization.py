@@ -114,11 +114,7 @@ def softmax(reader: GraphReader, operation: Operation) -> int:
         and isinstance(a.dim, int)
         and (reader.layout(value).axes[reader.axis(value, a.dim)] == "T")
     )
-<<<<<<< HEAD
     raise StreamError(
-=======
-    raise StreamReadingError(
->>>>>>> layer
         f"{operation.name} is taken over time: it reads all of it"
         if over_time
         else f"{operation.name} has no step here"
