@@ -36,7 +36,7 @@ class ModelStream:
     """
 
     def __init__(self, stream: Stream, reading: KerasReading, difference: float) -> None:
-        self._stream, self._last = stream, reading.channels_last
+        self._stream, self.channels_last = stream, reading.channels_last
         self.difference = difference
         """Largest difference from the model's own output on the example, relative to the largest output."""
 
@@ -69,14 +69,14 @@ class ModelStream:
         """Return a chunk as [..., C, n]."""
         array = _array(chunk)
         channels = self._stream.graph.channels[0]
-        if array.ndim != axes or array.shape[-1 if self._last[0] else -2] != channels:
-            needed = f"n, {channels}" if self._last[0] else f"{channels}, n"
+        if array.ndim != axes or array.shape[-1 if self.channels_last[0] else -2] != channels:
+            needed = f"n, {channels}" if self.channels_last[0] else f"{channels}, n"
             raise ShapeError(f"the chunk has shape {array.shape}; [{'N, ' * (axes == 3)}{needed}] is needed")
-        return np.ascontiguousarray(array.swapaxes(-1, -2) if self._last[0] else array)
+        return np.ascontiguousarray(array.swapaxes(-1, -2) if self.channels_last[0] else array)
 
     def _outside(self, out: Array, chunk: Any) -> Any:
         """Return an output in the model's layout, as a tensor if the chunk is one."""
-        array = np.ascontiguousarray(out.swapaxes(-1, -2) if self._last[1] else out)
+        array = np.ascontiguousarray(out.swapaxes(-1, -2) if self.channels_last[1] else out)
         return keras.ops.convert_to_tensor(array) if _is_tensor(chunk) else array
 
 

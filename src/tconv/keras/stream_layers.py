@@ -11,6 +11,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.keras import stream_convolutions as convolutions
+from tconv.keras import stream_recurrent as recurrent
 from tconv.keras.layer_calls import is_installed
 from tconv.keras.layers import Conv1DTranspose
 from tconv.keras.stream_activations import activated, in_a_row
@@ -195,6 +196,9 @@ RULES: dict[type, Rule] = {
     _L.BatchNormalization: _batch_normalization,
     _L.LayerNormalization: _layer_normalization,
     _L.RMSNormalization: _rms_normalization,
+    _L.LSTM: recurrent.lstm,
+    _L.GRU: recurrent.gru,
+    _L.SimpleRNN: recurrent.simple,
     _L.Rescaling: _rescaling,
     _L.Permute: _permute,
     _L.TimeDistributed: _time_distributed,
@@ -235,15 +239,14 @@ REASONS: dict[str, str] = {
         _ALL_OF_TIME,
     ),
     "GroupNormalization": f"it normalises over the time of a group, so {_ALL_OF_TIME}. BatchNormalization and "
-    "LayerNormalization can be streamed",
-    "UnitNormalization": "there is no rule for it. RMSNormalization can be streamed",
+    "LayerNormalization are read",
+    "UnitNormalization": "there is no rule for it. RMSNormalization is read",
     "Reshape": "it mixes time with other axes",
     "RepeatVector": "its input has no time",
     "Embedding": "its input is not float32. Stream the part behind it, and look the vectors up for every chunk",
     "Masking": "it hides samples by their values from the layers behind it. End the session instead",
     "Lambda": "its function is code that cannot be read. Use layers, or keras.ops on the tensors",
-    "SimpleRNN": "there is no rule for it. LSTM and GRU can be streamed",
-    "RNN": "its cell is code that cannot be read. LSTM and GRU can be streamed",
+    "RNN": "its cell is code that cannot be read. LSTM, GRU and SimpleRNN are read",
 }
 """Reasons against layers, by the names of their classes."""
 

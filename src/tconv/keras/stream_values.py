@@ -54,10 +54,10 @@ class NodeList:
 
 def refused(name: str, kind: str, reason: Any) -> ArgumentError:
     """Return the error for a layer, with the model to write instead."""
-    return ArgumentError(
-        f'layer "{name}" ({kind}) cannot be streamed: {reason}. Stream the part of the model before or behind it, as '
-        "keras.Model(inputs, outputs)"
-    )
+    text = str(reason)
+    if "Write " not in text and "Use " not in text:
+        text += ". Stream the part of the model before or behind it, as keras.Model(inputs, outputs)"
+    return ArgumentError(f'layer "{name}" ({kind}) cannot be streamed: {text}')
 
 
 def is_channel_axis(axis: Any, value: TimeValue) -> bool:

@@ -17,6 +17,7 @@ from tconv._cached_property import cached_property
 from tconv._memory import empty
 from tconv.errors import ArgumentError, ShapeError
 from tconv.kernels.problem import accumulator
+from tconv.kernels.simd import elementwise
 from tconv.models.steps.step import single
 from tconv.streaming.matrix_products import MatrixProduct
 from tconv.streaming.same_time import SameTime
@@ -61,6 +62,8 @@ class Cell(NamedTuple):
 
 
 def _lstm(inputs: Array, sums: Array, h: Array, c: Array, spare: Array) -> None:
+    if elementwise.lstm(inputs, sums, c, h):
+        return
     sums += inputs
     units = h.shape[1]
     gates = _sigmoids(sums[:, : 3 * units])

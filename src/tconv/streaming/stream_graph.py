@@ -12,7 +12,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._cached_property import cached_property
 from tconv._memory import empty
-from tconv.errors import GeometryError, ShapeError
+from tconv.errors import GeometryError, ShapeError, TconvError
 from tconv.models.layers import Node
 from tconv.streaming.layer_digest import fingerprint
 from tconv.streaming.time_step import ENDLESS, TimeSpan, TimeStep, along_time
@@ -66,7 +66,9 @@ class StreamGraph:
     Values are [sessions, C, 1, T]. Raises ShapeError for steps that do not fit each other.
     """
 
-    def __init__(self, nodes: Sequence[Node], channels: int, dtype: np.dtype[np.generic] = _FLOAT32) -> None:
+    def __init__(
+        self, nodes: Sequence[Node | StreamNode], channels: int, dtype: np.dtype[np.generic] = _FLOAT32
+    ) -> None:
         if not nodes:
             raise GeometryError("the stream has no layer; at least one is needed")
         self.dtype = np.dtype(dtype)
@@ -95,7 +97,8 @@ class StreamGraph:
     @cached_property
     def period(self) -> int:
         """Inputs after which all happens again, with whole numbers of samples of every value."""
-        return math.lcm(*(rate.denominator for rate in self.rates))
+        periods = (getattr(node.step, "period", 1) for node in self.nodes)  # a step may repeat later than its rate
+        return math.lcm(*(rate.denominator for rate in self.rates), *periods)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -151,6 +154,12 @@ class StreamGraph:
         return high
 
     def _is_settled(self, received: int) -> bool:
+        try:  # an input that ends here has an output, too, and its lengths grow by the rates
+            sizes, later = self.sizes(received), self.sizes(received + self.period)
+        except TconvError:
+            return False
+        if Moment(sizes, later) != Moment(sizes, sizes).later(self.rates, self.period)._replace(counts=sizes):
+            return False
         moment = self._moment_from([0] * len(self.channels), received)
         if any(node.step.first(count) < 0 for node, count in zip(self.nodes, moment.counts[1:], strict=True)):
             return False
