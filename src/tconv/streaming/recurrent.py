@@ -19,6 +19,7 @@ from tconv.errors import ArgumentError, ShapeError
 from tconv.kernels.problem import accumulator
 from tconv.models.steps.step import single
 from tconv.streaming.matrix_products import MatrixProduct
+from tconv.streaming.same_time import SameTime
 from tconv.streaming.time_step import TimeSpan
 
 _BLOCK = 64
@@ -112,14 +113,14 @@ CELLS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Recurrent:
+class Recurrent(SameTime):
     """TimeStep of one recurrent layer or more, one behind the other, in one direction: `cell` is one of CELLS.
 
     >>> ones = np.ones((8, 2), np.float32)  # 2 units, 4 gates
     >>> Recurrent("lstm", (RecurrentWeights(ones, ones),)).output_channels([2])
     2
 
-    Its memory is h, and for an LSTM c, of every layer. float16 and bfloat16 are computed in float32. inf and NaN in the
+    A sample reads its own input and the memory, which is h, and for an LSTM c, of every layer. float16 and bfloat16 are computed in float32. inf and NaN in the
     input stay in the state, as in the definition, until the session is reset. Raises ArgumentError, ShapeError.
     """
 
@@ -157,18 +158,6 @@ class Recurrent:
         if channels != wanted:
             raise ShapeError(f"it has a weight for {wanted} input channels; it is given {channels}")
         return int(self.layers[-1].hidden.shape[1])
-
-    def extent(self, sizes: Sequence[int]) -> int:
-        """Return the length of the input."""
-        return sizes[0]
-
-    def source(self, number: int, outputs: slice, sizes: Sequence[int]) -> slice:
-        """Return the same samples: those before them are in the memory."""
-        return outputs
-
-    def first(self, output: int) -> int:
-        """Return the same sample."""
-        return output
 
     @cached_property
     def _dtype(self) -> np.dtype[Any]:
