@@ -10,7 +10,7 @@ from tconv.models.steps.arithmetic import Sum
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.pointwise import Pointwise
 from tconv.models.steps.strided_convolution import StridedConvolution
-from tconv.streaming.stream import Stream
+from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
 
 
@@ -56,3 +56,20 @@ def test_any_chunks_give_the_bits_of_the_whole(longest):
         at += count
     made = np.concatenate([*chunks, stream.flush()], 2)
     np.testing.assert_array_equal(made, whole)
+
+
+def test_counts_predict_latency_and_state():
+    graph = decoder(np.random.default_rng(0))
+    stream = Stream(graph, sample_rate=1000)
+    assert graph.rates[-1] == 2
+    assert graph.period == 1
+    x = numbers(np.random.default_rng(1), 1, 3, 64)
+    made = 0
+    for at in range(64):
+        made += stream.push(x[:, :, at : at + 1]).shape[2]
+        state = stream.state(0)
+        arrays = [array for name, array in state.items() if "_" in name]
+        assert sum(array.nbytes for array in arrays) == graph.state_bytes_after(at + 1)
+    assert 2 * 64 - made == stream.latency
+    assert stream.latency_ms == stream.latency
+    assert stream.state_bytes == graph.state_bytes_after(64)

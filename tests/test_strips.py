@@ -13,7 +13,6 @@ from tconv import Geometry, TconvError, definition
 from tconv.models import Convolution, Network, Node, Sum, network, photo
 from tconv.operator import strips
 from tconv.operator.method_choice import choose_method
-from tconv.operator.prepared import PreparedLayer
 from tconv.upsampling.filters import CustomKernel, NamedFilter
 from tconv.upsampling.upsampler import Frame
 from tconv.weights.interpolation import FILTERS, crop_for
@@ -194,7 +193,7 @@ def test_the_methods_that_are_reported_are_those_that_run(monkeypatch, able):
     for kind, owner, name in [
         ("winograd F(4,3)", Convolution, "in_groups"),
         ("rows of taps", strips.StripLayer, "_run_alone"),
-        ("simd", PreparedLayer, "specialized"),
+        ("simd", strips.StripLayer, "_specialized"),
     ]:
         honest = getattr(owner, name)
 

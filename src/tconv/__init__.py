@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from tconv.onnx.model_rewrite import rewrite as rewrite
     from tconv.operator.prepared import prepare as prepare
     from tconv.size_solver import solve as solve
+    from tconv.streaming.contract import verify_stream as verify_stream
+    from tconv.streaming.functional import stream as stream
     from tconv.streaming.stack_window import window as window
     from tconv.upsampling.functional import upsample as upsample
     from tconv.weights import artifacts as artifacts
@@ -80,9 +82,11 @@ __all__ = [
     "scale_channels",
     "set_num_threads",
     "solve",
+    "stream",
     "torch",
     "trim_pool",
     "upsample",
+    "verify_stream",
     "window",
 ]
 
@@ -112,7 +116,9 @@ _LAZY_FUNCTIONS = {
     "rewrite": "tconv.onnx.model_rewrite",
     "scale_channels": "tconv.weights.folding",
     "solve": "tconv.size_solver",
+    "stream": "tconv.streaming.functional",
     "upsample": "tconv.upsampling.functional",
+    "verify_stream": "tconv.streaming.contract",
     "window": "tconv.streaming.stack_window",
 }
 """Public names whose modules are imported when they are first named: a first call does not wait for them.

@@ -50,6 +50,10 @@ class RewriteError(TconvError, ValueError):
     """A rewrite that is not exact, or not possible. Nothing is written."""
 
 
+class StreamError(TconvError, ValueError):
+    """A module whose output cannot be made from chunks of its input, with the reason."""
+
+
 class ArgumentError(TconvError, TypeError):
     """An argument that the call does not have, or that has the wrong type."""
 

@@ -1,4 +1,4 @@
-"""Keras 3 with tconv, on TensorFlow, JAX and PyTorch: complete layers, initializers, and `accelerate` for whole models.
+"""Keras 3 with tconv, on TensorFlow, JAX and PyTorch: layers, initializers, `accelerate` and `stream` for models.
 
 >>> import keras, tconv.keras
 >>> layer = tconv.keras.Conv2DTranspose(32, 4, strides=2, padding="same", groups=4)
@@ -19,14 +19,17 @@ from tconv.acceleration.report import LayerReport, Report
 from tconv.keras import initializers
 from tconv.keras.layers import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
 from tconv.keras.model_acceleration import accelerate, restore
+from tconv.keras.model_stream import ModelStream, stream
 
 __all__ = [
     "Conv1DTranspose",
     "Conv2DTranspose",
     "Conv3DTranspose",
     "LayerReport",
+    "ModelStream",
     "Report",
     "accelerate",
     "initializers",
     "restore",
+    "stream",
 ]

@@ -17,6 +17,8 @@ from tconv.geometry import Geometry
 from tconv.kernels.problem import Kernel, Problem
 
 _Window = tuple[Any, ...]  # one index or slice per axis
+_ROWS_BYTES = 1 << 20
+"""Bytes of the sums that `run_rows` computes together."""
 
 
 def windows(g: Geometry, small: tuple[int, ...], large: tuple[int, ...]) -> Iterator[tuple[_Window, _Window, _Window]]:
@@ -37,10 +39,10 @@ def _grouped(array: Array, groups: int) -> Array:
     return array.reshape(len(array), groups, array.shape[1] // groups, *array.shape[2:])
 
 
-def _products(source: Array, matrix: Array) -> Array:
-    """Return the products of source [N, G, A, *window] with matrix [G, B, A], [N, G, B, *window]."""
-    flat = matrix @ source.reshape(*source.shape[:3], math.prod(source.shape[3:]))
-    return flat.reshape(*flat.shape[:3], *source.shape[3:])
+def _products(source: Array, matrix: Array, axes: int = 3) -> Array:
+    """Return the products of source [..., G, A, *window] with matrix [G, B, A], [..., G, B, *window]."""
+    flat = matrix @ source.reshape(*source.shape[:axes], math.prod(source.shape[axes:]))
+    return flat.reshape(*flat.shape[:axes], *source.shape[axes:])
 
 
 def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
@@ -56,30 +58,50 @@ def run(p: Problem, x: Array, w: Array, bias: Array | None, out: Array) -> None:
     out[...] = sums.reshape(out.shape)
 
 
-def run_rows(g: Geometry, x: Array, w: Array, bias: Array | None, out: Array) -> None:
-    """Fill out [N, C_out, H, W] from x [N, C_in, h, w], w and bias of its dtype, one output row after another.
+def run_rows(g: Geometry, x: Array, w: Array, bias: Array | None, out: Array, accumulate: Any = None) -> None:
+    """Fill out [N, C_out, *L] from x [N, C_in, *n], w and bias, each row along the first spatial axis by itself.
 
-    A row is the sum of matrix products whose sizes depend on the width alone, so its bits do not depend on which other
-    rows there are: BLAS adds in another order for other sizes. It is slower than `run`.
+    A row is the sum of matrix products whose sizes depend on the other axes alone, so its bits do not depend on which
+    other rows there are: BLAS adds in another order for other sizes. It is slower than `run`. Sums have the dtype
+    `accumulate`, else that of out, and are rounded once.
     """
-    (kh, _), (s, _), ((top, _), crop), (d, _) = g.kernel, g.stride, g.crop, g.dilation
-    line = Geometry(g.kernel[1], g.stride[1], [crop], g.dilation[1])
-    across = list(windows(line, x.shape[3:], out.shape[3:]))
-    x, w = _grouped(x, g.groups), w.reshape(g.groups, w.shape[0] // g.groups, *w.shape[1:])
-    biases = None if bias is None else bias.reshape(g.groups, -1, 1)
-    sums = np.empty((len(x), g.groups, w.shape[2], out.shape[3]), out.dtype)
-    for row in range(out.shape[2]):
-        sums[...] = 0
-        for tap in range(kh):
-            place, rest = divmod(row + top - d * tap, s)
-            if rest or not 0 <= place < x.shape[3]:
-                continue
-            source = np.ascontiguousarray(x[:, :, :, place])
-            for (column,), (inner,), (outer,) in across:
-                sums[..., outer] += w[..., tap, column].swapaxes(1, 2) @ source[..., inner]
+    if g.ndim == 1:  # a row of one element
+        plane = Geometry((*g.kernel, 1), (*g.stride, 1), (*g.crop, (0, 0)), (*g.dilation, 1), g.groups)
+        run_rows(plane, x[..., None], w[..., None], bias, out[..., None], accumulate)
+        return
+    dtype = np.dtype(accumulate or out.dtype)
+    row = Geometry(g.kernel[1:], g.stride[1:], g.crop[1:], g.dilation[1:])
+    across = list(windows(row, x.shape[3:], out.shape[3:]))
+    w = w.reshape(g.groups, w.shape[0] // g.groups, *w.shape[1:]).astype(dtype, copy=False)
+    biases = None if bias is None else bias.astype(dtype, copy=False).reshape(g.groups, -1, *[1] * row.ndim)
+    sizes = g.groups, w.shape[2], *out.shape[3:]
+    most = max(1, _ROWS_BYTES // max(1, math.prod(out.shape[:2] + out.shape[3:]) * dtype.itemsize))
+    for start in range(0, out.shape[2], most):
+        part = out[:, :, start : start + most]
+        sums = np.zeros((part.shape[2], len(x), *sizes), dtype)
+        _add_rows(g, x, w, across, start, sums)
         if biases is not None:
             sums += biases
-        out[:, :, row] = sums.reshape(len(out), -1, out.shape[3])
+        part[...] = np.moveaxis(sums.reshape(*sums.shape[:2], *part.shape[1:2], *part.shape[3:]), 0, 2)
+
+
+def _add_rows(g: Geometry, x: Array, w: Array, across: list[Any], start: int, sums: Array) -> None:
+    """Add the products of the output rows from `start` on to sums [rows, N, G, C_out/g, *rest]."""
+    k, s, (lo, _), d = g.kernel[0], g.stride[0], g.crop[0], g.dilation[0]
+    begin, end = start + lo, start + lo + len(sums)  # in rows of the full output
+    low, high = max(0, -((d * (k - 1) - begin) // s)), min(x.shape[2], (end - 1) // s + 1)
+    # rows first, with memory of their own: each product has the same strides, whatever x has
+    rows = np.moveaxis(x[:, :, low : max(low, high)], 2, 0)
+    rows = rows.reshape(*rows.shape[:2], g.groups, w.shape[1], *x.shape[3:])
+    rows = np.ascontiguousarray(rows, sums.dtype)
+    for tap in range(k):
+        first, last = max(low, -((d * tap - begin) // s)), min(high - 1, (end - 1 - d * tap) // s)
+        if first > last:
+            continue
+        source = rows[first - low : last + 1 - low]
+        target = sums[s * first + d * tap - begin : s * last + d * tap - begin + 1 : s]
+        for column, inner, outer in across:
+            target[..., *outer] += _products(source[..., *inner], w[..., tap, *column].swapaxes(1, 2), 4)
 
 
 def conv(g: Geometry, y: Array, w: Array, dtype: np.dtype[np.generic]) -> Array:

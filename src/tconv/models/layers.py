@@ -21,7 +21,7 @@ from tconv.kernels.simd.winograd_f43 import row_group_layer
 from tconv.kernels.simd.winograd_f43.interface import RowGroupLayer, Skip
 from tconv.models.row_buffer import RowBuffer
 from tconv.models.steps.step import NetworkStep, Region, Shape, taken
-from tconv.operator.strips import StripLayer, layer_method
+from tconv.operator.strips import StripLayer, first_input, inputs_of, layer_method
 from tconv.weights.interpolation import crop_for
 
 _FLOAT32 = np.dtype(np.float32)
@@ -92,19 +92,11 @@ class Convolution:
 
     def source(self, number: int, outputs: slice, sizes: Sequence[int], axis: int) -> slice:
         """Return the rows (columns) of the input that these output rows need; at least one."""
-        # Geometry.input_window without its checks: this runs for every strip of every layer
-        along = self.along[axis]
-        (stride,), ((lo, _),) = along.stride, along.crop
-        start = self.first(outputs.start, axis)
-        stop = (outputs.stop - 1 + lo) // stride + 1
-        return slice(min(max(start, 0), sizes[0] - 1), min(max(stop, 1), sizes[0]))
+        return inputs_of(self.along[axis], outputs, sizes[0])
 
     def first(self, output: int, axis: int) -> int:
         """Return the first row (column) of an unbounded input that this output row needs."""
-        along = self.along[axis]
-        (extent,), (stride,), ((lo, _),) = along.extent, along.stride, along.crop
-        last = (output + lo) // stride  # the last input that reaches it, or the one before it, for an output in a gap
-        return min(-((extent - 1 - output - lo) // stride), last)
+        return first_input(self.along[axis], output)
 
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the output, float32."""
@@ -157,6 +149,11 @@ class Convolution:
         linear = self.grouped if self.activation is None else replace(self, activation=None).grouped
         assert linear is not None
         return linear
+
+    @cached_property
+    def _strip_layer(self) -> StripLayer:
+        constants = (None, None) if self._has_pattern else (self.bias, self.activation)
+        return StripLayer(self.weight, constants[0], self.geometry, constants[1])
 
     @property
     def _has_pattern(self) -> bool:
@@ -234,8 +231,7 @@ class Convolution:
                 crops = crops[0], (lo, full - lo - out.shape[3])
             layer = self._layers.get(crops)
             if layer is None:
-                constants = (None, None) if self._has_pattern else (self.bias, self.activation)
-                layer = StripLayer(self.weight, constants[0], replace_crop(self.geometry, crops), constants[1])
+                layer = self._strip_layer.with_crop(crops)
                 _store(self._layers, crops, layer)
             run = layer.specialized(x, out)
             _store(self._calls, key, run)

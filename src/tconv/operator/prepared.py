@@ -188,10 +188,21 @@ def prepare(
     output_shape that does not fit them). With OpenVINO's dialect, arguments and activation are checked with the first
     x, because its weights do not determine the number of axes of x.
     """
+    weight, bias, dialect, native, activation = layer_call(weight, bias, dialect, geometry, native, activation)
+    return PreparedLayer(weight, bias, dialect, geometry, method, activation, native)
+
+
+def layer_call(
+    weight: Any, bias: Any, dialect: str, geometry: Geometry | None, native: dict[str, Any], activation: Any
+) -> tuple[Any, Any, str, dict[str, Any], Any]:
+    """Return weight, bias, dialect, arguments and activation of a layer, which may be one of a framework.
+
+    Raises ArgumentError for an activation that the layer has and that is not one of `prepare`.
+    """
     weight, bias, dialect, native, layer = call_of(weight, bias, dialect, geometry, native)
     if layer is not None and layer.activation in PREPARED_ACTIVATIONS and activation in (None, layer.activation):
         activation = layer.activation
     else:
         instead = "" if activation is None else "the call without activation="
         refuse_activation(layer, f"the layer was prepared with activation={shown(activation)}", instead)
-    return PreparedLayer(weight, bias, dialect, geometry, method, activation, native)
+    return weight, bias, dialect, native, activation

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tconv._arrays import Array
+from tconv._cached_property import cached_property
 from tconv._memory import empty
-from tconv.errors import GeometryError, ShapeError
+from tconv.errors import GeometryError, ShapeError, TconvError
 from tconv.models.layers import Node
+from tconv.streaming.layer_digest import fingerprint
 from tconv.streaming.time_step import ENDLESS, TimeSpan, TimeStep, along_time
 
 _FLOAT32 = np.dtype(np.float32)
+_MOST_PERIOD = 1 << 15
+"""Largest denominator of a rate."""
+_LATEST = 1 << 22
+"""Inputs after which every window is away from the start, or none ever is."""
+_MOST_MOMENTS = 512
+"""Places in time that a graph caches, and that are compared for its latency."""
 
 
 class StreamNode(NamedTuple):
@@ -22,6 +31,26 @@ class StreamNode(NamedTuple):
 
     step: TimeStep
     inputs: tuple[int, ...]
+
+
+class Moment(NamedTuple):
+    """Place of a session in time: for every value, the samples that are final, and the first that is still read."""
+
+    counts: list[int]
+    low: list[int]
+
+    @property
+    def held(self) -> list[int]:
+        """Samples of every value that are held."""
+        return [count - low for count, low in zip(self.counts, self.low, strict=True)]
+
+    def later(self, rates: Sequence[Fraction], distance: int) -> Moment:
+        """Return the place in time after so many more inputs, whole periods of them."""
+        if not distance:
+            return self
+        shifts = [int(rate * distance) for rate in rates]
+        counts, low = ([a + b for a, b in zip(each, shifts, strict=True)] for each in self)
+        return Moment(counts, low)
 
 
 class StreamGraph:
@@ -34,16 +63,15 @@ class StreamGraph:
     >>> StreamGraph([Node(up, (0,))], channels=1).whole(np.ones((1, 1, 1, 3), np.float32)).shape
     (1, 1, 1, 6)
 
-    Values are [sessions, C, 1, T], float32, with time last; `time_axis` names another axis for steps that have it
-    elsewhere. Raises ShapeError for steps that do not fit each other.
+    Values are [sessions, C, 1, T]. Raises ShapeError for steps that do not fit each other.
     """
 
     def __init__(
-        self, nodes: Sequence[Node], channels: int, dtype: np.dtype[np.generic] = _FLOAT32, time_axis: int = 3
+        self, nodes: Sequence[Node | StreamNode], channels: int, dtype: np.dtype[np.generic] = _FLOAT32
     ) -> None:
         if not nodes:
             raise GeometryError("the stream has no layer; at least one is needed")
-        self.dtype, self.time_axis = dtype, time_axis
+        self.dtype = np.dtype(dtype)
         self.nodes, self.channels = [], [channels]
         for number, node in enumerate(nodes, 1):
             if not node.inputs or any(not 0 <= place < number for place in node.inputs):
@@ -56,13 +84,110 @@ class StreamGraph:
             self.nodes.append(StreamNode(step, tuple(node.inputs)))
         self.rates = self._rates()
         """samples of every value per sample of the input"""
-
-    # -- counts --------------------------------------------------------------------------------------------------
+        self._moments: dict[int, Moment] = {}
+        self.bindings: dict[Any, Any] = {}
+        """packed weights and other arrays of the steps, for all programs"""
 
     def _rates(self) -> list[Fraction]:
-        far = 5040
+        far = ENDLESS >> 4
         short, long = self.sizes(ENDLESS), self.sizes(ENDLESS + far)
-        return [Fraction(b - a, far) for a, b in zip(short, long, strict=True)]
+        # lengths are rounded to whole samples, and far is so large that the nearest fraction is the rate
+        return [Fraction(b - a, far).limit_denominator(_MOST_PERIOD) for a, b in zip(short, long, strict=True)]
+
+    @cached_property
+    def period(self) -> int:
+        """Inputs after which all happens again, with whole numbers of samples of every value."""
+        periods = (getattr(node.step, "period", 1) for node in self.nodes)  # a step may repeat later than its rate
+        return math.lcm(*(rate.denominator for rate in self.rates), *periods)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of the layers, their weights, and how they are connected."""
+        return fingerprint(self.channels[0], str(self.dtype), self.nodes)
+
+    def value_shape(self, place: int, samples: int) -> tuple[int, ...]:
+        """Return the shape of so many samples of a value of one session."""
+        return samples, self.channels[place]
+
+    # -- places in time --------------------------------------------------------------------------------------------
+
+    def moment(self, received: int) -> Moment:
+        """Return the place of a session in time after so many inputs."""
+        turn = self.turn(received)
+        found = self._moments.get(turn)
+        if found is None:
+            found = self._moment_from([0] * len(self.channels), turn)
+            if len(self._moments) >= _MOST_MOMENTS:
+                self._moments.clear()
+            self._moments[turn] = found
+        return found.later(self.rates, received - turn)
+
+    def turn(self, received: int) -> int:
+        """Return the earliest place in time from which on all happens as from this one on."""
+        settled = self.settled
+        if settled is None or received < settled:
+            return received
+        return settled + (received - settled) % self.period
+
+    def _moment_from(self, before: Sequence[int], received: int) -> Moment:
+        counts = self.final_counts(before, received)
+        return Moment(counts, self.held_from(counts))
+
+    @cached_property
+    def settled(self) -> int | None:
+        """Inputs after which no window reaches the start any more: from then on all happens again after each period.
+
+        None if there is no such place.
+        """
+        high = 1
+        while not self._is_settled(high):
+            high *= 2
+            if high > _LATEST:
+                return None
+        low = high // 2
+        while low + 1 < high:
+            middle = (low + high) // 2
+            if self._is_settled(middle):
+                high = middle
+            else:
+                low = middle
+        return high
+
+    def _is_settled(self, received: int) -> bool:
+        try:  # an input that ends here has an output, too, and its lengths grow by the rates
+            sizes, later = self.sizes(received), self.sizes(received + self.period)
+        except TconvError:
+            return False
+        if Moment(sizes, later) != Moment(sizes, sizes).later(self.rates, self.period)._replace(counts=sizes):
+            return False
+        moment = self._moment_from([0] * len(self.channels), received)
+        if any(node.step.first(count) < 0 for node, count in zip(self.nodes, moment.counts[1:], strict=True)):
+            return False
+        return self._moment_from(moment.counts, received + self.period) == moment.later(self.rates, self.period)
+
+    @property
+    def latency(self) -> int:
+        """Samples of the output that are withheld after n inputs, of the n times its rate: the most of any n."""
+        withheld = (self.rates[-1] * received - self.moment(received).counts[-1] for received in self._turns())
+        return max(0, *map(math.ceil, withheld))
+
+    def _turns(self) -> range:
+        """Return places in time of one period, once no window reaches the start any more."""
+        first = self.settled or _LATEST
+        return range(first, first + min(self.period, _MOST_MOMENTS))
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the state of a session that began long ago: the most of any number of inputs."""
+        return max(map(self.state_bytes_after, self._turns()))
+
+    def state_bytes_after(self, received: int) -> int:
+        """Return the bytes of the state of a session after so many inputs."""
+        numbers = [math.prod(self.value_shape(*each)) for each in enumerate(self.moment(received).held)]
+        memory = sum(array.nbytes for node in self.nodes for array in node.step.new_memory())
+        return sum(numbers) * self.dtype.itemsize + memory
+
+    # -- counts --------------------------------------------------------------------------------------------------
 
     def sizes(self, length: int) -> list[int]:
         """Return the lengths of all values for a whole input. Raises ShapeError if it is too short."""
@@ -77,17 +202,18 @@ class StreamGraph:
     def final_counts(self, counts: Sequence[int], received: int) -> list[int]:
         """Return the numbers of samples that are final after so many inputs, whatever follows them.
 
-        `counts` are those of fewer inputs.
+        `counts` are those of fewer inputs. A sample that the output would not have if the input ended now is not final.
         """
-        final = [received]
+        final, sizes = [received], [received]
         for node, done in zip(self.nodes, counts[1:], strict=True):
             given = [final[place] for place in node.inputs]
+            sizes.append(_size_now(node, sizes))
             low, step = done, 1
-            while _known(node.step, slice(done, low + step), given):
+            while low + step <= sizes[-1] and _known(node.step, slice(done, low + step), given):
                 low, step = low + step, 2 * step
             while step > 1:
                 step //= 2
-                if _known(node.step, slice(done, low + step), given):
+                if low + step <= sizes[-1] and _known(node.step, slice(done, low + step), given):
                     low += step
             final.append(low)
         return final
@@ -105,18 +231,27 @@ class StreamGraph:
 
     def whole(self, x: Array) -> Array:
         """Return the output for a whole input: each step runs once, over all of time."""
-        sizes = self.sizes(x.shape[self.time_axis])
+        sizes = self.sizes(x.shape[3])
         values: list[Array] = [x]
         for number, node in enumerate(self.nodes, 1):
             given = [values[place] for place in node.inputs]
-            shape = list(given[0].shape)
-            shape[1], shape[self.time_axis] = self.channels[number], sizes[number]
-            out = empty(tuple(shape), self.dtype)
+            out = empty((len(x), self.channels[number], 1, sizes[number]), self.dtype)
             memory = [np.repeat(array[None], len(x), 0) for array in node.step.new_memory()]
             spans = [TimeSpan(value, 0) for value in given]
             node.step.compute(spans, [sizes[place] for place in node.inputs], TimeSpan(out, 0), memory)
             values.append(out)
         return values[-1]
+
+
+def _size_now(node: StreamNode, sizes: Sequence[int]) -> int:
+    """Return the length of the output if the input ended now; 0 if there would be none."""
+    given = [sizes[place] for place in node.inputs]
+    if min(given) < 1:
+        return 0
+    try:
+        return node.step.extent(given)
+    except ShapeError:
+        return 0
 
 
 def _known(step: TimeStep, outputs: slice, given: Sequence[int]) -> bool:

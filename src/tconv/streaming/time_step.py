@@ -72,11 +72,11 @@ class NetworkTimeStep:
         self._far = self._look_back()
 
     def _look_back(self) -> int:
-        """Return how many samples before the last one the end reads again: reflected, or repeated."""
-        if not isinstance(self.step, Padding) or self.step.mode == "constant":
+        """Return how many samples before the end it reads again: reflected, repeated, or any one."""
+        if not isinstance(self.step, Padding):
             return 0
         hi = self.step.sides[1][1] + self.step.multiple[1] - 1
-        return (hi if self.step.mode == "reflect" else min(hi, 0)) + 1 if hi > 0 else 0
+        return (hi if self.step.mode == "reflect" else 0) + 1 if hi > 0 else 0
 
     def output_channels(self, given: Sequence[int]) -> int:
         """Return the channels of the output."""

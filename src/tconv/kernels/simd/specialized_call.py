@@ -5,15 +5,17 @@ The operator caches it, so that a repeated call finds its compiled call and its 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from tconv._arrays import Array
+from tconv.geometry import Geometry
 from tconv.kernels.activation import Activation
 from tconv.kernels.num_threads import get_num_threads
-from tconv.kernels.problem import Problem
+from tconv.kernels.problem import Layer, Problem
 from tconv.kernels.simd.compiled_call import CompiledCall
 from tconv.kernels.simd.form import NOT_PACKED, Form
 from tconv.kernels.simd.form_choice import direct_form
@@ -26,6 +28,16 @@ def compiled(
 ) -> CompiledCall:
     """Return the compiled call for a problem with arrays of these strides, counted in elements."""
     return form.compile(p, x_strides, out_strides, threads, activated)
+
+
+def _packing_layer(layer: Layer) -> Layer:
+    """Return the layer with the least crop for which the direct sum reads the packed weight in the same order.
+
+    A crop that is longer by a multiple of the stride has the same phases.
+    """
+    g = layer.geometry
+    crop = [(lo % s, 0) for (lo, _), s in zip(g.crop, g.stride, strict=True)]
+    return layer._replace(geometry=Geometry(g.kernel, g.stride, crop, g.dilation, g.groups))
 
 
 class SpecializedCall:
@@ -55,7 +67,7 @@ class SpecializedCall:
         self._arguments = p, x_strides, out_strides, layout, activation, packed_weights
         self._direct: SpecializedCall | None = None  # built when it is needed
         # the packed weight depends on these, and on the weight's numbers
-        self._sizes = (form.name, layout, p.layer)
+        self._sizes = (form.name, layout, _packing_layer(p.layer) if self._is_direct else p.layer)
         self._compiled: CompiledCall | None = None
         self._activation = () if activation is None else activation.arrays(p.out_channels, p.accumulate)
         self._converts_bias = p.dtype != p.accumulate
@@ -64,21 +76,47 @@ class SpecializedCall:
 
     def __call__(self, x: Array, w: Array, bias: Array | None, out: Array) -> bool:
         """Fill out. Returns False, and does nothing, if the weight is not finite."""
-        cached, threads = self._packed_weights, get_num_threads()
+        cached = self._packed_weights
         weights = self._from_fingerprint(w) if cached is None else self._from_caller(w, cached)
         if weights is NOT_PACKED:
             return self._run_direct(x, w, bias, out)
+        # in a variable: its memory is in use until the call ends
+        flat = self._flat(bias)
+        biases = 0 if flat is None else flat.ctypes.data
+        activation = (array.ctypes.data for array in self._activation)
+        call = self._call_for(get_num_threads())
+        finished = call.run(x.ctypes.data, weights.ctypes.data, biases, out.ctypes.data, *activation)
+        return finished or self._run_direct(x, w, bias, out)
+
+    def bound(self, x: Array, w: Array, bias: Array | None, out: Array) -> Callable[[], bool]:
+        """Return the call with these arrays, without arguments: their numbers may change, except those of w and bias.
+
+        Most of a small call's time is that of looking up addresses, which are looked up once here.
+        """
+        cached = self._packed_weights
+        if cached is None or (weights := self._from_caller(w, cached)) is NOT_PACKED:
+            return lambda: self(x, w, bias, out)
+        flat = self._flat(bias)
+        arrays = (x, weights, flat, out, *self._activation)  # in use as long as the function below
+        addresses = [0 if array is None else array.ctypes.data for array in arrays]
+
+        def run() -> bool:
+            call = self._call_for(get_num_threads())
+            return call.run(*addresses) or self._run_direct(arrays[0], w, bias, arrays[3])
+
+        return run
+
+    def _call_for(self, threads: int) -> CompiledCall:
         call = self._compiled
         if call is None or call.requested_threads != threads:
             self._compiled = call = compiled(self._form, self._problem, *self._strides, threads, bool(self._activation))
-        # in a variable: its memory is in use until the call ends
-        flat = bias
+        return call
+
+    def _flat(self, bias: Array | None) -> Array | None:
+        """Return the bias as the machine code reads it."""
         if bias is not None and (self._converts_bias or not bias.flags.c_contiguous):
-            flat = np.ascontiguousarray(bias, self._problem.accumulate)
-        biases = 0 if flat is None else flat.ctypes.data
-        activation = (array.ctypes.data for array in self._activation)
-        finished = call.run(x.ctypes.data, weights.ctypes.data, biases, out.ctypes.data, *activation)
-        return finished or self._run_direct(x, w, bias, out)
+            return np.ascontiguousarray(bias, self._problem.accumulate)
+        return bias
 
     def _run_direct(self, x: Array, w: Array, bias: Array | None, out: Array) -> bool:
         """Compute the direct sum instead. Returns False if this is the direct sum already."""

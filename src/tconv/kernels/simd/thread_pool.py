@@ -124,6 +124,10 @@ class Pool:
             self._allocate_scratch(helpers, scratch)
             return self._state.ctypes.data, self._start_helpers(helpers)
 
+    def caller_scratch(self, size: int) -> Array:
+        """Return at least this many bytes of scratch memory of the calling thread."""
+        return self._scratch.at_least(size)
+
     def _run_openmp(
         self, openmp: OpenMPThreads, tile_function: int, frame: int, scratch: int, begin: int, end: int, helpers: int
     ) -> bool:

@@ -1,0 +1,93 @@
+"""Cache of the programs of a stream, and the lengths into which long or rare chunks are cut.
+
+A program serves all places in time that differ by whole periods, once no window reaches the start. A new length costs
+more to plan than to compute, so lengths that do not come again and again are made of a few usual ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, OrderedDict
+from typing import Any
+
+from tconv.kernels.num_threads import get_num_threads
+from tconv.streaming.program import Program, Workspace
+from tconv.streaming.stream_graph import StreamGraph
+
+_MOST_PROGRAMS = 96
+"""Programs that are cached."""
+_SHORT = 8
+"""Samples up to which every length has a program of its own."""
+_OFTEN = 8
+"""Pushes of one length after which it has a program of its own, if one in `_SHARE` of all pushes has it."""
+_SHARE = 8
+_MOST_LENGTHS = 256
+_MOST_BYTES = 32 << 20
+"""Bytes of a workspace: longer chunks, and more sessions, are cut."""
+_MOST_BATCH = 32
+
+
+class ProgramCache:
+    """Programs of a graph, on one workspace."""
+
+    def __init__(self, graph: StreamGraph) -> None:
+        self._graph, self._workspace = graph, Workspace()
+        self._programs: OrderedDict[Any, Program] = OrderedDict()
+        self._lengths: Counter[int] = Counter()
+        self._pushes = 0
+        samples = sum(math.ceil(rate) * channels for rate, channels in zip(graph.rates, graph.channels, strict=True))
+        self._sample_bytes = samples * graph.dtype.itemsize
+
+    def batches(self, sessions: int, count: int) -> list[int]:
+        """Return the numbers of sessions that run together, of so many with `count` samples each."""
+        most = max(1, min(_MOST_BATCH, _MOST_BYTES // (self._sample_bytes * max(1, count))))
+        found = []
+        while sessions:
+            size = min(1 << (sessions.bit_length() - 1), 1 << (most.bit_length() - 1))
+            found.append(size)
+            sessions -= size
+        return found
+
+    def lengths(self, count: int, ended: bool) -> list[tuple[int, bool]]:
+        """Return the lengths, and the end, in which a chunk is pushed; `note` has counted it."""
+        pieces: list[int] = []
+        longest = max(_SHORT, _MOST_BYTES // self._sample_bytes)
+        often = self._lengths[count]
+        if count > longest or (count > _SHORT and (often < _OFTEN or often * _SHARE < self._pushes)):
+            while count > _SHORT:
+                power = 1 << (min(count, longest).bit_length() - 1)
+                pieces.append(power + power // 2 if min(count, longest) >= power + power // 2 else power)
+                count -= pieces[-1]
+        if count or not pieces:
+            pieces.append(count)
+        ends = [False] * len(pieces)
+        if ended and pieces != [0]:
+            return [*zip(pieces, ends, strict=True), (0, True)]
+        return [*zip(pieces, [ended], strict=True)] if pieces == [0] else [*zip(pieces, ends, strict=True)]
+
+    def note(self, count: int) -> None:
+        """Count a length that is pushed."""
+        if count <= _SHORT:
+            return
+        self._lengths[count] += 1
+        self._pushes += 1
+        if len(self._lengths) > _MOST_LENGTHS or self._pushes > 4 * _MOST_LENGTHS:
+            self._lengths = Counter({n: times // 2 for n, times in self._lengths.items() if times > 1})
+            self._pushes //= 2
+
+    def program(self, received: int, count: int, ended: bool, batch: int) -> Program:
+        """Return the program of a push of `count` samples for sessions that have received so many."""
+        key = self._graph.turn(received), count, ended, batch, get_num_threads()
+        found = self._programs.get(key)
+        if found is None:
+            found = Program(self._graph, *key)
+            if not self._workspace.fits(found.bytes):
+                self._workspace.grow(found.bytes)
+                self._programs.clear()
+            found.bind(self._workspace.memory)
+            self._programs[key] = found
+            if len(self._programs) > _MOST_PROGRAMS:
+                self._programs.popitem(last=False)
+        else:
+            self._programs.move_to_end(key)
+        return found
