@@ -114,9 +114,7 @@ def main():
     if not torch.equal(live, offline) or not np.array_equal(written, sixteen_bits(offline[0, 0].numpy())):
         raise SystemExit("the live audio differs from the offline audio")
     difference = float((own - offline).abs().max() / own.abs().max())
-    say(
-        f"{given.output}: {len(written)} samples, all equal to the offline result; PyTorch's differs by {difference:.0e}"
-    )
+    say(f"{given.output}: {len(written)} samples, equal to the offline result; PyTorch's differs by {difference:.0e}")
 
 
 if __name__ == "__main__":
