@@ -17,6 +17,7 @@ from tconv._cached_property import cached_property
 from tconv._memory import empty
 from tconv.errors import ArgumentError, ShapeError
 from tconv.kernels.problem import accumulator
+from tconv.kernels.simd import elementwise
 from tconv.models.steps.step import single
 from tconv.streaming.matrix_products import MatrixProduct
 from tconv.streaming.same_time import SameTime
@@ -61,6 +62,8 @@ class Cell(NamedTuple):
 
 
 def _lstm(inputs: Array, sums: Array, h: Array, c: Array, spare: Array) -> None:
+    if elementwise.lstm(inputs, sums, c, h):
+        return
     sums += inputs
     units = h.shape[1]
     gates = _sigmoids(sums[:, : 3 * units])
@@ -120,8 +123,9 @@ class Recurrent(SameTime):
     >>> Recurrent("lstm", (RecurrentWeights(ones, ones),)).output_channels([2])
     2
 
-    A sample reads its own input and the memory, which is h, and for an LSTM c, of every layer. float16 and bfloat16 are computed in float32. inf and NaN in the
-    input stay in the state, as in the definition, until the session is reset. Raises ArgumentError, ShapeError.
+    A sample reads its own input and the memory, which is h, and for an LSTM c, of every layer. float16 and bfloat16 are
+    computed in float32. inf and NaN in the input stay in the state, as in the definition, until the session is reset.
+    Raises ArgumentError, ShapeError.
     """
 
     cell: str

@@ -12,7 +12,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._cached_property import cached_property
 from tconv._memory import empty
-from tconv.errors import GeometryError, ShapeError
+from tconv.errors import GeometryError, ShapeError, TconvError
 from tconv.models.layers import Node
 from tconv.streaming.layer_digest import fingerprint
 from tconv.streaming.time_step import ENDLESS, TimeSpan, TimeStep, along_time
@@ -154,6 +154,12 @@ class StreamGraph:
         return high
 
     def _is_settled(self, received: int) -> bool:
+        try:  # an input that ends here has an output, too, and its lengths grow by the rates
+            sizes, later = self.sizes(received), self.sizes(received + self.period)
+        except TconvError:
+            return False
+        if Moment(sizes, later) != Moment(sizes, sizes).later(self.rates, self.period)._replace(counts=sizes):
+            return False
         moment = self._moment_from([0] * len(self.channels), received)
         if any(node.step.first(count) < 0 for node, count in zip(self.nodes, moment.counts[1:], strict=True)):
             return False

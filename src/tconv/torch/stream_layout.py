@@ -31,7 +31,7 @@ class Layout(NamedTuple):
         return self.axes.index("B") if "B" in self.axes else None
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """Number of channels: all of its axes, as one."""
         return math.prod(self.channels)
 
@@ -49,7 +49,7 @@ class Layout(NamedTuple):
             order = [0, *(axis + 1 for axis in order)]
         order.append(self.time + ("B" not in self.axes))
         moved = np.transpose(array, order)
-        return moved.reshape(len(moved), self.count, moved.shape[-1])
+        return moved.reshape(len(moved), self.total, moved.shape[-1])
 
     def native(self, array: Array) -> Array:
         """Return an array [sessions, C, T] in this layout. Without an axis of sessions it has to be one session."""
@@ -57,10 +57,8 @@ class Layout(NamedTuple):
         roles = ["B", *["C"] * len(self.channels), "T"]
         if "B" not in self.axes:
             split, roles = split[0], roles[1:]
-        order, left = [], [axis for axis, role in enumerate(roles) if role == "C"]
-        for role in self.axes:
-            order.append(left.pop(0) if role == "C" else roles.index(role))
-        return np.transpose(split, order)
+        channels = iter(axis for axis, role in enumerate(roles) if role == "C")
+        return np.transpose(split, [next(channels) if role == "C" else roles.index(role) for role in self.axes])
 
     def __repr__(self) -> str:
         sizes = iter(self.channels)

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from tconv.errors import StreamError
 from tconv.torch.stream_layout import Layout
-from tconv.torch.stream_recording import Operation, Run, Stale, StreamReadingError, Value
+from tconv.torch.stream_recording import Operation, Run, Stale, Value, placed
 
 
 class Varying(NamedTuple):
@@ -44,18 +45,15 @@ class Recording:
         every = [run.operations for run in self._every]
         for group in zip(*every, strict=False):
             if len({operation.name for operation in group}) > 1:
-                raise StreamReadingError(
-                    f"the operation is {' or '.join(dict.fromkeys(each.name for each in group))}, depending on the "
-                    "length of the input",
-                    group[0].place,
-                )
+                names = " or ".join(dict.fromkeys(each.name for each in group))
+                raise placed(group[0].place, f"the operation is {names}, depending on the length of the input")
             if len({operation.results for operation in group}) > 1:
-                raise StreamReadingError(f"{group[0].name} reads other values at other lengths", group[0].place)
+                raise placed(group[0].place, f"{group[0].name} reads other values at other lengths")
         counts = {len(each) for each in every}
         if len(counts) > 1:
-            raise StreamReadingError(f"the number of operations depends on the length: {sorted(counts)}")
+            raise StreamError(f"the number of operations depends on the length: {sorted(counts)}")
         if len({run.outputs for run in self._every}) > 1:
-            raise StreamReadingError("the outputs are other values at other lengths")
+            raise StreamError("the outputs are other values at other lengths")
         return every
 
     def _merged(self, group: Sequence[Operation]) -> Operation:
@@ -64,9 +62,7 @@ class Recording:
             args = self._argument([each.args for each in group])
             kwargs = self._argument([each.kwargs for each in group])
         except _DifferentError:
-            raise StreamReadingError(
-                f"the arguments of {first.name} depend on the length of the input", first.place
-            ) from None
+            raise placed(first.place, f"the arguments of {first.name} depend on the length of the input") from None
         return first._replace(args=args, kwargs=kwargs)
 
     def _argument(self, group: Sequence[Any]) -> Any:
@@ -84,9 +80,7 @@ class Recording:
                 raise _DifferentError
             return tuple(self._argument(each) for each in zip(*group, strict=True))
         if isinstance(first, slice):
-            ends = [
-                self._argument([getattr(each, end) for each in group]) for end in ("start", "stop", "step")
-            ]
+            ends = [self._argument([getattr(each, end) for each in group]) for end in ("start", "stop", "step")]
             return slice(*ends)
         return self._leaf(group)
 
@@ -114,7 +108,7 @@ class Recording:
         return tuple(run.shapes[number][axis] for run in self.runs)
 
     def layout(self, number: int) -> Layout:
-        """Return the axes of a value. Raises StreamReadingError for one without time, or with two axes of it."""
+        """Return the axes of a value. Raises StreamError for one without time, or with two axes of it."""
         if number not in self._layouts:
             self._layouts[number] = self._found(number)
         return self._layouts[number]
@@ -122,17 +116,17 @@ class Recording:
     def _found(self, number: int) -> Layout:
         shapes = [run.shapes[number] for run in self._every]
         if len({len(shape) for shape in shapes}) > 1:
-            raise StreamReadingError("a value has another number of axes at another length")
+            raise StreamError("a value has another number of axes at another length")
         axes: list[str] = []
         for sizes in zip(*shapes, strict=True):
             alone = sizes[: len(self.runs)]
             in_time, in_sessions = len(set(alone)) > 1, self.pair is not None and sizes[-1] != sizes[0]
             if in_time and in_sessions:
-                raise StreamReadingError("time and sessions are one axis")
+                raise StreamError("time and sessions are one axis")
             axes.append("T" if in_time else "B" if in_sessions else "C")
         if axes.count("T") != 1 or axes.count("B") > 1:
             kind = "no axis" if axes.count("T") == 0 else "two axes"
-            raise StreamReadingError(f"a value of shape {tuple(shapes[0])} has {kind} of time")
+            raise StreamError(f"a value of shape {tuple(shapes[0])} has {kind} of time")
         return Layout(tuple(axes), tuple(n for n, role in zip(shapes[0], axes, strict=True) if role == "C"))
 
 

@@ -8,23 +8,32 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv.errors import StreamError
 from tconv.models.steps.arithmetic import Combination, Sum
 from tconv.models.steps.pointwise import Pointwise
 from tconv.models.steps.pooling import ChannelMean
 from tconv.torch.stream_reading.graph_reader import GraphReader, OperationReader, arguments, weight_of
-from tconv.torch.stream_recording import Operation, StreamReadingError, Value
+from tconv.torch.stream_recording import Operation, Value
 
 
 def batch_norm(reader: GraphReader, operation: Operation) -> int:
     """Read a batch norm in evaluation mode: it multiplies and adds constants."""
     a = arguments(
-        operation, "input", "running_mean", "running_var", weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+        operation,
+        "input",
+        "running_mean",
+        "running_var",
+        weight=None,
+        bias=None,
+        training=False,
+        momentum=0.1,
+        eps=1e-5,
     )
     layout = reader.layout(a.input)
     if a.training or a.running_mean is None or a.running_var is None:
-        raise StreamReadingError("batch_norm has no stored statistics: it reads all of time")
-    if len(layout.axes) < 2 or layout.axes[1] != "C" or layout.size(1) != layout.count:
-        raise StreamReadingError(f"batch_norm runs along another axis than the channels: its input is {layout}")
+        raise StreamError("batch_norm has no stored statistics: it reads all of time")
+    if len(layout.axes) < 2 or layout.axes[1] != "C" or layout.size(1) != layout.total:
+        raise StreamError(f"batch_norm runs along another axis than the channels: its input is {layout}")
     mean, variance = (weight_of(each, "statistics").astype(np.float64) for each in (a.running_mean, a.running_var))
     scale = (1 if a.weight is None else weight_of(a.weight)) / np.sqrt(variance + a.eps)
     shift = (0 if a.bias is None else weight_of(a.bias, "bias")) - mean * scale
@@ -32,12 +41,12 @@ def batch_norm(reader: GraphReader, operation: Operation) -> int:
 
 
 def _check_channels(reader: GraphReader, value: Any, axes: list[int], name: str) -> None:
-    """Raise StreamReadingError unless these axes are all channels of a value."""
+    """Raise StreamError unless these axes are all channels of a value."""
     layout = reader.layout(value)
     if any(layout.axes[axis] != "C" for axis in axes):
-        raise StreamReadingError(f"{name} is taken over time: it reads all of it")
-    if math.prod(layout.size(axis) or 1 for axis in axes) != layout.count:
-        raise StreamReadingError(f"{name} is taken over some of the channels of {layout}")
+        raise StreamError(f"{name} is taken over time: it reads all of it")
+    if math.prod(layout.size(axis) or 1 for axis in axes) != layout.total:
+        raise StreamError(f"{name} is taken over some of the channels of {layout}")
 
 
 def _scaled(reader: GraphReader, place: int, root: int, weight: Array | None, bias: Array | None) -> int:
@@ -78,11 +87,11 @@ def over_channels(kind: str) -> OperationReader:
     def read(reader: GraphReader, operation: Operation) -> int:
         a = arguments(operation, "input", dim=None, keepdim=False, dtype=None, out=None)
         if a.dim is None:
-            raise StreamReadingError(f"{operation.name} is taken over time: it reads all of it")
+            raise StreamError(f"{operation.name} is taken over time: it reads all of it")
         dims = a.dim if isinstance(a.dim, tuple) else (a.dim,)
         _check_channels(reader, a.input, [reader.axis(a.input, dim) for dim in dims], operation.name)
         mean = reader.add(ChannelMean(), reader.place(a.input))
-        return mean if kind == "mean" else reader.affine(mean, reader.layout(a.input).count)
+        return mean if kind == "mean" else reader.affine(mean, reader.layout(a.input).total)
 
     return read
 
@@ -91,7 +100,7 @@ def all_of_time(reason: str) -> OperationReader:
     """Return the reader of an operation that no stream can compute, with the reason."""
 
     def read(reader: GraphReader, operation: Operation) -> int:
-        raise StreamReadingError(f"{operation.name} {reason}")
+        raise StreamError(f"{operation.name} {reason}")
 
     return read
 
@@ -100,9 +109,13 @@ def softmax(reader: GraphReader, operation: Operation) -> int:
     """Read a softmax, which is refused: over time it reads all of it."""
     a = arguments(operation, "input", dim=None, _stacklevel=3, dtype=None)
     value = a.input
-    over_time = isinstance(value, Value) and isinstance(a.dim, int) and (
-        reader.layout(value).axes[reader.axis(value, a.dim)] == "T"
+    over_time = (
+        isinstance(value, Value)
+        and isinstance(a.dim, int)
+        and (reader.layout(value).axes[reader.axis(value, a.dim)] == "T")
     )
-    raise StreamReadingError(
-        f"{operation.name} is taken over time: it reads all of it" if over_time else f"{operation.name} has no step here"
+    raise StreamError(
+        f"{operation.name} is taken over time: it reads all of it"
+        if over_time
+        else f"{operation.name} has no step here"
     )
