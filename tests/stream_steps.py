@@ -1,5 +1,6 @@
 """Runs of one step of a stream over random cuts, beside its run over the whole."""
 
+import bisect
 import itertools
 
 import numpy as np
@@ -64,7 +65,9 @@ def in_parts(step, borders, *inputs, known=False, arrange=np.ascontiguousarray):
 
 def _final(step, sizes):
     """Return the number of outputs that these samples determine, whatever follows them."""
-    count, endless = 0, [ENDLESS] * len(sizes)
-    while all(step.source(k, slice(count, count + 1), endless).stop <= size for k, size in enumerate(sizes)):
-        count += 1
-    return count
+    endless = [ENDLESS] * len(sizes)
+
+    def is_final(output):
+        return all(step.source(k, slice(0, output + 1), endless).stop <= size for k, size in enumerate(sizes))
+
+    return bisect.bisect_left(range(8 * max(sizes)), True, key=lambda output: not is_final(output))

@@ -44,12 +44,12 @@ class StreamLayer(NamedTuple):
     @property
     def in_channels(self) -> int:
         """Input channels."""
-        return self.weight.shape[0]
+        return int(self.weight.shape[0])
 
     @property
     def out_channels(self) -> int:
         """Output channels."""
-        return self.weight.shape[1] * self.groups
+        return int(self.weight.shape[1]) * self.groups
 
 
 def read_stream_layer(
