@@ -276,19 +276,18 @@ def test_nan_and_inf_do_not_outlive_their_window(value):
 
 def test_a_push_allocates_nothing_that_stays():
     rng = np.random.default_rng(9)
-    stream = Stream(decoder(rng))
+    stream = Stream(recurrent_decoder(rng))
     x = numbers(rng, 1, 3, 3)
     tracemalloc.start()
-    for _ in range(500):  # Python keeps some freed tuples for later
-        stream.push(x)
-    gc.collect()
-    before = tracemalloc.get_traced_memory()[0]
-    for _ in range(200):
-        stream.push(x)
-    gc.collect()
-    after = tracemalloc.get_traced_memory()[0]
+    grown = []
+    for _ in range(4):  # Python keeps some freed objects for later: the first times there are more of them
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(200):
+            stream.push(x)
+        gc.collect()
+        grown.append(tracemalloc.get_traced_memory()[0] - before)
     tracemalloc.stop()
-    assert after - before < 4000
+    assert min(grown) < 2000
 
 
 def test_programs_of_random_lengths_are_few():
@@ -326,7 +325,7 @@ def test_bad_chunks_are_refused_and_change_nothing():
             call()
     made = np.concatenate([first, stream.push(x[:, :, 9:]), stream.flush()], 2)
     np.testing.assert_array_equal(made, stream(x))
-    with pytest.raises(ArgumentError, match="session 0 has ended. Write stream.reset"):
+    with pytest.raises(ArgumentError, match=r"session 0 has ended\. Write stream\.reset"):
         stream.push(x)
     stream.reset(0)
     assert stream.push({0: x[0]})[0].shape[0] == 2
