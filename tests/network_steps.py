@@ -19,12 +19,13 @@ from tconv.models.steps.pooling import ChannelMean, Pooling
 from tconv.models.steps.resize_like import ResizeLike
 from tconv.models.steps.resizing import Resize
 from tconv.models.steps.sample_positions import MODES, POSITIONS, ROUNDING
+from tconv.models.steps.snake import Snake
 from tconv.models.steps.step import Region
 from tconv.models.steps.strided_convolution import StridedConvolution
 
 STEPS = (
     "sum", "combination", "affine", "pointwise", "concat", "range", "to_pixels", "to_channels", "padding", "crop_like",
-    "resize", "resize_like", "channel_mean", "pool", "strided",
+    "resize", "resize_like", "channel_mean", "pool", "strided", "snake",
 )  # fmt: skip
 SMOOTH = [name for name in FUNCTIONS if name not in ("floor", "ceil", "round")]
 """Functions without jumps: beside a jump no error is small."""
@@ -94,6 +95,8 @@ def one_input(rng, kind, channels):
         return Affine(rng.normal(0, 1, shape).astype("f4"), rng.normal(0, 1, shape).astype("f4"))
     if kind == "pointwise":
         return Pointwise(function(rng))
+    if kind == "snake":
+        return Snake(*(rng.uniform(0.1, 2, [1, channels][rng.integers(2)]).astype("f4") for _ in range(2)))
     if kind == "range":
         span = part(rng, channels)
         return ChannelRange(span.start, span.stop)

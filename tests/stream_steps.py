@@ -1,5 +1,6 @@
 """Runs of one step of a stream over random cuts, beside its run over the whole."""
 
+import bisect
 import itertools
 
 import numpy as np
@@ -42,7 +43,7 @@ def in_parts(step, borders, *inputs, known=False, arrange=np.ascontiguousarray):
     true = [x.shape[-1] for x in inputs]
     channels = step.output_channels([x.shape[1] for x in inputs])
     memory = [np.repeat(array[None], len(inputs[0]), 0) for array in step.new_memory()]
-    parts = []
+    parts, final = [], _final(step, true)
     for start, stop in itertools.pairwise(borders):
         endless = [ENDLESS] * len(inputs)
         outputs = slice(start, stop)
@@ -53,9 +54,20 @@ def in_parts(step, borders, *inputs, known=False, arrange=np.ascontiguousarray):
         for k, x in enumerate(inputs):
             span = step.source(k, outputs, sizes)
             assert 0 <= span.start < span.stop <= true[k]
-            assert span.start >= min(step.first(start), true[k] - 1)
+            # a stream computes all that is not final in one go, at the end
+            assert span.start >= min(step.first(min(start, final)), true[k] - 1)
             given.append(TimeSpan(arrange(x[..., span]), span.start))
         out = arrange(np.full((len(inputs[0]), channels, 1, stop - start), np.nan, inputs[0].dtype))
         step.compute(given, sizes, TimeSpan(out, start), memory)
         parts.append(out)
     return np.concatenate(parts, -1)
+
+
+def _final(step, sizes):
+    """Return the number of outputs that these samples determine, whatever follows them."""
+    endless = [ENDLESS] * len(sizes)
+
+    def is_final(output):
+        return all(step.source(k, slice(0, output + 1), endless).stop <= size for k, size in enumerate(sizes))
+
+    return bisect.bisect_left(range(8 * max(sizes)), True, key=lambda output: not is_final(output))

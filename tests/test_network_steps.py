@@ -29,6 +29,7 @@ from tconv.models.steps.pooling import ChannelMean, GlobalMean, Pooling
 from tconv.models.steps.resize_like import ResizeLike
 from tconv.models.steps.resizing import Resize
 from tconv.models.steps.sample_positions import MODES, ROUNDING
+from tconv.models.steps.snake import Snake
 from tconv.models.steps.strided_convolution import StridedConvolution
 
 seeds = st.integers(0, 2**32 - 1)
@@ -388,6 +389,14 @@ def test_activations_that_are_refused(activation, message):
 # -- the check ---------------------------------------------------------------------------------------------------
 
 
+def test_snake_keeps_its_limits():
+    x = np.float32([[[0, -0.0, np.inf, -np.inf, np.nan, 1e30, -1e30, 5e-39]]])
+    y = ns.whole(Snake(np.float32([2]), np.float32([0.5])), [x])
+    np.testing.assert_array_equal(y[0, 0], np.float32([0, 0, np.nan, np.nan, np.nan, 1e30, -1e30, 5e-39]))
+    with pytest.raises(ShapeError, match=r"alpha of snake has shape \(3,\); \(2,\) or \(1,\) is needed"):
+        Snake(np.ones(3, "f4"), np.ones(1, "f4")).output_channels([2])
+
+
 def test_means_over_channels_normalize_layers():
     rng = np.random.default_rng(0)
     x = rng.normal(3, 2, (7, 5, 6)).astype("f4")
@@ -450,7 +459,7 @@ def test_known_means_stand_for_the_whole_picture():
     np.testing.assert_allclose(found.values, exact.values, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["strided", "affine", "sum", "resize", "pointwise", "padding"])
+@pytest.mark.parametrize("kind", ["strided", "affine", "sum", "resize", "pointwise", "padding", "snake"])
 def test_a_changed_number_of_a_step_is_found(kind):
     """The check compares with the network as it is described, so a step that is computed otherwise shows."""
     rng = np.random.default_rng(0)
@@ -464,6 +473,7 @@ def test_a_changed_number_of_a_step_is_found(kind):
         "sum": (Sum((0.2, 1.0)), Sum((0.20002, 1.0)), (1, 1)),
         "resize": (Resize((2, 2), "cubic"), Resize((2, 2), "cubic", coefficient=-0.7501), (1,)),
         "pointwise": (Pointwise(("elu", 0.5)), Pointwise(("elu", 0.50005)), (1,)),
+        "snake": (Snake(weight[:, 0, 0, 0], weight[:, 1, 0, 2]), Snake(weight[:, 0, 0, 0], changed[:, 1, 0, 2]), (1,)),
         "padding": (Padding(((1, 1), (1, 1)), "reflect"), Padding(((1, 1), (1, 1)), "edge"), (1,)),
     }[kind]
     x = rng.normal(0, 1, (1, 1, 12, 13)).astype("f4")
@@ -482,7 +492,7 @@ def test_a_crop_to_another_picture_needs_its_pixels():
         CropLike().output_channels([3])
 
 
-@pytest.mark.parametrize("kind", ["pointwise", "to_channels", "padding", "resize", "channel_mean", "pool"])
+@pytest.mark.parametrize("kind", ["pointwise", "to_channels", "padding", "resize", "channel_mean", "pool", "snake"])
 def test_steps_of_one_input_refuse_two(kind):
     with pytest.raises(ShapeError, match="it reads 2 inputs; 1 is needed"):
         ns.one_input(np.random.default_rng(3), kind, 4).output_channels([4, 4])

@@ -11,7 +11,7 @@ NAMES = [
     "Geometry", "TconvError", "artifacts", "channel_scales", "check", "checkerboard", "conv", "conv_transpose", "convert", "definition", "diagnose",
     "dialect", "draw", "errors", "fold_batchnorm", "get_num_threads", "initializers", "linear_operator", "matrix", "models", "plan",
     "prepare", "rewrite", "scale_channels", "set_num_threads", "solve", "stream", "torch", "trim_pool", "upsample",
-    "verify_stream",
+    "verify_stream", "window",
 ]  # fmt: skip
 
 
@@ -81,6 +81,7 @@ USES = {
     "trim_pool": "tconv.trim_pool()",
     "upsample": "tconv.upsample(x[0, 0], kernel='bicubic')",
     "verify_stream": "callable(tconv.verify_stream)",
+    "window": "tconv.window([tconv.Geometry(4, 2, 1)])",
 }
 """A use of every public name but `torch`, which needs PyTorch."""
 

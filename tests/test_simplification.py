@@ -22,6 +22,7 @@ from tconv.models.steps.pointwise import Pointwise
 from tconv.models.steps.pooling import GlobalMean
 from tconv.models.steps.resize_like import ResizeLike
 from tconv.models.steps.resizing import Resize
+from tconv.models.steps.snake import Snake
 from tconv.models.steps.step import Region
 from tconv.models.steps.strided_convolution import StridedConvolution
 
@@ -622,6 +623,44 @@ def test_activations_spelled_out_are_one_step(name):
     result = assert_equal_networks([Node(ordinary(3, 3), (0,)), *SPELLED[name]])
     found = [getattr(node.step, "activation", None) for node in result]
     assert [each[0] if isinstance(each, tuple) else each for each in found] == [None, wanted]
+
+
+ALPHA, RATE = (Affine(np.float32([[[0.5]], [[2]], [[1.5]]]) ** power) for power in (1, -1))
+
+SNAKES = {
+    "power": [
+        Node(ALPHA, (1,)),
+        Node(Pointwise("sin"), (2,)),
+        Node(Pointwise(("power", 2.0)), (3,)),
+        Node(RATE, (4,)),
+        Node(Sum(), (1, 5)),
+    ],
+    "product, turned": [
+        Node(ALPHA, (1,)),
+        Node(Pointwise("sin"), (2,)),
+        Node(TIMES, (3, 3)),
+        Node(Sum((0.5, 1)), (4, 1)),
+    ],
+    "square without alpha": [Node(Pointwise("sin"), (1,)), Node(Pointwise("square"), (2,)), Node(Sum(), (1, 3))],
+}
+
+
+@pytest.mark.parametrize("name", SNAKES)
+def test_snake_spelled_out_is_one_step(name):
+    result = assert_equal_networks([Node(ordinary(3, 3), (0,)), *SNAKES[name]])
+    assert [type(node.step) for node in result] == [Convolution, Snake]
+
+
+def test_sums_that_are_no_snake_stay():
+    inside = [Node(ordinary(3, 3), (0,)), Node(ordinary(3, 3), (0,)), Node(ALPHA, (1,)), Node(Pointwise("sin"), (3,))]
+    square = Node(Pointwise("square"), (4,))
+    for end in (
+        [square, Node(Sum(), (2, 5))],  # of another value
+        [square, Node(Sum((2.0, 1.0)), (1, 5))],
+        [Node(Pointwise(("power", 3.0)), (4,)), Node(Sum(), (1, 5))],
+        [square, Node(scaled(1, 1), (5,)), Node(Sum(), (1, 6))],
+    ):
+        assert not any(isinstance(node.step, Snake) for node in assert_equal_networks([*inside, *end]))
 
 
 def test_products_that_are_no_activation_stay():

@@ -11,6 +11,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.keras import stream_convolutions as convolutions
+from tconv.keras import stream_recurrent as recurrent
 from tconv.keras.layer_calls import is_installed
 from tconv.keras.layers import Conv1DTranspose
 from tconv.keras.stream_activations import activated, in_a_row
@@ -19,8 +20,7 @@ from tconv.keras.stream_values import NodeList, Refusal, TimeValue, is_channel_a
 from tconv.models.steps.arithmetic import Affine, Combination, Sum
 from tconv.models.steps.channel_softmax import ChannelSoftmax
 from tconv.models.steps.channels import Concat
-from tconv.models.steps.pointwise import Pointwise
-from tconv.models.steps.pooling import ChannelMean
+from tconv.streaming.channel_norm import ChannelNorm
 
 Rule = Callable[..., TimeValue]
 """`rule(nodes, layer, *values)` adds the nodes of one call of a layer and returns its output; it raises Refusal."""
@@ -125,26 +125,18 @@ def _batch_normalization(nodes: NodeList, layer: Any, value: TimeValue) -> TimeV
     return nodes.add(Affine(_column(scale), _column(shift)), value)
 
 
-def _normalized(nodes: NodeList, layer: Any, value: TimeValue) -> TimeValue:
-    """Return the value divided by the root of the mean of its squares over the channels."""
-    square = nodes.add(ChannelMean(), nodes.add(Pointwise("square"), value))
-    root = nodes.add(Pointwise("rsqrt"), nodes.add(Affine(shift=np.full((1, 1, 1), layer.epsilon, np.float32)), square))
-    return nodes.add(Combination("multiply"), value, root)
-
-
 def _layer_normalization(nodes: NodeList, layer: Any, value: TimeValue) -> TimeValue:
     _check_channel_axis(layer.axis, value)
     if getattr(layer, "rms_scaling", False):
         raise Refusal("it has rms_scaling. Write keras.layers.RMSNormalization")
-    centred = nodes.add(Sum((1.0, -1.0)), value, nodes.add(ChannelMean(), value))
-    scale = numbers(layer.gamma) if layer.scale else np.ones(1, np.float32)
-    shift = numbers(layer.beta) if layer.center else np.zeros(1, np.float32)
-    return nodes.add(Affine(_column(scale), _column(shift)), _normalized(nodes, layer, centred))
+    gain = numbers(layer.gamma) if layer.scale else None
+    shift = numbers(layer.beta) if layer.center else None
+    return nodes.add(ChannelNorm(gain, shift, layer.epsilon), value)
 
 
 def _rms_normalization(nodes: NodeList, layer: Any, value: TimeValue) -> TimeValue:
     _check_channel_axis(layer.axis, value)
-    return nodes.add(Affine(_column(numbers(layer.scale))), _normalized(nodes, layer, value))
+    return nodes.add(ChannelNorm(numbers(layer.scale), None, layer.epsilon, centred=False), value)
 
 
 def _rescaling(nodes: NodeList, layer: Any, value: TimeValue) -> TimeValue:
@@ -195,6 +187,9 @@ RULES: dict[type, Rule] = {
     _L.BatchNormalization: _batch_normalization,
     _L.LayerNormalization: _layer_normalization,
     _L.RMSNormalization: _rms_normalization,
+    _L.LSTM: recurrent.lstm,
+    _L.GRU: recurrent.gru,
+    _L.SimpleRNN: recurrent.simple,
     _L.Rescaling: _rescaling,
     _L.Permute: _permute,
     _L.TimeDistributed: _time_distributed,
@@ -235,15 +230,14 @@ REASONS: dict[str, str] = {
         _ALL_OF_TIME,
     ),
     "GroupNormalization": f"it normalises over the time of a group, so {_ALL_OF_TIME}. BatchNormalization and "
-    "LayerNormalization can be streamed",
-    "UnitNormalization": "there is no rule for it. RMSNormalization can be streamed",
+    "LayerNormalization are read",
+    "UnitNormalization": "there is no rule for it. RMSNormalization is read",
     "Reshape": "it mixes time with other axes",
     "RepeatVector": "its input has no time",
     "Embedding": "its input is not float32. Stream the part behind it, and look the vectors up for every chunk",
     "Masking": "it hides samples by their values from the layers behind it. End the session instead",
     "Lambda": "its function is code that cannot be read. Use layers, or keras.ops on the tensors",
-    "SimpleRNN": "there is no rule for it. LSTM and GRU can be streamed",
-    "RNN": "its cell is code that cannot be read. LSTM and GRU can be streamed",
+    "RNN": "its cell is code that cannot be read. LSTM, GRU and SimpleRNN are read",
 }
 """Reasons against layers, by the names of their classes."""
 

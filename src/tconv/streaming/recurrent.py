@@ -17,8 +17,10 @@ from tconv._cached_property import cached_property
 from tconv._memory import empty
 from tconv.errors import ArgumentError, ShapeError
 from tconv.kernels.problem import accumulator
+from tconv.kernels.simd import elementwise
 from tconv.models.steps.step import single
 from tconv.streaming.matrix_products import MatrixProduct
+from tconv.streaming.same_time import SameTime
 from tconv.streaming.time_step import TimeSpan
 
 _BLOCK = 64
@@ -60,6 +62,8 @@ class Cell(NamedTuple):
 
 
 def _lstm(inputs: Array, sums: Array, h: Array, c: Array, spare: Array) -> None:
+    if elementwise.lstm(inputs, sums, c, h):
+        return
     sums += inputs
     units = h.shape[1]
     gates = _sigmoids(sums[:, : 3 * units])
@@ -112,15 +116,16 @@ CELLS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Recurrent:
+class Recurrent(SameTime):
     """TimeStep of one recurrent layer or more, one behind the other, in one direction: `cell` is one of CELLS.
 
     >>> ones = np.ones((8, 2), np.float32)  # 2 units, 4 gates
     >>> Recurrent("lstm", (RecurrentWeights(ones, ones),)).output_channels([2])
     2
 
-    Its memory is h, and for an LSTM c, of every layer. float16 and bfloat16 are computed in float32. inf and NaN in the
-    input stay in the state, as in the definition, until the session is reset. Raises ArgumentError, ShapeError.
+    A sample reads its own input and the memory, which is h, and for an LSTM c, of every layer. float16 and bfloat16 are
+    computed in float32. inf and NaN in the input stay in the state, as in the definition, until the session is reset.
+    Raises ArgumentError, ShapeError.
     """
 
     cell: str
@@ -157,18 +162,6 @@ class Recurrent:
         if channels != wanted:
             raise ShapeError(f"it has a weight for {wanted} input channels; it is given {channels}")
         return int(self.layers[-1].hidden.shape[1])
-
-    def extent(self, sizes: Sequence[int]) -> int:
-        """Return the length of the input."""
-        return sizes[0]
-
-    def source(self, number: int, outputs: slice, sizes: Sequence[int]) -> slice:
-        """Return the same samples: those before them are in the memory."""
-        return outputs
-
-    def first(self, output: int) -> int:
-        """Return the same sample."""
-        return output
 
     @cached_property
     def _dtype(self) -> np.dtype[Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -12,8 +14,9 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._cached_property import cached_property
 from tconv._memory import empty
-from tconv.errors import GeometryError, ShapeError
+from tconv.errors import GeometryError, ShapeError, TconvError
 from tconv.models.layers import Node
+from tconv.models.steps.padding import Padding
 from tconv.streaming.layer_digest import fingerprint
 from tconv.streaming.time_step import ENDLESS, TimeSpan, TimeStep, along_time
 
@@ -154,6 +157,12 @@ class StreamGraph:
         return high
 
     def _is_settled(self, received: int) -> bool:
+        try:  # an input that ends here has an output, too, and its lengths grow by the rates
+            sizes, later = self.sizes(received), self.sizes(received + self.period)
+        except TconvError:
+            return False
+        if Moment(sizes, later) != Moment(sizes, sizes).later(self.rates, self.period)._replace(counts=sizes):
+            return False
         moment = self._moment_from([0] * len(self.channels), received)
         if any(node.step.first(count) < 0 for node, count in zip(self.nodes, moment.counts[1:], strict=True)):
             return False
@@ -245,7 +254,12 @@ def _size_now(node: StreamNode, sizes: Sequence[int]) -> int:
     try:
         return node.step.extent(given)
     except ShapeError:
-        return 0
+        pass
+    padding = getattr(node.step, "step", None)
+    if isinstance(padding, Padding) and padding.mode == "reflect":  # it cannot end now, but has what it had before
+        with suppress(ShapeError):
+            return replace(padding, mode="edge").output_extent(given, 1)
+    return 0
 
 
 def _known(step: TimeStep, outputs: slice, given: Sequence[int]) -> bool:

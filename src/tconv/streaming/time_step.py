@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from tconv._arrays import Array
 from tconv.errors import ShapeError
 from tconv.models.layers import Convolution
 from tconv.models.steps.padding import Padding
-from tconv.models.steps.pooling import GlobalMean
 from tconv.models.steps.step import NetworkStep, Region
+from tconv.streaming.network_steps import refuse, with_time_as_rows
 
 ENDLESS = 1 << 40
 """Length of a stream whose end is not known yet."""
@@ -69,17 +71,21 @@ class NetworkTimeStep:
 
     def __init__(self, step: NetworkStep) -> None:
         self.step = step
+        self._swapped = with_time_as_rows(step)
         self._far = self._look_back()
 
     def _look_back(self) -> int:
-        """Return how many samples before the last one the end reads again: reflected, or repeated."""
-        if not isinstance(self.step, Padding) or self.step.mode == "constant":
+        """Return how many samples before the end it reads again: reflected, repeated, or any one."""
+        if not isinstance(self.step, Padding):
             return 0
         hi = self.step.sides[1][1] + self.step.multiple[1] - 1
-        return (hi if self.step.mode == "reflect" else min(hi, 0)) + 1 if hi > 0 else 0
+        return (hi if self.step.mode == "reflect" else 0) + 1 if hi > 0 else 0
 
     def output_channels(self, given: Sequence[int]) -> int:
-        """Return the channels of the output."""
+        """Return the channels of the output. Raises ShapeError if they do not fit, or if there would be more rows."""
+        rows = self.step.output_extent([1] * len(given), 0)
+        if rows != 1:
+            raise ShapeError(f"a row becomes {rows} rows; streams have one. Write a step along time alone")
         return self.step.output_channels(given)
 
     def extent(self, sizes: Sequence[int]) -> int:
@@ -102,23 +108,36 @@ class NetworkTimeStep:
         self, given: Sequence[TimeSpan], sizes: Sequence[int], out: TimeSpan, memory: Sequence[Array] = ()
     ) -> None:
         """Fill out. Convolutions are direct sums, whose bits depend on no length."""
-        target = _region(out)
-        regions = [_region(span) for span in given]
-        shapes = [(1, size) for size in sizes]
-        if not isinstance(self.step, Convolution):
-            self.step.compute(regions, shapes, target)
+        step, turned = (self.step, False) if self._swapped is None else (self._swapped, True)
+        outputs = slice(out.start, out.start + out.values.shape[-1])
+        held = [_held(span, self.source(turn, outputs, sizes)) for turn, span in enumerate(given)]
+        target, regions = _region(out, turned), [_region(span, turned) for span in held]
+        shapes = [(size, 1) if turned else (1, size) for size in sizes]
+        if not isinstance(step, Convolution):
+            step.compute(regions, shapes, target)
             return
         for number, values in enumerate(target.values):  # it takes one picture at a time
             pictures = [region._replace(values=region.values[number]) for region in regions]
-            self.step.compute(pictures, shapes, target._replace(values=values))
+            step.compute(pictures, shapes, target._replace(values=values))
 
 
-def _region(span: TimeSpan) -> Region:
-    return Region(span.values, _ROW, slice(span.start, span.start + span.values.shape[-1]))
+def _held(span: TimeSpan, needed: slice) -> TimeSpan:
+    """Return the span, or zeros in place of samples that stand for none: outputs behind the last tap read nothing."""
+    if needed.start >= span.start:
+        return span
+    return TimeSpan(np.zeros((*span.values.shape[:-1], needed.stop - needed.start), span.values.dtype), needed.start)
+
+
+def _region(span: TimeSpan, turned: bool = False) -> Region:
+    """Return values [sessions, C, 1, T] as pictures of one row; `turned`, of one column."""
+    time = slice(span.start, span.start + span.values.shape[-1])
+    return Region(span.values.swapaxes(2, 3), time, _ROW) if turned else Region(span.values, _ROW, time)
 
 
 def along_time(step: Any) -> TimeStep:
-    """Return a step along time: itself, or a step of a network with one row. Raises ShapeError for means over time."""
-    if isinstance(step, GlobalMean):
-        raise ShapeError("it is a mean over all of time, which a stream never has. Write the network without it")
+    """Return a step along time: itself, or a step of a network with one row.
+
+    Raises ShapeError for a step whose first outputs depend on the whole input.
+    """
+    refuse(step)
     return step if hasattr(step, "new_memory") else NetworkTimeStep(step)

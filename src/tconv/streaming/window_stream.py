@@ -11,7 +11,6 @@ from tconv._arrays import Array
 from tconv.errors import ShapeError, StreamError
 from tconv.streaming.dependence import Dependence
 from tconv.streaming.probing import Draw, ModuleProbe, Run, measure_dependence
-from tconv.streaming.program_cache import ProgramCache
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph, StreamNode
 from tconv.streaming.time_step import ENDLESS, TimeSpan
@@ -30,6 +29,9 @@ class ModuleStep:
     Windows have few lengths, so that frameworks plan few times: one is made longer by its last input, repeated, which
     no final output depends on.
     """
+
+    in_pieces = False
+    """True if chunks may be cut: here, each piece would repeat the work of its context"""
 
     def __init__(
         self, run: Run, dependence: Dependence, channels: int, outputs: int, *, alone: bool = False, identity: Any = ()
@@ -147,7 +149,6 @@ class WindowStream(Stream):
         sample = probe(probe.random(1, self.dependence.shortest))
         self.step = ModuleStep(run, self.dependence, channels, sample.shape[1], alone=probe.alone, identity=identity)
         super().__init__(StreamGraph([StreamNode(self.step, (0,))], channels, np.dtype(dtype)), batch)
-        self._programs = _WindowPrograms(self.graph)
         self.difference = _checked_difference(self, probe)
         """largest difference from the module's own whole output that was seen, as a share of the largest output"""
 
@@ -160,14 +161,6 @@ class WindowStream(Stream):
             before, after = found.final_after(received), found.final_after(received + chunk)
             inputs += sum(last - first for first, last, _ in self.step.windows(before, after))
         return inputs / (chunk * _PUSHES)
-
-
-class _WindowPrograms(ProgramCache):
-    """Programs of chunks as they are: a chunk in two pieces would be two windows, each with its context."""
-
-    def lengths(self, count: int, ended: bool) -> list[tuple[int, bool]]:
-        """Return the chunk itself."""
-        return [(count, False), (0, True)] if ended and count else [(count, ended)]
 
 
 def _checked_difference(stream: WindowStream, probe: ModuleProbe) -> float:

@@ -16,6 +16,7 @@ except ImportError:
     raise MissingExtraError("tconv.torch", "torch", "torch") from None
 
 from tconv.acceleration.report import LayerReport, Report
+from tconv.torch.decoder_stream import ModuleStream, stream
 from tconv.torch.functional import conv_transpose
 from tconv.torch.fusion import fold_batchnorm
 from tconv.torch.initializers import bilinear_, icnr_
@@ -32,6 +33,7 @@ __all__ = [
     "LayerPlan",
     "LayerReport",
     "ModuleReport",
+    "ModuleStream",
     "Report",
     "RewrittenLayer",
     "StreamingConvTranspose1d",
@@ -44,4 +46,5 @@ __all__ = [
     "plan",
     "restore",
     "rewrite",
+    "stream",
 ]

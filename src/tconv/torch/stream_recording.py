@@ -16,30 +16,36 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from tconv._arrays.torch_names import tree_leaves, version
-from tconv.errors import TconvError
+from tconv.errors import StreamError
 
-METADATA = frozenset(
-    "shape size dim ndim ndimension __len__ numel nelement dtype device layout stride storage_offset is_contiguous names"
-    " requires_grad grad grad_fn is_leaf is_cuda is_cpu is_mps is_xpu is_meta is_sparse is_quantized is_nested itemsize"
-    " is_floating_point is_complex is_signed is_conj is_neg is_inference is_mkldnn is_xla element_size nbytes get_device"
-    " _version data_ptr untyped_storage __hash__ __repr__ __format__ __str__ is_same_size is_tensor is_storage"
-    " result_type can_cast promote_types type_metadata __dlpack_device__ _is_zerotensor is_vulkan output_nr _backward_hooks".split()
-)
+_METADATA = """
+shape size dim ndim ndimension __len__ numel nelement dtype device layout stride storage_offset is_contiguous names
+requires_grad grad grad_fn is_leaf is_cuda is_cpu is_mps is_xpu is_meta is_sparse is_quantized is_nested itemsize nbytes
+is_floating_point is_complex is_signed is_conj is_neg is_inference is_mkldnn is_xla element_size get_device _version
+data_ptr untyped_storage __hash__ __repr__ __format__ __str__ is_same_size is_tensor is_storage result_type can_cast
+promote_types __dlpack_device__ _is_zerotensor is_vulkan output_nr _backward_hooks
+"""
+METADATA = frozenset(_METADATA.split())
 """Functions that tell something of a value which does not depend on its numbers."""
 
-NEW_CONSTANTS = frozenset(
-    "zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros new_ones new_empty new_full"
-    " new_tensor new_empty_strided".split()
-)
+_NEW_CONSTANTS = """
+zeros_like ones_like empty_like full_like rand_like randn_like randint_like new_zeros new_ones new_empty new_full
+new_tensor new_empty_strided
+"""
+NEW_CONSTANTS = frozenset(_NEW_CONSTANTS.split())
 """Functions that make a tensor of the shape, dtype or device of a value, but not of its numbers."""
 
+LIKE_ANOTHER = frozenset({"to", "type_as", "expand_as", "view_as", "reshape_as"})
+"""Methods that take no more of their other arguments than shape, dtype or device."""
 
-class StreamReadingError(TconvError, ValueError):
-    """A module that cannot be read as a graph of steps along time; `reason` names the operation and its place."""
+_IN_PLACE = "iadd isub imul idiv itruediv ifloordiv imod ipow iand ior ixor ilshift irshift"
+IN_PLACE = frozenset(_IN_PLACE.split())
+"""Operators that write into their first argument."""
 
-    def __init__(self, reason: str, place: str = "") -> None:
-        self.reason, self.place = reason, place
-        super().__init__(f"{place}: {reason}" if place else reason)
+
+def placed(place: str, reason: str) -> StreamError:
+    """Return the error of an operation in a module of this name."""
+    return StreamError(f"{place}: {reason}" if place else reason)
 
 
 class Value(NamedTuple):
@@ -97,7 +103,7 @@ def record(module: torch.nn.Module, call: Callable[[torch.Tensor], Any], x: torc
         entries = [(recorder.reference(leaf), leaf) for leaf in outputs]
     stale = [reference for reference, _ in entries if isinstance(reference, Stale)]
     if stale:
-        raise StreamReadingError("the output is a view of a value that is changed in place afterwards")
+        raise StreamError("the output is a view of a value that is changed in place afterwards")
     tracked = [(reference.number, leaf) for reference, leaf in entries if isinstance(reference, Value)]
     return Run(
         recorder.operations,
@@ -157,6 +163,10 @@ class Recorder(TorchFunctionMode):
         references = [self.reference(leaf) for leaf in given]
         if not any(isinstance(each, (Value, Stale)) for each in references) or name in NEW_CONSTANTS:
             return func(*args, **kwargs)
+        if name in LIKE_ANOTHER and args and isinstance(args[0], torch.Tensor) and self.reference(args[0]) is args[0]:
+            return func(*args, **kwargs)
+        if any(leaf.is_inference() for leaf in given):
+            raise placed(self._place, f"{name} runs in inference mode, where PyTorch does not tell what it changes")
         before = [version(leaf) for leaf in given]
         changed_args, changed_kwargs = _replaced(args, self.reference), _replaced(kwargs, self.reference)
         result = func(*args, **kwargs)
@@ -168,9 +178,13 @@ class Recorder(TorchFunctionMode):
         if not changed and len(results) == 1 and any(results[0] is leaf for leaf in given):
             return result  # the tensor itself, as contiguous() may return it
         numbers = tuple(self.track(leaf) for leaf in results)
-        place = self.places[-1] if self.places else ""
-        self.operations.append(Operation(name, place, changed_args, changed_kwargs, numbers))
+        self.operations.append(Operation(name, self._place, changed_args, changed_kwargs, numbers))
         return result
+
+    @property
+    def _place(self) -> str:
+        """Name of the module whose forward runs."""
+        return self.places[-1] if self.places else ""
 
 
 def _distinct(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -210,13 +224,8 @@ def name_of(func: Any) -> str:
         return name
     if name.startswith("__") and name.endswith("__"):
         inner = name[2:-2]
-        return inner[1:] if inner in _IN_PLACE else inner
+        return inner[1:] if inner in IN_PLACE else inner
     return name.rstrip("_") or name
-
-
-_IN_PLACE = frozenset(
-    f"i{name}" for name in "add sub mul div truediv floordiv mod pow and or xor lshift rshift".split()
-)
 
 
 @contextmanager

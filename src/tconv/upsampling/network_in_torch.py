@@ -19,6 +19,7 @@ from tconv.models.steps.padding import Padding
 from tconv.models.steps.pointwise import Pointwise
 from tconv.models.steps.pooling import GlobalMean
 from tconv.models.steps.resizing import Resize
+from tconv.models.steps.snake import Snake
 from tconv.models.steps.step import NetworkStep
 from tconv.models.steps.strided_convolution import StridedConvolution
 
@@ -82,6 +83,9 @@ def _call(step: NetworkStep, channels: int, tensor: Tensor) -> Callable[..., Any
     if isinstance(step, Affine):
         scale, shift = map(tensor, (step.scale, step.shift))
         return lambda x: x * scale + shift
+    if isinstance(step, Snake):
+        alpha, scale = (tensor(each.reshape(-1, 1, 1)) for each in (step.alpha, step.scale))
+        return lambda x: x + scale * torch.sin(alpha * x) ** 2
     if isinstance(step, Concat):
         return lambda *given: torch.cat(given, 1)
     if isinstance(step, ChannelRange):

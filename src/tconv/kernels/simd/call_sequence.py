@@ -14,6 +14,7 @@ from tconv._arrays import Array
 from tconv.kernels.simd import futex_threads
 from tconv.kernels.simd.call_frame import FRAME
 from tconv.kernels.simd.compiled_call import CompiledCall
+from tconv.kernels.simd.elementwise import element_pass, lstm_pass
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.thread_ir import ThreadFunction
 from tconv.kernels.simd.thread_pool import Pool, pool
@@ -65,6 +66,16 @@ class CallSequence:
         name = f"copies_{'into' if into else 'out_of'}"
         self._kept.append((table, array))
         self._add(OBJECT_CACHE.address(name, lambda: _write_copies(name, into)), np.array(numbers, np.int64), 1, 1)
+
+    def add_pass(self, name: str, inputs: tuple[Array, ...], numbers: tuple[float, ...], out: Array) -> None:
+        """Add a pass of `elementwise.element_pass` over rows [rows, ...] of one shape, each in C order."""
+        self._kept.append((inputs, out))
+        self._add(element_pass.address(name), *element_pass.frame_of(inputs, numbers, out))
+
+    def add_lstm(self, inputs: Array, sums: Array, cell: Array, out: Array) -> None:
+        """Add `elementwise.lstm`."""
+        self._kept.append((inputs, sums, cell, out))
+        self._add(lstm_pass.address(), lstm_pass.frame_of(inputs, sums, cell, out), len(out), 1)
 
     def _add(self, function: int, frame: Array, tiles: int, threads: int) -> None:
         self._calls.append((function, frame, tiles, threads))

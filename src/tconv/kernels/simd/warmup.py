@@ -17,6 +17,7 @@ from tconv.kernels.simd.bfloat16_dot import direct_elements
 from tconv.kernels.simd.channel_lanes import microkernel as channel_lanes
 from tconv.kernels.simd.direct import DTYPES, input_packing, tile_loop
 from tconv.kernels.simd.elements import Elements
+from tconv.kernels.simd.elementwise import element_pass, lstm_pass
 from tconv.kernels.simd.form_choice import direct_form
 from tconv.kernels.simd.object_cache import OBJECT_CACHE
 from tconv.kernels.simd.planes import plane_pass
@@ -49,6 +50,8 @@ def warm_up(report: Callable[[str], None]) -> int:
     row_groups.warm_up()
     report("planes")
     plane_pass.warm_up()
+    element_pass.warm_up()
+    lstm_pass.address()
     for dtype in _dtypes():
         elements = direct_elements(Layer(Geometry((1, 1)), 64, 64, dtype))
         _build_parts(elements, report)

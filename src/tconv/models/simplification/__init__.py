@@ -19,6 +19,7 @@ from tconv.models.simplification.padding import crop_behind, crop_of_blocks, mer
 from tconv.models.simplification.shared import shared_node
 from tconv.models.simplification.shuffle import folded_shuffle
 from tconv.models.simplification.small_kernels import single_pixels_behind
+from tconv.models.simplification.snake import spelled_snake
 from tconv.models.simplification.spelled_activations import (
     larger_of_slopes,
     merged_clamps,
@@ -36,6 +37,7 @@ RULES: tuple[Callable[[NodeGraph, int], bool], ...] = (
     range_of_channels,
     shared_node,
     spelled_activation,
+    spelled_snake,
     larger_of_slopes,
     sum_of_slopes,
     merged_clamps,

@@ -15,6 +15,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ArgumentError
+from tconv.kernels.simd import elementwise
 
 
 class Function(NamedTuple):
@@ -32,6 +33,8 @@ class Function(NamedTuple):
 
 
 def _sigmoid(x: Array, y: Array, z: Array) -> None:
+    if elementwise.fill("sigmoid", (x,), (), y):
+        return
     np.negative(x, out=y)
     np.exp(y, out=y)
     y += 1
@@ -39,6 +42,8 @@ def _sigmoid(x: Array, y: Array, z: Array) -> None:
 
 
 def _swish(x: Array, y: Array, z: Array, beta: float = 1.0) -> None:
+    if beta == 1 and elementwise.fill("silu", (x,), (), y):
+        return
     np.multiply(x, -beta, out=y)
     np.exp(y, out=y)
     y += 1
@@ -154,6 +159,8 @@ def _hard_swish(x: Array, y: Array, z: Array, alpha: float, beta: float) -> None
 
 
 def _elu(x: Array, y: Array, z: Array, alpha: float) -> None:
+    if elementwise.fill("elu", (x,), (alpha,), y):
+        return
     np.minimum(x, 0, out=y)
     np.expm1(y, out=y)
     y *= alpha
@@ -187,6 +194,11 @@ def _rsqrt(x: Array, y: Array, z: Array) -> None:
     np.reciprocal(y, out=y)
 
 
+def _tanh(x: Array, y: Array, z: Array) -> None:
+    if not elementwise.fill("tanh", (x,), (), y):
+        np.tanh(x, out=y)
+
+
 def _power(x: Array, y: Array, z: Array, exponent: float) -> None:
     y[...] = x**exponent  # NumPy has shorter ways for 2, 1/2 and others
 
@@ -200,7 +212,7 @@ def _ufunc(ufunc: np.ufunc) -> Callable[..., None]:
 
 FUNCTIONS: dict[str, Function] = {
     "sigmoid": Function(_sigmoid),
-    "tanh": Function(_ufunc(np.tanh)),
+    "tanh": Function(_tanh),
     "silu": Function(_swish),
     "swish": Function(_swish, (1.0,)),
     "gelu": Function(_gelu, terms=lambda x: np.minimum(np.abs(x), 40)),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +11,9 @@ import numpy as np
 from tconv.errors import ArgumentError
 from tconv.kernels.activation import activation_of
 from tconv.models.steps.functions import function_of
+from tconv.models.steps.pieces import PIECE, pieces_of
 from tconv.models.steps.same_place import SamePlace
 from tconv.models.steps.step import Region, Shape, single, taken
-
-_PIECE = 1 << 14
-"""Numbers that are computed at a time: with the temporary arrays they stay in the caches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +57,11 @@ class Pointwise(SamePlace):
                 activation.apply(y[None] if y.ndim == 3 else y)
             return
         fill, numbers = function[0].fill, function[1]
-        spare = np.empty((3, _PIECE), y.dtype)
+        spare = np.empty((3, PIECE), y.dtype)
         with np.errstate(all="ignore"):  # inf and NaN are values here
-            for place in _pieces(y.shape):
+            for place in pieces_of(y.shape):
                 source, target = x[place], y[place]
-                if target.size > _PIECE:  # a single row that is longer
+                if target.size > PIECE:  # a single row that is longer
                     spare = np.empty((3, target.size), y.dtype)
                 a, b, c = (each[: target.size].reshape(target.shape) for each in spare)
                 a[...] = source
@@ -87,16 +84,6 @@ class _Magnitudes(Pointwise):
         assert function is not None
         assert function[0].terms is not None
         out.values[...] = function[0].terms(taken(given[0], out.rows, out.columns), *function[1])
-
-
-def _pieces(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
-    """Yield the indices of pieces of an array [..., C, h, w], of _PIECE numbers at most, but of one row at least."""
-    channels, height, width = shape[-3:]
-    rows = max(1, _PIECE // width)
-    planes = max(1, rows // height)
-    for lead in np.ndindex(shape[:-3]):
-        for channel, row in itertools.product(range(0, channels, planes), range(0, height, rows)):
-            yield (*lead, slice(channel, channel + planes), slice(row, row + rows))
 
 
 def _by_channel(slopes: Any) -> Any:

@@ -64,16 +64,22 @@ class ChannelMean(SamePlace):
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the means."""
         x = taken(given[0], out.rows, out.columns)
-        channels = x.shape[-3]
         with np.errstate(all="ignore"):
-            # halves are added to each other, an order that no shape changes; NumPy's own order depends on it
-            while x.shape[-3] > 1:
-                half, odd = divmod(x.shape[-3], 2)
-                sums = x[..., :half, :, :] + x[..., half : 2 * half, :, :]
-                if odd:
-                    sums[..., :1, :, :] += x[..., -1:, :, :]
-                x = sums
-            np.divide(x, channels, out=out.values)
+            np.divide(channel_sums(x), x.shape[-3], out=out.values)
+
+
+def channel_sums(x: Array) -> Array:
+    """Return the sums over the channels of x [..., C, h, w], one channel.
+
+    Halves are added to each other, an order that no shape changes; the order of NumPy's own sums depends on it.
+    """
+    while x.shape[-3] > 1:
+        half, odd = divmod(x.shape[-3], 2)
+        sums = x[..., :half, :, :] + x[..., half : 2 * half, :, :]
+        if odd:
+            sums[..., :1, :, :] += x[..., -1:, :, :]
+        x = sums
+    return x
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,20 @@ from tconv.torch.stream_reading import (
     layouts,
     lengths,
     normalization,
-    recurrent,
 )
 from tconv.torch.stream_reading.arithmetic import larger_or_smaller, pointwise
 from tconv.torch.stream_reading.graph_reader import OperationReader
 from tconv.torch.stream_reading.layouts import permuted
 from tconv.torch.stream_reading.normalization import all_of_time, over_channels
+from tconv.torch.stream_reading.recurrent import recurrent
 
-_ALL = "reads all of time"
+_IDENTITIES = "contiguous clone detach to cpu float type type_as alias data requires_grad positive real cuda"
+_DROPOUTS = "dropout dropout1d feature_dropout alpha_dropout feature_alpha_dropout"
+_RESHAPES = "view reshape view_as reshape_as squeeze unsqueeze flatten unflatten ravel"
+_OVER_TIME = (
+    "group_norm instance_norm adaptive_avg_pool1d adaptive_max_pool1d amax amin max min std var std_mean var_mean norm "
+    "cumsum cumprod sort argmax roll fft rfft stft istft"
+)
 
 OPERATIONS: dict[str, OperationReader] = {
     # convolutions and matrices
@@ -29,8 +35,10 @@ OPERATIONS: dict[str, OperationReader] = {
     "linear": convolutions.linear,
     "matmul": convolutions.matmul,
     "rmatmul": convolutions.matmul,
-    "lstm": recurrent.lstm,
-    "gru": recurrent.gru,
+    "lstm": recurrent("lstm"),
+    "gru": recurrent("gru"),
+    "rnn_tanh": recurrent("tanh"),
+    "rnn_relu": recurrent("relu"),
     # arithmetic
     "add": arithmetic.add,
     "radd": arithmetic.add,
@@ -118,14 +126,9 @@ OPERATIONS: dict[str, OperationReader] = {
     "avg_pool1d": lengths.avg_pool1d,
     "max_pool1d": lengths.max_pool1d,
     # layouts
-    **dict.fromkeys(
-        "contiguous clone detach to cpu float type type_as alias data requires_grad positive real cuda".split(),
-        layouts.identity,
-    ),
-    **dict.fromkeys("dropout dropout1d feature_dropout alpha_dropout feature_alpha_dropout".split(), layouts.dropout),
-    **dict.fromkeys(
-        "view reshape view_as reshape_as squeeze unsqueeze flatten unflatten ravel".split(), layouts.reshaped
-    ),
+    **dict.fromkeys(_IDENTITIES.split(), layouts.identity),
+    **dict.fromkeys(_DROPOUTS.split(), layouts.dropout),
+    **dict.fromkeys(_RESHAPES.split(), layouts.reshaped),
     "expand": layouts.expand,
     "expand_as": layouts.expand,
     "permute": permuted(layouts.permute_order),
@@ -141,18 +144,12 @@ OPERATIONS: dict[str, OperationReader] = {
     "batch_norm": normalization.batch_norm,
     "layer_norm": normalization.layer_norm,
     "rms_norm": normalization.rms_norm,
+    "softmax": normalization.softmax(False),
+    "log_softmax": normalization.softmax(True),
     "mean": over_channels("mean"),
     "sum": over_channels("sum"),
     # what no stream can compute
-    "softmax": normalization.softmax,
-    "log_softmax": normalization.softmax,
-    **dict.fromkeys(
-        (
-            "group_norm instance_norm adaptive_avg_pool1d adaptive_max_pool1d amax amin max min std var std_mean"
-            " var_mean norm cumsum cumprod sort argmax roll fft rfft stft istft"
-        ).split(),
-        all_of_time(_ALL),
-    ),
+    **dict.fromkeys(_OVER_TIME.split(), all_of_time("reads all of time")),
     "scaled_dot_product_attention": all_of_time("is attention, which reads all of time"),
     "multi_head_attention_forward": all_of_time("is attention, which reads all of time"),
     "embedding": all_of_time("reads whole numbers: stream the module behind it, and look the numbers up before"),

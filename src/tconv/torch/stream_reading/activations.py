@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tconv.errors import StreamError
 from tconv.models.steps.arithmetic import Combination, Sum
 from tconv.models.steps.channels import ChannelRange
 from tconv.models.steps.pointwise import Pointwise
 from tconv.torch.stream_reading.graph_reader import GraphReader, arguments, number_of, weight_of
 from tconv.torch.stream_reading.layouts import channels_inside
-from tconv.torch.stream_recording import Operation, StreamReadingError
+from tconv.torch.stream_recording import Operation
 
 
 def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise StreamReadingError(f"{name} is {value!r}; a number is needed")
+        raise StreamError(f"{name} is {value!r}; a number is needed")
     return float(value)
 
 
@@ -31,8 +32,8 @@ def prelu(reader: GraphReader, operation: Operation) -> int:
     slopes, layout = weight_of(a.weight).reshape(-1), reader.layout(a.input)
     if slopes.size == 1:
         return reader.add(Pointwise(("leaky_relu", float(slopes[0]))), reader.place(a.input))
-    if len(layout.axes) < 2 or layout.size(1) != slopes.size or layout.count != slopes.size:
-        raise StreamReadingError(f"prelu has slopes along another axis than the channels: its input is {layout}")
+    if len(layout.axes) < 2 or layout.size(1) != slopes.size or layout.total != slopes.size:
+        raise StreamError(f"prelu has slopes along another axis than the channels: its input is {layout}")
     return reader.add(Pointwise(("prelu", slopes)), reader.place(a.input))
 
 
@@ -61,7 +62,7 @@ def softplus(reader: GraphReader, operation: Operation) -> int:
     a = arguments(operation, "input", beta=1.0, threshold=20.0)
     beta, threshold = _number(a.beta, "beta"), _number(a.threshold, "the threshold")
     if threshold < 16:
-        raise StreamReadingError(f"softplus has a threshold of {threshold:g}; 16 or more is needed")
+        raise StreamError(f"softplus has a threshold of {threshold:g}; 16 or more is needed")
     if beta == 1:
         return reader.add(Pointwise("softplus"), reader.place(a.input))
     return reader.affine(reader.add(Pointwise("softplus"), reader.affine(reader.place(a.input), beta)), 1 / beta)

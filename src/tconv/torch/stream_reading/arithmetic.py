@@ -9,23 +9,24 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv.errors import StreamError
 from tconv.models.steps.arithmetic import Combination, Sum
 from tconv.models.steps.pointwise import Pointwise
 from tconv.torch.stream_reading.graph_reader import GraphReader, OperationReader, arguments
-from tconv.torch.stream_recording import Operation, StreamReadingError, Value
+from tconv.torch.stream_recording import Operation, Value
 from tconv.torch.stream_runs import Constant
 
 
 def check_alignment(reader: GraphReader, value: Any, result: int) -> None:
-    """Raise StreamReadingError unless a value broadcasts to the result of an operation channel by channel."""
+    """Raise StreamError unless a value broadcasts to the result of an operation channel by channel."""
     mine, target = reader.layout(value), reader.layout(result)
     ahead = len(target.axes) - len(mine.axes)
     for axis, role in enumerate(mine.axes):
         other = target.axes[axis + ahead]
         if other != role and not (role == "C" and mine.size(axis) == 1):
-            raise StreamReadingError(f"a value {mine} meets one of {target}: time stands at other axes")
-    if mine.count not in (1, target.count):
-        raise StreamReadingError(f"a value {mine} counts for several channels of {target}")
+            raise StreamError(f"a value {mine} meets one of {target}: time stands at other axes")
+    if mine.total not in (1, target.total):
+        raise StreamError(f"a value {mine} counts for several channels of {target}")
 
 
 def add(reader: GraphReader, operation: Operation) -> int:
@@ -77,7 +78,7 @@ def div(reader: GraphReader, operation: Operation) -> int:
     """Read a quotient."""
     a = arguments(operation, "input", "other", rounding_mode=None, out=None)
     if a.rounding_mode is not None:
-        raise StreamReadingError("div rounds its result")
+        raise StreamError("div rounds its result")
     return _quotient(reader, operation, a.input, a.other)
 
 
@@ -106,7 +107,7 @@ def larger_or_smaller(name: str) -> OperationReader:
 
     def read(reader: GraphReader, operation: Operation) -> int:
         if len(operation.args) == 1 or isinstance(operation.args[1], int):
-            raise StreamReadingError(f"{operation.name} is taken over all of an axis")
+            raise StreamError(f"{operation.name} is taken over all of an axis")
         a = arguments(operation, "input", "other", out=None)
         (result,) = operation.results
         for each in (a.input, a.other):
@@ -130,7 +131,7 @@ def clamp(reader: GraphReader, operation: Operation) -> int:
         for limit, side in ((a.min, -math.inf), (a.max, math.inf))
     )
     if low > high:
-        raise StreamReadingError(f"clamp has limits {low:g} and {high:g}")
+        raise StreamError(f"clamp has limits {low:g} and {high:g}")
     return reader.add(Pointwise(("clamp", low, high)), reader.place(a.input))
 
 
@@ -141,14 +142,14 @@ def power(reader: GraphReader, operation: Operation) -> int:
         exponent = _scalar(reader.constant(a.exponent, reader.layout(a.input)))
         kind = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}.get(exponent, ("power", exponent))
         return reader.add(Pointwise(kind), reader.place(a.input))
-    raise StreamReadingError("pow has an exponent that depends on the input")
+    raise StreamError("pow has an exponent that depends on the input")
 
 
 def addcmul(reader: GraphReader, operation: Operation) -> int:
     """Read the sum of a value and a product."""
     a = arguments(operation, "input", "tensor1", "tensor2", value=1)
     if not all(isinstance(each, Value) for each in (a.input, a.tensor1, a.tensor2)):
-        raise StreamReadingError("addcmul has a constant among its tensors")
+        raise StreamError("addcmul has a constant among its tensors")
     for each in (a.input, a.tensor1, a.tensor2):
         check_alignment(reader, each, operation.results[0])
     product = reader.add(Combination("multiply"), reader.place(a.tensor1), reader.place(a.tensor2))
@@ -157,13 +158,13 @@ def addcmul(reader: GraphReader, operation: Operation) -> int:
 
 def _number(value: Any) -> float:
     if isinstance(value, Constant) or not isinstance(value, (int, float)):
-        raise StreamReadingError("a factor is a tensor")
+        raise StreamError("a factor is a tensor")
     return float(value)
 
 
 def _scalar(constant: Array) -> float:
     if constant.size != 1:
-        raise StreamReadingError("a limit or an exponent differs between channels")
+        raise StreamError("a limit or an exponent differs between channels")
     return float(constant[0])
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv.errors import StreamError
 from tconv.models.steps.channels import ChannelRange, Concat
 from tconv.models.steps.padding import Padding
 from tconv.torch.stream_reading.convolutions import ordinary
 from tconv.torch.stream_reading.graph_reader import GraphReader, arguments, number_of
 from tconv.torch.stream_reading.layouts import channels_inside, reshaped
 from tconv.torch.stream_reading.lengths import end_of
-from tconv.torch.stream_recording import Operation, StreamReadingError, Value
+from tconv.torch.stream_recording import Operation, Value
 from tconv.torch.stream_runs import Constant, Varying
 
 
@@ -37,7 +38,7 @@ def getitem(reader: GraphReader, operation: Operation) -> int:
         elif isinstance(entry, int) and not isinstance(entry, bool):
             place = _selected(reader, a.input, place, axis, entry)
         else:
-            raise StreamReadingError("an index is a tensor, or depends on the length")
+            raise StreamError("an index is a tensor, or depends on the length")
         axis += 1
     return place
 
@@ -45,7 +46,7 @@ def getitem(reader: GraphReader, operation: Operation) -> int:
 def _selected(reader: GraphReader, value: Any, place: int, axis: int, index: int) -> int:
     layout = reader.layout(value)
     if layout.axes[axis] != "C":
-        raise StreamReadingError("an index takes a single sample of time, or a single session")
+        raise StreamError("an index takes a single sample of time, or a single session")
     inside, size = channels_inside(reader, value, axis)
     start = index % size * inside
     return place if size == 1 else _channels(reader, place, start, start + inside)
@@ -58,18 +59,18 @@ def _sliced(reader: GraphReader, value: Any, place: int, axis: int, part: slice)
     layout = reader.layout(value)
     role = layout.axes[axis]
     if role == "B":
-        raise StreamReadingError("a slice takes some of the sessions")
+        raise StreamError("a slice takes some of the sessions")
     if role == "T":
         return _cropped(reader, value, place, part)
     size = layout.size(axis)
     assert size is not None
     if any(isinstance(each, Varying) for each in (part.start, part.stop, part.step)):
-        raise StreamReadingError("a slice of channels depends on the length")
+        raise StreamError("a slice of channels depends on the length")
     start, stop, step = part.indices(size)
     if (start, stop, step) == (0, size, 1):
         return place
     if step != 1:
-        raise StreamReadingError(f"a slice takes every {step}th channel")
+        raise StreamError(f"a slice takes every {step}th channel")
     inside, _ = channels_inside(reader, value, axis)
     return _channels(reader, place, start * inside, stop * inside)
 
@@ -84,17 +85,17 @@ def _cropped(reader: GraphReader, value: Any, place: int, part: slice) -> int:
     """Return the place of the samples from a number on to one counted from the end."""
     lengths = reader.lengths(value)
     if part.step not in (None, 1):
-        raise StreamReadingError(f"a slice takes every {part.step}th sample")
+        raise StreamError(f"a slice takes every {part.step}th sample")
     ends = []
     for run, length in enumerate(lengths):
         of_run = slice(*(_at(each, run) for each in (part.start, part.stop)))
         ends.append(of_run.indices(length)[:2])
     starts = {start for start, _ in ends}
     if len(starts) > 1:
-        raise StreamReadingError("a slice begins at a place that depends on the length")
+        raise StreamError("a slice begins at a place that depends on the length")
     hi, multiple = end_of([stop - length for (_, stop), length in zip(ends, lengths, strict=True)], lengths, ())
     if multiple > 1:
-        raise StreamReadingError("a slice ends at a place that depends on the length")
+        raise StreamError("a slice ends at a place that depends on the length")
     return padded(reader, place, -starts.pop(), hi)
 
 
@@ -140,7 +141,7 @@ def parts(reader: GraphReader, operation: Operation) -> list[int]:
         places.append(_channels(reader, place, start, start + count))
         start += count
     if start != size * inside:
-        raise StreamReadingError(f"{operation.name} gives {start} of {size * inside} channels")
+        raise StreamError(f"{operation.name} gives {start} of {size * inside} channels")
     return places
 
 
@@ -156,14 +157,14 @@ def cat(reader: GraphReader, operation: Operation) -> int:
     if layout.axes[axis] == "T":
         return _extended(reader, a.tensors)
     if layout.axes[axis] == "B":
-        raise StreamReadingError("cat puts sessions together")
+        raise StreamError("cat puts sessions together")
     channels_inside(reader, result, axis)
     some = next(each for each in a.tensors if isinstance(each, Value))
     places = []
     for each in a.tensors:
         if isinstance(each, Value):
             if reader.layout(each).axes != layout.axes:
-                raise StreamReadingError(f"cat puts {reader.layout(each)} beside {layout}")
+                raise StreamError(f"cat puts {reader.layout(each)} beside {layout}")
             places.append(reader.place(each))
         else:
             places.append(_constant_channels(reader, each, axis, result, reader.place(some)))
@@ -185,7 +186,7 @@ def _extended(reader: GraphReader, tensors: Any) -> int:
     """Return the place of a value with constant samples before and behind it."""
     values = [number for number, each in enumerate(tensors) if isinstance(each, Value)]
     if len(values) != 1:
-        raise StreamReadingError("cat puts values behind each other in time")
+        raise StreamError("cat puts values behind each other in time")
     value = tensors[values[0]]
     layout, place = reader.layout(value), reader.place(value)
     for number, each in enumerate(tensors):
@@ -193,15 +194,15 @@ def _extended(reader: GraphReader, tensors: Any) -> int:
             continue
         counts = {tensor.shape[layout.time] for tensor in each.tensors}
         if len(counts) > 1:
-            raise StreamReadingError("cat adds samples whose number depends on the length")
+            raise StreamError("cat adds samples whose number depends on the length")
         count = counts.pop()
         if count == 0:
             continue
         numbers: Array = reader.constant(each, layout)
         if not np.all(numbers == numbers[0]):
-            raise StreamReadingError("cat adds samples that differ between channels")
-        sides = (count, 0) if number < values[0] else (0, count)
-        place = padded(reader, place, *sides, float(numbers[0]))
+            raise StreamError("cat adds samples that differ between channels")
+        lo, hi = (count, 0) if number < values[0] else (0, count)
+        place = padded(reader, place, lo, hi, float(numbers[0]))
     return place
 
 
@@ -226,7 +227,7 @@ def repeat(reader: GraphReader, operation: Operation) -> int:
     if not wide:
         return reader.place(value)
     if len(wide) > 1 or np.prod(before.channels[: wide[0]]) > 1:
-        raise StreamReadingError(f"repeat makes {after} of {before}")
+        raise StreamError(f"repeat makes {after} of {before}")
     return reader.add(Concat(), *[reader.place(value)] * times[wide[0]])
 
 
@@ -237,9 +238,9 @@ def flip(reader: GraphReader, operation: Operation) -> int:
     for dim in dims:
         axis = reader.axis(a.input, dim)
         if reader.layout(a.input).axes[axis] != "C":
-            raise StreamReadingError("flip reverses time, of which a stream has not got the end yet")
+            raise StreamError("flip reverses time, of which a stream has not got the end yet")
         inside, size = channels_inside(reader, a.input, axis)
         if inside > 1 or len(dims) > 1:
-            raise StreamReadingError("flip reverses several axes of channels")
+            raise StreamError("flip reverses several axes of channels")
     weight = np.eye(size, dtype=np.float32)[::-1, :, None]
     return reader.add(ordinary(np.ascontiguousarray(weight), None, 1, (0, 0), 1, 1), reader.place(a.input))

@@ -7,20 +7,21 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv.errors import StreamError
 from tconv.geometry import Geometry
 from tconv.models.layers import Convolution
 from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.torch.stream_reading.graph_reader import GraphReader, arguments, bias_of, number_of, weight_of
-from tconv.torch.stream_recording import Operation, StreamReadingError, Value
+from tconv.torch.stream_recording import Operation, Value
 
 
 def check_channels_before_time(reader: GraphReader, value: Any, name: str) -> None:
-    """Raise StreamReadingError unless a value is [sessions, C, T] or [C, T]."""
+    """Raise StreamError unless a value is [sessions, C, T] or [C, T]."""
     layout = reader.layout(value)
     axes = layout.axes[-2:]
     before = [reader.shape(value)[axis] for axis, role in enumerate(layout.axes[:-2]) if role == "C"]
     if axes != ("C", "T") or len(layout.axes) > 3 or before not in ([], [1]):
-        raise StreamReadingError(f"{name} runs along another axis than time: its input is {layout}")
+        raise StreamError(f"{name} runs along another axis than time: its input is {layout}")
 
 
 def conv1d(reader: GraphReader, operation: Operation) -> int:
@@ -73,7 +74,7 @@ def matmul(reader: GraphReader, operation: Operation) -> int:
     """Read a product with a constant matrix, on either side."""
     a = arguments(operation, "input", "other")
     if isinstance(a.input, Value) and isinstance(a.other, Value):
-        raise StreamReadingError("matmul multiplies two values that depend on the input, as attention does")
+        raise StreamError("matmul multiplies two values that depend on the input, as attention does")
     if isinstance(a.input, Value):
         return _matrix(reader, a.input, _square(weight_of(a.other)).T, None, -1)
     return _matrix(reader, a.other, _square(weight_of(a.input)), None, -2)
@@ -81,7 +82,7 @@ def matmul(reader: GraphReader, operation: Operation) -> int:
 
 def _square(weight: Array) -> Array:
     if weight.ndim < 2 or weight.size != weight.shape[-2] * weight.shape[-1]:
-        raise StreamReadingError(f"matmul has a constant of shape {weight.shape}; a matrix is needed")
+        raise StreamError(f"matmul has a constant of shape {weight.shape}; a matrix is needed")
     return weight.reshape(weight.shape[-2:])
 
 
@@ -89,8 +90,8 @@ def _matrix(reader: GraphReader, value: Any, weight: Array, bias: Array | None, 
     """Return the place of a matrix [C_out, C_in] over an axis that has all channels."""
     layout = reader.layout(value)
     if len(layout.axes) < -axis or layout.axes[axis] != "C":
-        raise StreamReadingError(f"a matrix multiplies along time: its input is {layout}")
-    if layout.count != weight.shape[1]:
-        raise StreamReadingError(f"a matrix multiplies one axis of channels of several: its input is {layout}")
+        raise StreamError(f"a matrix multiplies along time: its input is {layout}")
+    if layout.total != weight.shape[1]:
+        raise StreamError(f"a matrix multiplies one axis of channels of several: its input is {layout}")
     row = np.ascontiguousarray(weight[:, :, None])
     return reader.add(ordinary(row, bias, 1, (0, 0), 1, 1), reader.place(value))

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from tconv._arrays import Array
-from tconv.errors import TconvError
+from tconv.errors import StreamError, TconvError
 from tconv.models.layers import Node
 from tconv.models.steps.arithmetic import Affine
 from tconv.streaming.time_step import along_time
 from tconv.torch.stream_layout import Layout
-from tconv.torch.stream_recording import Operation, Stale, StreamReadingError, Value
-from tconv.torch.stream_runs import Constant, Recording, Varying
+from tconv.torch.stream_recording import Operation, Stale, Value, placed
+from tconv.torch.stream_runs import Constant, OtherLengthError, Recording, Varying
 
 OperationReader = Callable[["GraphReader", Operation], Any]
 """Reader of an operation: it returns the place of its result, or one for each result; None for one that is refused."""
@@ -35,13 +35,16 @@ class GraphReader:
         self.strides = {stride for each in recording.operations for stride in _strides(each)}
         """Strides and windows of convolutions and pooling: multiples to which modules pad."""
         self._readers = readers
-        self._channels = [recording.layout(0).count]
+        self._channels = [recording.layout(0).total]
         self._lengths = [recording.lengths(0)]
         self._places: dict[int, int | None] = {0: 0}
+        self.output = 0
+        """Number of the value that is the module's output along time."""
 
     def read(self) -> int:
-        """Read the operations that the output depends on, and return its place. Raises StreamReadingError."""
+        """Read the operations that the output depends on, and return its place. Raises StreamError."""
         (output,) = self._outputs()
+        self.output = output
         needed = {output}
         kept = []
         for operation in reversed(self.recording.operations):
@@ -51,10 +54,10 @@ class GraphReader:
         for operation in reversed(kept):
             try:
                 self._read(operation)
-            except StreamReadingError as error:
-                if error.place or not operation.place:
-                    raise
-                raise StreamReadingError(error.reason, operation.place) from None
+            except OtherLengthError as error:
+                raise OtherLengthError(str(placed(operation.place, str(error)))) from None
+            except StreamError as error:
+                raise placed(operation.place, str(error)) from None
         place = self._places[output]
         assert place is not None
         return place
@@ -65,34 +68,36 @@ class GraphReader:
         for number in dict.fromkeys(self.recording.runs[0].outputs):
             try:
                 self.recording.layout(number)
-            except StreamReadingError:  # such as the last state of an LSTM
+            except StreamError:  # such as the last state of an LSTM
                 continue
             found.append(number)
+        if len(found) == 1 and (self.recording.layout(found[0]).sessions is None) != (
+            self.recording.layout(0).sessions is None
+        ):
+            raise StreamError("the output has another number of sessions than the input")
         if len(found) != 1:
             count = "no tensor" if not found else f"{len(found)} tensors"
-            raise StreamReadingError(
-                f"the module returns {count} with time; one is needed. Write a module that returns it"
-            )
+            raise StreamError(f"the module returns {count} with time; one is needed. Write a module that returns it")
         return found
 
     def _read(self, operation: Operation) -> None:
         if any(isinstance(leaf, Stale) for leaf in leaves_of((operation.args, operation.kwargs))):
-            raise StreamReadingError(f"{operation.name} reads a value that is changed in place, or a view of it")
+            raise StreamError(f"{operation.name} reads a value that is changed in place, or a view of it")
         reader = self._readers.get(operation.name)
         if not operation.results:
-            raise StreamReadingError(f"{operation.name} reads numbers of a value, which a stream has not got yet")
+            raise StreamError(f"{operation.name} reads numbers of a value, which a stream has not got yet")
         if reader is None:
-            raise StreamReadingError(f"{operation.name} is an operation that has no form along time here")
+            raise StreamError(f"{operation.name} is an operation that has no form along time here")
         before = len(self.nodes)
         try:
             places = reader(self, operation)
-        except StreamReadingError:
+        except StreamError:
             raise
         except TconvError as error:
-            raise StreamReadingError(f"{operation.name}: {error}") from None
+            raise StreamError(f"{operation.name}: {error}") from None
         for place in [places] if isinstance(places, int) else places:
             if place is not None and self._channels[place] < 1:
-                raise StreamReadingError(f"{operation.name} has no channel")
+                raise StreamError(f"{operation.name} has no channel")
         self.modules += [operation.place] * (len(self.nodes) - before)
         for number, place in zip(operation.results, [places] if isinstance(places, int) else places, strict=True):
             self._places[number] = place
@@ -104,10 +109,10 @@ class GraphReader:
         recording = self.recording
         if recording.runs[0].dtypes[number] != torch.float32:
             kind = str(recording.runs[0].dtypes[number]).removeprefix("torch.")
-            raise StreamReadingError(f"{operation.name} computes in {kind}; float32 is needed")
-        wanted = recording.layout(number).count, recording.lengths(number)
+            raise StreamError(f"{operation.name} computes in {kind}; float32 is needed")
+        wanted = recording.layout(number).total, recording.lengths(number)
         if (self._channels[place], self._lengths[place]) != wanted:
-            raise StreamReadingError(
+            raise StreamError(
                 f"{operation.name} gives {wanted[0]} channels of {list(wanted[1])} samples, and the step read from it "
                 f"{self._channels[place]} of {list(self._lengths[place])}"
             )
@@ -125,12 +130,12 @@ class GraphReader:
         return len(self.nodes)
 
     def place(self, value: Any) -> int:
-        """Return the place of a value. Raises StreamReadingError for anything else."""
+        """Return the place of a value. Raises StreamError for anything else."""
         if not isinstance(value, Value):
-            raise StreamReadingError("a constant stands where a value along time is needed")
+            raise StreamError("a constant stands where a value along time is needed")
         place = self._places.get(value.number)
         if place is None:
-            raise StreamReadingError("it reads a result that no step gives, such as a state")
+            raise StreamError("it reads a result that no step gives, such as a state")
         return place
 
     def channels(self, place: int) -> int:
@@ -153,27 +158,27 @@ class GraphReader:
         if isinstance(value, int):
             return value
         if not isinstance(value, Value):
-            raise StreamReadingError("a constant stands where a value along time is needed")
+            raise StreamError("a constant stands where a value along time is needed")
         return value.number
 
     def axis(self, value: Any, axis: Any) -> int:
         """Return the number of an axis of a value, from 0 on."""
         count = len(self.layout(value).axes)
         if not isinstance(axis, int) or not -count <= axis < count:
-            raise StreamReadingError(f"an axis is {axis}; one number is needed")
+            raise StreamError(f"an axis is {axis}; one number is needed")
         return axis % count
 
     def constant(self, constant: Any, layout: Layout) -> Array:
         """Return a number or a tensor that meets a value of this layout: [C], or [1] where all channels have it."""
         if isinstance(constant, Varying):
-            raise StreamReadingError(f"a number depends on the length of the input: {list(constant.values)}")
+            raise StreamError(f"a number depends on the length of the input: {list(constant.values)}")
         if not isinstance(constant, Constant):
             if not isinstance(constant, (int, float)):
-                raise StreamReadingError(f"{type(constant).__name__} stands where a number is needed")
+                raise StreamError(f"{type(constant).__name__} stands where a number is needed")
             return np.array([constant], np.float32)
         arrays = [_by_channel(numpy_of(tensor), layout) for tensor in constant.tensors]
         if any(not np.array_equal(arrays[0], each, equal_nan=True) for each in arrays):
-            raise StreamReadingError("a tensor that does not come from the input differs between runs: random numbers?")
+            raise StreamError("a tensor that does not come from the input differs between runs: random numbers?")
         return arrays[0]
 
     def affine(self, place: int, scale: Any = 1.0, shift: Any = 0.0) -> int:
@@ -191,19 +196,19 @@ def _strides(operation: Operation) -> list[int]:
 
 
 def numpy_of(tensor: torch.Tensor) -> Array:
-    """Return a constant as float32. Raises StreamReadingError for complex numbers."""
+    """Return a constant as float32. Raises StreamError for complex numbers."""
     if tensor.is_complex():
-        raise StreamReadingError("a constant is complex")
+        raise StreamError("a constant is complex")
     return np.ascontiguousarray(tensor.detach().to("cpu", torch.float32).numpy())
 
 
 def weight_of(constant: Any, what: str = "weight") -> Array:
     """Return a weight or a bias, the same in all runs."""
     if not isinstance(constant, Constant):
-        raise StreamReadingError(f"its {what} depends on the input")
+        raise StreamError(f"its {what} depends on the input")
     first, *others = constant.tensors
     if any(each is not first and not torch.equal(each, first) for each in others):
-        raise StreamReadingError(f"its {what} differs between runs")
+        raise StreamError(f"its {what} differs between runs")
     return numpy_of(first)
 
 
@@ -217,7 +222,7 @@ def _by_channel(array: Array, layout: Layout) -> Array:
     if array.size == 1:
         return array.reshape(1)
     if array.ndim > len(layout.axes):
-        raise StreamReadingError(f"a tensor of shape {array.shape} meets a value of {len(layout.axes)} axes")
+        raise StreamError(f"a tensor of shape {array.shape} meets a value of {len(layout.axes)} axes")
     array = array.reshape((1,) * (len(layout.axes) - array.ndim) + array.shape)
     for axis, role in enumerate(layout.axes):
         if role == "C" or array.shape[axis] == 1:
@@ -225,7 +230,7 @@ def _by_channel(array: Array, layout: Layout) -> Array:
         first = array.take([0], axis)
         if not np.array_equal(np.broadcast_to(first, array.shape), array, equal_nan=True):
             where = "along time" if role == "T" else "between sessions"
-            raise StreamReadingError(f"a tensor that does not come from the input differs {where}")
+            raise StreamError(f"a tensor that does not come from the input differs {where}")
         array = first
     array = array.reshape([n for n, role in zip(array.shape, layout.axes, strict=True) if role == "C"])
     if array.size == 1:
@@ -254,11 +259,11 @@ def arguments(operation: Operation, *names: str, **defaults: Any) -> SimpleNames
     given = dict(zip(every, operation.args, strict=False))
     unknown = [str(key) for key in operation.kwargs if key not in every]
     if len(operation.args) > len(every) or unknown:
-        raise StreamReadingError(f"{operation.name} has arguments that are not known here: {', '.join(unknown)}")
+        raise StreamError(f"{operation.name} has arguments that are not known here: {', '.join(unknown)}")
     given |= operation.kwargs
     missing = [name for name in names if name not in given]
     if missing:
-        raise StreamReadingError(f"{operation.name} is called without {missing[0]}")
+        raise StreamError(f"{operation.name} is called without {missing[0]}")
     return SimpleNamespace(**(defaults | given))
 
 
@@ -267,7 +272,7 @@ def number_of(value: Any, name: str) -> int:
     if isinstance(value, tuple) and len(value) == 1:
         (value,) = value
     if isinstance(value, bool) or not isinstance(value, int):
-        raise StreamReadingError(f"{name} is {_shown(value)}; one whole number for all lengths is needed")
+        raise StreamError(f"{name} is {_shown(value)}; one whole number for all lengths is needed")
     return value
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tconv.errors import StreamError
 from tconv.geometry import Geometry
 from tconv.models.layers import Convolution
 from tconv.torch.stream_layout import Layout
 from tconv.torch.stream_reading.graph_reader import GraphReader, arguments, number_of
-from tconv.torch.stream_recording import Operation, StreamReadingError, Value
+from tconv.torch.stream_recording import Operation, Value
 
 Segments = tuple[tuple[str, ...], tuple[int, ...]]
 
@@ -21,7 +22,7 @@ def identity(reader: GraphReader, operation: Operation) -> list[int | None]:
     """Read an operation whose result is its input."""
     value = next((each for each in operation.args if isinstance(each, Value)), operation.kwargs.get("input"))
     if len(operation.results) != 1 or reader.layout(value) != reader.layout(operation.results[0]):
-        raise StreamReadingError(f"{operation.name} changes the layout of a value")
+        raise StreamError(f"{operation.name} changes the layout of a value")
     return [reader.place(value)]
 
 
@@ -29,7 +30,7 @@ def dropout(reader: GraphReader, operation: Operation) -> list[int | None]:
     """Read dropout in evaluation mode."""
     a = arguments(operation, "input", p=0.5, training=True, inplace=False)
     if a.training:
-        raise StreamReadingError("dropout is active in evaluation mode")
+        raise StreamError("dropout is active in evaluation mode")
     return [reader.place(a.input)]
 
 
@@ -42,7 +43,7 @@ def permuted(order_of: Callable[[GraphReader, Operation, int], Sequence[int]]) -
         order = [axis % len(layout.axes) for axis in order_of(reader, operation, len(layout.axes))]
         wide = [axis for axis in order if (layout.size(axis) or 1) > 1]
         if wide != sorted(wide):
-            raise StreamReadingError(f"{operation.name} changes the order of channels of {layout}")
+            raise StreamError(f"{operation.name} changes the order of channels of {layout}")
         return reader.place(value)
 
     return read
@@ -104,7 +105,7 @@ def reshaped(reader: GraphReader, operation: Operation) -> int:
     factor = _merged_behind_time(before, after)
     if factor is not None:
         return _interleaved(reader, reader.place(value), factor)
-    raise StreamReadingError(f"{operation.name} makes {after} of {before}: it merges time with another axis")
+    raise StreamError(f"{operation.name} makes {after} of {before}: it merges time with another axis")
 
 
 def _segments(layout: Layout) -> list[tuple[str, int]]:
@@ -141,15 +142,15 @@ def _interleaved(reader: GraphReader, place: int, factor: int) -> int:
 def channels_inside(reader: GraphReader, value: Any, axis: int) -> tuple[int, int]:
     """Return the channels for each step along an axis of channels, and its size.
 
-    Raises StreamReadingError for time and sessions, and if other channels are around it.
+    Raises StreamError for time and sessions, and if other channels are around it.
     """
     layout = reader.layout(value)
     size = layout.size(axis)
     if size is None:
-        raise StreamReadingError("it works along time, or between sessions")
+        raise StreamError("it works along time, or between sessions")
     number = layout.axes[:axis].count("C")
     if size > 1 and math.prod(layout.channels[:number]) > 1:
-        raise StreamReadingError(f"it takes parts of an axis of channels that is inside of another: {layout}")
+        raise StreamError(f"it takes parts of an axis of channels that is inside of another: {layout}")
     return math.prod(layout.channels[number + 1 :]), size
 
 
@@ -159,8 +160,8 @@ def expand(reader: GraphReader, operation: Operation) -> int:
     (result,) = operation.results
     before, after = reader.layout(value), reader.layout(result)
     place = reader.place(value)
-    if before.count == after.count:
+    if before.total == after.total:
         return place
-    if before.count != 1:
-        raise StreamReadingError(f"{operation.name} makes {after} of {before}")
-    return reader.affine(place, np.ones(after.count, np.float32))
+    if before.total != 1:
+        raise StreamError(f"{operation.name} makes {after} of {before}")
+    return reader.affine(place, np.ones(after.total, np.float32))

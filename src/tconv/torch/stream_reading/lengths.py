@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
+from tconv.errors import StreamError
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.pooling import Pooling
 from tconv.models.steps.resizing import Resize
 from tconv.torch.stream_reading.convolutions import check_channels_before_time
 from tconv.torch.stream_reading.graph_reader import GraphReader, arguments, number_of
-from tconv.torch.stream_recording import Operation, StreamReadingError
-from tconv.torch.stream_runs import Varying
+from tconv.torch.stream_recording import Operation
+from tconv.torch.stream_runs import OtherLengthError, Varying
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
 
@@ -20,7 +21,7 @@ _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
 def end_of(added: Sequence[int], lengths: Sequence[int], strides: Iterable[int]) -> tuple[int, int]:
     """Return (hi, s): samples at the end of an input of each length, hi and more up to a multiple of s with these.
 
-    `strides` are the s to try; (hi, 1) for a number that is the same for all lengths. Raises StreamReadingError.
+    `strides` are the s to try; (hi, 1) for a number that is the same for all lengths. Raises StreamError.
     """
     if len(set(added)) == 1:
         return added[0], 1
@@ -29,7 +30,7 @@ def end_of(added: Sequence[int], lengths: Sequence[int], strides: Iterable[int])
         for low in range(hi, hi - stride, -1):
             if all(more == low + -(length + low) % stride for more, length in zip(added, lengths, strict=True)):
                 return low, stride
-    raise StreamReadingError(
+    raise OtherLengthError(
         f"the end is at {list(added)} for inputs of {list(lengths)}: no rule of the length that a stream knows"
     )
 
@@ -39,11 +40,11 @@ def pad(reader: GraphReader, operation: Operation) -> int:
     a = arguments(operation, "input", "pad", mode="constant", value=None)
     layout, place, lengths = reader.layout(a.input), reader.place(a.input), reader.lengths(a.input)
     if a.mode not in _MODES:
-        raise StreamReadingError(f"pad has mode {a.mode!r}, which reads the other end of time")
+        raise StreamError(f"pad has mode {a.mode!r}, which reads the other end of time")
     pairs = [a.pad[at : at + 2] for at in range(0, len(a.pad), 2)]
     for number, pair in enumerate(pairs):
         if tuple(pair) != (0, 0) and layout.axes[-1 - number] != "T":
-            raise StreamReadingError("pad adds channels or sessions")
+            raise StreamError("pad adds channels or sessions")
     turn = len(layout.axes) - 1 - layout.time
     if turn >= len(pairs):
         return place
@@ -54,11 +55,11 @@ def pad(reader: GraphReader, operation: Operation) -> int:
     try:
         hi, multiple = end_of(given, padded, reader.strides)
         steps = [Padding(((0, 0), (lo, hi)), mode, value, (1, multiple))]
-    except StreamReadingError:  # the rule may be one of the length without what is before it
+    except StreamError:  # the rule may be one of the length without what is before it
         hi, multiple = end_of(given, lengths, reader.strides)
         steps = [Padding(((0, 0), (0, hi)), mode, value, (1, multiple)), Padding(((0, 0), (lo, 0)), mode, value)]
     if mode != "constant" and min(lo, hi) < 0:
-        raise StreamReadingError("pad reflects, or repeats, on one side and crops on the other")
+        raise StreamError("pad reflects, or repeats, on one side and crops on the other")
     for step in steps:
         if step.sides[1] != (0, 0) or step.multiple[1] > 1:
             place = reader.add(step, place)
@@ -83,15 +84,15 @@ def interpolate(reader: GraphReader, operation: Operation) -> int:
     if factor is None:
         ratios = {Fraction(two, one) for one, two in zip(before, after, strict=True)}
         if len(ratios) > 1:
-            raise StreamReadingError(f"interpolation makes {list(after)} samples of {list(before)}: no common factor")
+            raise StreamError(f"interpolation makes {list(after)} samples of {list(before)}: no common factor")
         exact = ratios.pop()
     else:
         exact = Fraction(factor).limit_denominator(1000)
         if float(exact) != float(factor):
-            raise StreamReadingError(f"interpolation has the factor {factor}, which is no short fraction")
+            raise StreamError(f"interpolation has the factor {factor}, which is no short fraction")
     if a.align_corners or a.antialias or a.mode not in ("nearest", "linear", "nearest-exact"):
         kind = "corners at the ends of time" if a.align_corners else f"mode {a.mode!r}"
-        raise StreamReadingError(f"interpolation has {kind}")
+        raise StreamError(f"interpolation has {kind}")
     factors: Any = (1, int(exact) if exact.denominator == 1 else exact)
     if a.mode == "nearest-exact":
         step = Resize(factors, "nearest", "half_pixel", "round_half_up")
@@ -105,7 +106,7 @@ def repeat_interleave(reader: GraphReader, operation: Operation) -> int:
     a = arguments(operation, "input", "repeats", dim=None, output_size=None)
     axis = reader.axis(a.input, a.dim)
     if reader.layout(a.input).axes[axis] != "T":
-        raise StreamReadingError("repeat_interleave repeats channels or sessions")
+        raise StreamError("repeat_interleave repeats channels or sessions")
     return reader.add(Resize((1, number_of(a.repeats, "repeats")), "nearest"), reader.place(a.input))
 
 
@@ -121,7 +122,7 @@ def max_pool1d(reader: GraphReader, operation: Operation) -> int:
         operation, "input", "kernel_size", stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
     )
     if number_of(a.dilation, "dilation") != 1 or a.return_indices:
-        raise StreamReadingError("max_pool1d has a dilation, or returns indices")
+        raise StreamError("max_pool1d has a dilation, or returns indices")
     return _pooled(reader, a, "max", False)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tconv._arrays import Array
-from tconv.models.steps.arithmetic import Combination, Sum
-from tconv.models.steps.pointwise import Pointwise
+from tconv.errors import StreamError
+from tconv.models.steps.channel_softmax import ChannelSoftmax
 from tconv.models.steps.pooling import ChannelMean
+from tconv.streaming.channel_norm import ChannelNorm
 from tconv.torch.stream_reading.graph_reader import GraphReader, OperationReader, arguments, weight_of
-from tconv.torch.stream_recording import Operation, StreamReadingError, Value
+from tconv.torch.stream_recording import Operation
 
 
 def batch_norm(reader: GraphReader, operation: Operation) -> int:
@@ -30,9 +30,9 @@ def batch_norm(reader: GraphReader, operation: Operation) -> int:
     )
     layout = reader.layout(a.input)
     if a.training or a.running_mean is None or a.running_var is None:
-        raise StreamReadingError("batch_norm has no stored statistics: it reads all of time")
-    if len(layout.axes) < 2 or layout.axes[1] != "C" or layout.size(1) != layout.count:
-        raise StreamReadingError(f"batch_norm runs along another axis than the channels: its input is {layout}")
+        raise StreamError("batch_norm has no stored statistics: it reads all of time")
+    if len(layout.axes) < 2 or layout.axes[1] != "C" or layout.size(1) != layout.total:
+        raise StreamError(f"batch_norm runs along another axis than the channels: its input is {layout}")
     mean, variance = (weight_of(each, "statistics").astype(np.float64) for each in (a.running_mean, a.running_var))
     scale = (1 if a.weight is None else weight_of(a.weight)) / np.sqrt(variance + a.eps)
     shift = (0 if a.bias is None else weight_of(a.bias, "bias")) - mean * scale
@@ -40,44 +40,32 @@ def batch_norm(reader: GraphReader, operation: Operation) -> int:
 
 
 def _check_channels(reader: GraphReader, value: Any, axes: list[int], name: str) -> None:
-    """Raise StreamReadingError unless these axes are all channels of a value."""
+    """Raise StreamError unless these axes are all channels of a value."""
     layout = reader.layout(value)
     if any(layout.axes[axis] != "C" for axis in axes):
-        raise StreamReadingError(f"{name} is taken over time: it reads all of it")
-    if math.prod(layout.size(axis) or 1 for axis in axes) != layout.count:
-        raise StreamReadingError(f"{name} is taken over some of the channels of {layout}")
-
-
-def _scaled(reader: GraphReader, place: int, root: int, weight: Array | None, bias: Array | None) -> int:
-    normal = reader.add(Combination("multiply"), place, root)
-    if weight is None and bias is None:
-        return normal
-    return reader.affine(normal, 1.0 if weight is None else weight, 0.0 if bias is None else bias)
+        raise StreamError(f"{name} is taken over time: it reads all of it")
+    if math.prod(layout.size(axis) or 1 for axis in axes) != layout.total:
+        raise StreamError(f"{name} is taken over some of the channels of {layout}")
 
 
 def layer_norm(reader: GraphReader, operation: Operation) -> int:
     """Read a normalization over the channels of each moment."""
     a = arguments(operation, "input", "normalized_shape", weight=None, bias=None, eps=1e-5)
-    count = len(reader.layout(a.input).axes)
-    _check_channels(reader, a.input, [*range(count - len(a.normalized_shape), count)], "layer_norm")
-    place = reader.place(a.input)
-    centred = reader.add(Sum((1.0, -1.0)), place, reader.add(ChannelMean(), place))
-    variance = reader.add(ChannelMean(), reader.add(Pointwise("square"), centred))
-    root = reader.add(Pointwise("rsqrt"), reader.affine(variance, 1.0, a.eps))
-    weights = [None if each is None else weight_of(each).reshape(-1) for each in (a.weight, a.bias)]
-    return _scaled(reader, centred, root, *weights)
+    return _normalized(reader, a, "layer_norm", a.bias, a.eps, True)
 
 
 def rms_norm(reader: GraphReader, operation: Operation) -> int:
     """Read a normalization by the root of the mean square of the channels of each moment."""
     a = arguments(operation, "input", "normalized_shape", weight=None, eps=None)
-    count = len(reader.layout(a.input).axes)
-    _check_channels(reader, a.input, [*range(count - len(a.normalized_shape), count)], "rms_norm")
-    place = reader.place(a.input)
-    square = reader.add(ChannelMean(), reader.add(Pointwise("square"), place))
     eps = float(np.finfo(np.float32).eps) if a.eps is None else a.eps
-    root = reader.add(Pointwise("rsqrt"), reader.affine(square, 1.0, eps))
-    return _scaled(reader, place, root, None if a.weight is None else weight_of(a.weight).reshape(-1), None)
+    return _normalized(reader, a, "rms_norm", None, eps, False)
+
+
+def _normalized(reader: GraphReader, a: Any, name: str, bias: Any, eps: float, centred: bool) -> int:
+    count = len(reader.layout(a.input).axes)
+    _check_channels(reader, a.input, [*range(count - len(a.normalized_shape), count)], name)
+    gain, shift = (None if each is None else weight_of(each).reshape(-1) for each in (a.weight, bias))
+    return reader.add(ChannelNorm(gain, shift, float(eps), centred), reader.place(a.input))
 
 
 def over_channels(kind: str) -> OperationReader:
@@ -86,11 +74,11 @@ def over_channels(kind: str) -> OperationReader:
     def read(reader: GraphReader, operation: Operation) -> int:
         a = arguments(operation, "input", dim=None, keepdim=False, dtype=None, out=None)
         if a.dim is None:
-            raise StreamReadingError(f"{operation.name} is taken over time: it reads all of it")
+            raise StreamError(f"{operation.name} is taken over time: it reads all of it")
         dims = a.dim if isinstance(a.dim, tuple) else (a.dim,)
         _check_channels(reader, a.input, [reader.axis(a.input, dim) for dim in dims], operation.name)
         mean = reader.add(ChannelMean(), reader.place(a.input))
-        return mean if kind == "mean" else reader.affine(mean, reader.layout(a.input).count)
+        return mean if kind == "mean" else reader.affine(mean, reader.layout(a.input).total)
 
     return read
 
@@ -99,22 +87,17 @@ def all_of_time(reason: str) -> OperationReader:
     """Return the reader of an operation that no stream can compute, with the reason."""
 
     def read(reader: GraphReader, operation: Operation) -> int:
-        raise StreamReadingError(f"{operation.name} {reason}")
+        raise StreamError(f"{operation.name} {reason}")
 
     return read
 
 
-def softmax(reader: GraphReader, operation: Operation) -> int:
-    """Read a softmax, which is refused: over time it reads all of it."""
-    a = arguments(operation, "input", dim=None, _stacklevel=3, dtype=None)
-    value = a.input
-    over_time = (
-        isinstance(value, Value)
-        and isinstance(a.dim, int)
-        and (reader.layout(value).axes[reader.axis(value, a.dim)] == "T")
-    )
-    raise StreamReadingError(
-        f"{operation.name} is taken over time: it reads all of it"
-        if over_time
-        else f"{operation.name} has no step here"
-    )
+def softmax(log: bool) -> OperationReader:
+    """Return the reader of a softmax over all channels, or of its logarithm."""
+
+    def read(reader: GraphReader, operation: Operation) -> int:
+        a = arguments(operation, "input", dim=None, _stacklevel=3, dtype=None)
+        _check_channels(reader, a.input, [reader.axis(a.input, a.dim)], operation.name)
+        return reader.add(ChannelSoftmax(log), reader.place(a.input))
+
+    return read

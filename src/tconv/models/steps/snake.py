@@ -1,0 +1,76 @@
+"""Snake, the activation of periodic signals that speech and music decoders have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv.errors import ShapeError
+from tconv.models.steps.pieces import pieces_of
+from tconv.models.steps.same_place import SamePlace
+from tconv.models.steps.step import Region, Shape, single, taken
+
+
+@dataclass(frozen=True, eq=False)
+class Snake(SamePlace):
+    """x + scale * sin(alpha * x)^2 (Ziyin and others 2020, arXiv:2006.08195), with numbers for each channel, or one.
+
+    `alpha` and `scale` are [C] or [1], float32. Snake has scale = 1 / alpha, SnakeBeta 1 / beta; models add 1e-9 to
+    them, and some store logarithms: write what they come to.
+
+    >>> alpha = np.array([0.5, 2], np.float32)
+    >>> Snake(alpha, 1 / (alpha + 1e-9)).output_channels([2])
+    2
+    """
+
+    alpha: Array
+    scale: Array
+    roundings = 8
+
+    def output_channels(self, given: Sequence[int]) -> int:
+        """Return the channels of the input. Raises ShapeError for another number of constants."""
+        channels = single(given)
+        for name in ("alpha", "scale"):
+            shape = getattr(self, name).shape
+            if shape not in ((1,), (channels,)):
+                raise ShapeError(f"{name} of snake has shape {shape}; ({channels},) or (1,) is needed")
+        return channels
+
+    def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
+        """Fill a part of the result."""
+        x, y = taken(given[0], out.rows, out.columns), out.values
+        alpha, scale = self._constants(y)
+        with np.errstate(all="ignore"):  # inf and NaN are values here
+            for place in pieces_of(y.shape):
+                channels = place[-2] if len(alpha) > 1 else slice(None)
+                part = np.multiply(x[place], alpha[channels], out=y[place])
+                np.sin(part, out=part)
+                np.square(part, out=part)
+                part *= scale[channels]
+                part += x[place]
+
+    def _constants(self, values: Array) -> tuple[Array, Array]:
+        """Return both constants for all channels, [C, 1, 1]; one of each if they do not differ."""
+        alpha, scale = (np.asarray(each, values.dtype).reshape(-1, 1, 1) for each in (self.alpha, self.scale))
+        if len(alpha) != len(scale):
+            alpha, scale = np.broadcast_arrays(alpha, scale)
+        return alpha, scale
+
+    @property
+    def magnitudes(self) -> _SnakeMagnitudes:
+        """Step that gives, for absolute inputs, the size of numbers whose rounding the result has."""
+        return _SnakeMagnitudes(np.abs(self.alpha), np.abs(self.scale))
+
+
+class _SnakeMagnitudes(Snake):
+    """|x| + scale * (1 + alpha * |x|): an error of the argument counts scale times in the result at most."""
+
+    def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
+        """Fill a part of the sizes."""
+        x, y = taken(given[0], out.rows, out.columns), out.values
+        alpha, scale = self._constants(y)
+        with np.errstate(all="ignore"):
+            y[...] = x + scale * (1 + alpha * x)
