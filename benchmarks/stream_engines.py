@@ -88,7 +88,11 @@ def decoder_of(name: str) -> Decoder:
         if isinstance(module, torch.nn.Conv1d | torch.nn.ConvTranspose1d):
             # of the same size behind every layer, as after training
             inputs = module.weight.shape[0 if isinstance(module, torch.nn.ConvTranspose1d) else 1]
-            taps = module.kernel_size[0] / module.stride[0] if isinstance(module, torch.nn.ConvTranspose1d) else module.kernel_size[0]
+            taps = (
+                module.kernel_size[0] / module.stride[0]
+                if isinstance(module, torch.nn.ConvTranspose1d)
+                else module.kernel_size[0]
+            )
             torch.nn.init.normal_(module.weight, std=1 / math.sqrt(inputs * taps))
             torch.nn.init.normal_(module.bias, std=0.1)
     return decoder._replace(module=decoder.module.eval())
@@ -293,7 +297,9 @@ class Worker:
         for number in numbers:
             done = 0
             while done < settled + 1:
-                done += stream.push({number: x[:, : min(x.shape[1], settled + 1 - done)]}) and min(x.shape[1], settled + 1 - done)
+                done += stream.push({number: x[:, : min(x.shape[1], settled + 1 - done)]}) and min(
+                    x.shape[1], settled + 1 - done
+                )
         grown = _resident() - before
         held = sum(array.nbytes for number in numbers for name, array in stream.state(number).items() if _is_held(name))
         return {"predicted": predicted, "held": held, "grown": grown}
@@ -301,7 +307,7 @@ class Worker:
 
 def _is_held(name: str) -> bool:
     """Return True for the arrays of a state that hold samples or memory, not its counts and the digest of layers."""
-    return name.split(".")[0] in ("held", "memory")
+    return name.startswith(("value_", "memory_"))
 
 
 def _traced(stream: Any, engines: Engines) -> dict[str, Any]:
