@@ -49,11 +49,8 @@ def run(
 ) -> None:
     """Explain a transposed convolution: sizes, formula, overlap, a picture, the same call in other dialects.
 
-    Or a stack of layers, as in
-
-        tconv explain conv 7 padding 3, transposed 16 stride 8 padding 4 --sample-rate 24000
-
-    : receptive field, context, latency, and where the look-ahead comes from.
+    Or a stack of layers: its receptive field, context and latency, and where its look-ahead comes from. Write
+    tconv explain conv 7 padding 3, transposed 16 stride 8 padding 4 --sample-rate 24000, for example.
 
     Parameters
     ----------
