@@ -20,7 +20,9 @@ from tconv.torch.stream_reading.module_graph import OperationReader
 from tconv.torch.stream_reading.normalization import all_of_time, over_channels
 from tconv.torch.stream_reading.recurrent import recurrent_cell
 
-_IDENTITIES = "contiguous clone detach to cpu float type type_as alias data requires_grad positive real cuda"
+_IDENTITIES = (
+    "contiguous clone detach to cpu float double half bfloat16 type type_as alias data requires_grad positive real cuda"
+)
 _DROPOUTS = "dropout dropout1d feature_dropout alpha_dropout feature_alpha_dropout"
 _RESHAPES = "view reshape view_as reshape_as squeeze unsqueeze flatten unflatten ravel"
 _OVER_TIME = (

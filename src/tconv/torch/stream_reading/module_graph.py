@@ -44,12 +44,16 @@ class ModuleGraphReader:
 
     def read(self) -> int:
         """Read the operations that the output depends on, and return its place. Raises StreamError."""
+        for operation in self.recording.operations:
+            if not operation.results:
+                reason = f"{operation.name} reads numbers of a value, on which what the module does may depend"
+                raise placed(operation.place, reason)
         (output,) = self._outputs()
         self.output = output
         needed = {output}
         kept = []
         for operation in reversed(self.recording.operations):
-            if not operation.results or needed & {*operation.results}:
+            if needed & {*operation.results}:
                 kept.append(operation)
                 needed |= {leaf.number for leaf in leaves_of((operation.args, operation.kwargs)) if _is_read(leaf)}
         for operation in reversed(kept):
@@ -85,8 +89,6 @@ class ModuleGraphReader:
         if any(isinstance(leaf, Stale) for leaf in leaves_of((operation.args, operation.kwargs))):
             raise StreamError(f"{operation.name} reads a value that is changed in place, or a view of it")
         reader = self._readers.get(operation.name)
-        if not operation.results:
-            raise StreamError(f"{operation.name} reads numbers of a value, which a stream has not got yet")
         if reader is None:
             raise StreamError(f"{operation.name} is an operation that has no form along time here")
         before = len(self.nodes)
