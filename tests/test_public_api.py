@@ -10,7 +10,8 @@ import tconv
 NAMES = [
     "Geometry", "TconvError", "artifacts", "channel_scales", "check", "checkerboard", "conv", "conv_transpose", "convert", "definition", "diagnose",
     "dialect", "draw", "errors", "fold_batchnorm", "get_num_threads", "initializers", "linear_operator", "matrix", "models", "plan",
-    "prepare", "rewrite", "scale_channels", "set_num_threads", "solve", "torch", "trim_pool", "upsample",
+    "prepare", "rewrite", "scale_channels", "set_num_threads", "solve", "stream", "torch", "trim_pool", "upsample",
+    "verify_stream", "window",
 ]  # fmt: skip
 
 
@@ -76,8 +77,11 @@ USES = {
     "scale_channels": "tconv.scale_channels(x, [2.0])",
     "set_num_threads": "tconv.set_num_threads(1)",
     "solve": "tconv.solve(input=2, output=4)",
+    "stream": "tconv.stream(x).push(x[:, :, :0])",
     "trim_pool": "tconv.trim_pool()",
     "upsample": "tconv.upsample(x[0, 0], kernel='bicubic')",
+    "verify_stream": "callable(tconv.verify_stream)",
+    "window": "tconv.window([tconv.Geometry(4, 2, 1)])",
 }
 """A use of every public name but `torch`, which needs PyTorch."""
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tconv.size_solver import solve as solve
     from tconv.streaming.contract import verify_stream as verify_stream
     from tconv.streaming.functional import stream as stream
+    from tconv.streaming.stack_window import window as window
     from tconv.upsampling.functional import upsample as upsample
     from tconv.weights import artifacts as artifacts
     from tconv.weights import initializers as initializers
@@ -86,6 +87,7 @@ __all__ = [
     "trim_pool",
     "upsample",
     "verify_stream",
+    "window",
 ]
 
 _LAZY_MODULES = {
@@ -117,6 +119,7 @@ _LAZY_FUNCTIONS = {
     "stream": "tconv.streaming.functional",
     "upsample": "tconv.upsampling.functional",
     "verify_stream": "tconv.streaming.contract",
+    "window": "tconv.streaming.stack_window",
 }
 """Public names whose modules are imported when they are first named: a first call does not wait for them.
 

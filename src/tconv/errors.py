@@ -46,6 +46,10 @@ class CheckError(TconvError, ValueError):
     """A result that does not equal the definition, which is a fault of tconv. Nothing is written."""
 
 
+class ContractError(TconvError, AssertionError):
+    """A stream whose outputs in chunks are not those of the whole, or that does not keep what it states."""
+
+
 class RewriteError(TconvError, ValueError):
     """A rewrite that is not exact, or not possible. Nothing is written."""
 

@@ -21,6 +21,9 @@ from tconv._arguments import Crop, Ints, entries_of, int_of, ints_of, pairs_of, 
 from tconv._cached_property import cached_property
 from tconv.errors import GeometryError, ShapeError
 
+Slices = slice | Sequence[slice]
+"""One slice per axis; one alone for one axis."""
+
 
 class Phase(NamedTuple):
     """One of the prod(stride) interleaved correlations: full[s*j + offset] reads x[j - shift] through its taps.
@@ -93,6 +96,11 @@ class Geometry:
     def extent(self) -> tuple[int, ...]:
         """Outputs that one input element spans per axis, gaps of the dilation included: d*(k - 1) + 1."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    @property
+    def convolution(self) -> ConvolutionGeometry:
+        """Ordinary convolution whose transpose this is, as a layer of `tconv.window`: its padding is this crop."""
+        return ConvolutionGeometry(self)
 
     # -- sizes ---------------------------------------------------------------------------------------------------
 
@@ -188,7 +196,7 @@ class Geometry:
 
     # -- windows -------------------------------------------------------------------------------------------------
 
-    def input_window(self, output: Sequence[slice], input_shape: Ints | None = None) -> tuple[slice, ...]:
+    def input_window(self, output: Slices, input_shape: Ints | None = None) -> tuple[slice, ...]:
         """Return the inputs that a slice of the output needs: the smallest range per axis, (0, 0) if it needs none.
 
         >>> Geometry(kernel=4, stride=2, crop=1).input_window([slice(4, 6)])
@@ -208,7 +216,7 @@ class Geometry:
             windows.append(self._hull(spans, None if sizes is None else sizes[axis]))
         return tuple(windows)
 
-    def output_window(self, input: Sequence[slice], input_shape: Ints | None = None) -> tuple[slice, ...]:
+    def output_window(self, input: Slices, input_shape: Ints | None = None) -> tuple[slice, ...]:
         """Return the outputs that depend on a slice of the input: the smallest range per axis, (0, 0) if none does.
 
         >>> Geometry(kernel=4, stride=2, crop=1).output_window([slice(2, 3)])
@@ -246,26 +254,8 @@ class Geometry:
             return slice(0, 0)
         return slice(min(first for first, _ in present), max(last for _, last in present) + 1)
 
-    def _ranges(self, slices: Sequence[slice], side: str, limits: tuple[int, ...] | None) -> list[tuple[int, int]]:
-        """Return (start, stop) per axis, clipped to [0, limit)."""
-        ranges = []
-        given: Any = slices  # one axis may be a bare slice
-        for entry in [given] if isinstance(given, slice) else entries_of(given) or [given]:
-            if not isinstance(entry, slice) or entry.start is None or entry.stop is None or entry.step not in (None, 1):
-                raise ShapeError(
-                    f"the {side} window contains {shown(entry)}; a slice with start, stop and step 1 is needed per "
-                    "axis. Write (slice(0, 16), slice(0, 16))"
-                )
-            ends = zip(("start", "stop"), (entry.start, entry.stop), strict=True)
-            start, stop = (
-                int_of(end, f"the {name} of the {side} window's slice", example="slice(0, 16)") for name, end in ends
-            )
-            ranges.append((start, stop))
-        if len(ranges) != self.ndim:
-            raise ShapeError(
-                f"the {side} window has {len(ranges)} slices; there are {self.ndim} spatial axes. Use one "
-                "slice per axis"
-            )
+    def _ranges(self, slices: Slices, side: str, limits: tuple[int, ...] | None) -> list[tuple[int, int]]:
+        ranges = ranges_of(slices, side, self.ndim)
         if limits is None:
             return ranges
         return [(max(start, 0), min(stop, limit)) for (start, stop), limit in zip(ranges, limits, strict=True)]
@@ -293,6 +283,49 @@ class Geometry:
         ):
             exact *= _products_below(lo + L, n, k, s, d) - _products_below(lo, n, k, s, d)
         return Macs(channel_pairs * exact, channel_pairs * math.prod(sizes) * math.prod(self.kernel))
+
+
+@dataclass(frozen=True)
+class ConvolutionGeometry:
+    """Ordinary convolution whose transpose has this geometry: `Geometry.convolution`. The crop is its padding.
+
+    >>> Geometry(kernel=7, stride=2, crop=3).convolution.output_shape(16)
+    (8,)
+    """
+
+    geometry: Geometry
+
+    def __repr__(self) -> str:
+        return f"{self.geometry!r}.convolution"
+
+    def output_shape(self, input_shape: Ints) -> tuple[int, ...]:
+        """Return the output shape, (n + lo + hi - extent)//s + 1 per axis. Raises ShapeError if an axis is empty."""
+        return self.geometry.conv_shape(input_shape)
+
+
+def ranges_of(slices: Slices, side: str, ndim: int) -> list[tuple[int, int]]:
+    """Return (start, stop) per axis of slices of the "output" or "input".
+
+    Raises ShapeError for anything but one slice with start, stop and step 1 per axis.
+    """
+    ranges = []
+    given: Any = slices  # one axis may be a bare slice
+    for entry in [given] if isinstance(given, slice) else entries_of(given) or [given]:
+        if not isinstance(entry, slice) or entry.start is None or entry.stop is None or entry.step not in (None, 1):
+            raise ShapeError(
+                f"the {side} window contains {shown(entry)}; a slice with start, stop and step 1 is needed per "
+                "axis. Write (slice(0, 16), slice(0, 16))"
+            )
+        ends = zip(("start", "stop"), (entry.start, entry.stop), strict=True)
+        start, stop = (
+            int_of(end, f"the {name} of the {side} window's slice", example="slice(0, 16)") for name, end in ends
+        )
+        ranges.append((start, stop))
+    if len(ranges) != ndim:
+        raise ShapeError(
+            f"the {side} window has {len(ranges)} slices; there are {ndim} spatial axes. Use one slice per axis"
+        )
+    return ranges
 
 
 def _products_below(end: int, n: int, k: int, s: int, d: int) -> int:

@@ -19,7 +19,7 @@ from tconv.acceleration.report import LayerReport, Report
 from tconv.keras import initializers
 from tconv.keras.layers import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
 from tconv.keras.model_acceleration import accelerate, restore
-from tconv.keras.model_stream import ModelStream, stream
+from tconv.keras.model_stream import ModelStream, ModelWindowStream, stream
 
 __all__ = [
     "Conv1DTranspose",
@@ -27,6 +27,7 @@ __all__ = [
     "Conv3DTranspose",
     "LayerReport",
     "ModelStream",
+    "ModelWindowStream",
     "Report",
     "accelerate",
     "initializers",

@@ -15,12 +15,12 @@ from tconv.geometry import Geometry
 from tconv.keras.backend_call import geometry_of
 from tconv.keras.stream_activations import activated
 from tconv.keras.stream_values import NodeList, Refusal, TimeValue
+from tconv.keras.whole_blocks import WholeBlocks
 from tconv.models.layers import Convolution
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.pooling import Pooling
 from tconv.models.steps.resizing import Resize
 from tconv.models.steps.strided_convolution import StridedConvolution
-from tconv.streaming.whole_blocks import WholeBlocks
 
 Sides = tuple[int, int]
 
@@ -56,9 +56,9 @@ def sides_of(padding: str, extent: int, stride: int) -> tuple[Sides, int]:
     return (front[-1], extent - 1 - front[-1]), stride if len(set(front)) > 1 else 1
 
 
-def _whole(nodes: NodeList, value: TimeValue, multiple: int) -> TimeValue:
-    """Return the value, whose length is checked to be a multiple."""
-    return value if multiple == 1 else nodes.add(WholeBlocks(multiple), value)
+def _whole(nodes: NodeList, value: TimeValue, layer: Any, multiple: int) -> TimeValue:
+    """Return the value, with a mark that its length must be a multiple."""
+    return value if multiple == 1 else nodes.add(WholeBlocks(multiple, layer.name), value)
 
 
 def _convolved(
@@ -73,7 +73,7 @@ def _convolved(
     if stride == 1:
         return nodes.add(Convolution.ordinary(row, bias, ((0, 0), sides), (1, dilation), groups), value)
     step = StridedConvolution(row, bias, (1, stride), ((0, 0), sides), (1, dilation), groups)
-    return nodes.add(step, _whole(nodes, value, multiple))
+    return nodes.add(step, _whole(nodes, value, layer, multiple))
 
 
 def _bias(layer: Any) -> Array | None:
@@ -157,7 +157,7 @@ def _pooling(operation: str) -> Callable[[NodeList, Any, TimeValue], TimeValue]:
         size, stride = int(layer.pool_size[0]), int(layer.strides[0])
         sides, multiple = sides_of(layer.padding, size, stride)
         step = Pooling(operation, (1, size), (1, stride), ((0, 0), sides))
-        return nodes.add(step, _whole(nodes, value, multiple))
+        return nodes.add(step, _whole(nodes, value, layer, multiple))
 
     return read
 

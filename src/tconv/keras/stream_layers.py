@@ -20,8 +20,7 @@ from tconv.keras.stream_values import NodeList, Refusal, TimeValue, is_channel_a
 from tconv.models.steps.arithmetic import Affine, Combination, Sum
 from tconv.models.steps.channel_softmax import ChannelSoftmax
 from tconv.models.steps.channels import Concat
-from tconv.models.steps.pointwise import Pointwise
-from tconv.models.steps.pooling import ChannelMean
+from tconv.streaming.channel_norm import ChannelNorm
 
 Rule = Callable[..., TimeValue]
 """`rule(nodes, layer, *values)` adds the nodes of one call of a layer and returns its output; it raises Refusal."""
@@ -126,26 +125,18 @@ def _batch_normalization(nodes: NodeList, layer: Any, value: TimeValue) -> TimeV
     return nodes.add(Affine(_column(scale), _column(shift)), value)
 
 
-def _normalized(nodes: NodeList, layer: Any, value: TimeValue) -> TimeValue:
-    """Return the value divided by the root of the mean of its squares over the channels."""
-    square = nodes.add(ChannelMean(), nodes.add(Pointwise("square"), value))
-    root = nodes.add(Pointwise("rsqrt"), nodes.add(Affine(shift=np.full((1, 1, 1), layer.epsilon, np.float32)), square))
-    return nodes.add(Combination("multiply"), value, root)
-
-
 def _layer_normalization(nodes: NodeList, layer: Any, value: TimeValue) -> TimeValue:
     _check_channel_axis(layer.axis, value)
     if getattr(layer, "rms_scaling", False):
         raise Refusal("it has rms_scaling. Write keras.layers.RMSNormalization")
-    centred = nodes.add(Sum((1.0, -1.0)), value, nodes.add(ChannelMean(), value))
-    scale = numbers(layer.gamma) if layer.scale else np.ones(1, np.float32)
-    shift = numbers(layer.beta) if layer.center else np.zeros(1, np.float32)
-    return nodes.add(Affine(_column(scale), _column(shift)), _normalized(nodes, layer, centred))
+    gain = numbers(layer.gamma) if layer.scale else None
+    shift = numbers(layer.beta) if layer.center else None
+    return nodes.add(ChannelNorm(gain, shift, layer.epsilon), value)
 
 
 def _rms_normalization(nodes: NodeList, layer: Any, value: TimeValue) -> TimeValue:
     _check_channel_axis(layer.axis, value)
-    return nodes.add(Affine(_column(numbers(layer.scale))), _normalized(nodes, layer, value))
+    return nodes.add(ChannelNorm(numbers(layer.scale), None, layer.epsilon, centred=False), value)
 
 
 def _rescaling(nodes: NodeList, layer: Any, value: TimeValue) -> TimeValue:

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import keras
 
 from tconv._arguments import shown
-from tconv.errors import ArgumentError
+from tconv.errors import ArgumentError, StreamError
 from tconv.keras import stream_layers, stream_operations
 from tconv.keras.stream_operations import plain, tensor_of
 from tconv.keras.stream_values import NodeList, Refusal, TimeValue, refused
+from tconv.keras.whole_blocks import Blocks, without_marks
 from tconv.models.layers import Node
 from tconv.models.simplification import simplified
+from tconv.models.steps.channels import ChannelRange
 
 Tensor = tuple[str, int, int]
 
@@ -32,6 +34,8 @@ class KerasReading(NamedTuple):
     nodes: list[Node]
     channels: int
     channels_last: tuple[bool, bool]
+    blocks: tuple[Blocks, ...]
+    """values whose lengths must be multiples"""
 
 
 def read_model(model: Any) -> KerasReading:
@@ -42,55 +46,47 @@ def read_model(model: Any) -> KerasReading:
     >>> [type(node.step).__name__ for node in read_model(keras.Sequential(layers)).nodes]
     ['Convolution', 'Pointwise']
 
-    Raises ArgumentError for a model that cannot be streamed, with the layer that is the reason.
+    Raises StreamError for a model that cannot be read, with the layer that is the reason.
     """
     if not isinstance(model, keras.Layer):
         raise ArgumentError(
             f"model is {shown(model)}; a model or layer of Keras 3 is needed. Write tconv.keras.stream(model)"
         )
-    value = _input_of(model)
+    if _is_model(model) and not _is_sequential(model) and not _is_functional(model):
+        raise refused(model.name, type(model).__name__, _CODE)
+    value = input_of(model)
     nodes = NodeList()
     outputs = _called(nodes, model, [value])
     if len(outputs) != 1:
-        raise ArgumentError(f"the model has {len(outputs)} outputs; one is needed. Write keras.Model(inputs, output)")
+        raise StreamError(f"the model has {len(outputs)} outputs; one is needed. Write keras.Model(inputs, output)")
     result = outputs[0]
     if not nodes.nodes:
-        raise ArgumentError("the model returns its input, and has no layer to stream. Write a model with one")
+        raise StreamError("the model returns its input, and has no layer to stream. Write a model with one")
     if result.place != len(nodes.nodes):  # a layer that nobody reads was the last one
-        nodes.nodes.append(_last(nodes.nodes, result))
-    return KerasReading(
-        simplified(nodes.nodes, value.channels), value.channels, (value.channels_last, result.channels_last)
-    )
+        nodes.nodes.append(Node(ChannelRange(0, result.channels), (result.place,)))
+    found, blocks = without_marks(simplified(nodes.nodes, value.channels))
+    return KerasReading(found, value.channels, (value.channels_last, result.channels_last), blocks)
 
 
-def _last(nodes: Sequence[Node], result: TimeValue) -> Node:
-    """Return a node whose output is that of an earlier one."""
-    from tconv.models.steps.channels import ChannelRange
-
-    return Node(ChannelRange(0, result.channels), (result.place,))
-
-
-def _input_of(model: Any) -> TimeValue:
-    """Return the input of a model: its channels and layout. Raises ArgumentError."""
-    if _is_model(model) and not _is_sequential(model) and not _is_functional(model):
-        raise refused(model.name, type(model).__name__, Refusal(_CODE))
+def input_of(model: Any) -> TimeValue:
+    """Return the input of a model: its channels and layout. Raises StreamError."""
     shape: Any = getattr(model, "input_shape", None)
     if _is_model(model) and not model.built:
-        raise ArgumentError(f'model "{model.name}" is not built. Begin it with keras.Input((None, channels))')
+        raise StreamError(f'model "{model.name}" is not built. Begin it with keras.Input((None, channels))')
     if isinstance(shape, (list, dict)):
-        raise ArgumentError(f"the model has {len(shape)} inputs; one is needed. Write keras.Model(input, output)")
+        raise StreamError(f"the model has {len(shape)} inputs; one is needed. Write keras.Model(input, output)")
     if shape is None or len(shape) != 3:
-        raise ArgumentError(
+        raise StreamError(
             f"the input has shape {shape}; [N, time, channels] is needed. Write keras.Input((None, channels))"
         )
-    last = _layout_of(model, shape)
+    last = layout_of(model, shape)
     channels = shape[2 if last else 1]
     if channels is None:
-        raise ArgumentError(f"the channels of the input {shape} are unknown. Write keras.Input((None, channels))")
+        raise StreamError(f"the channels of the input {shape} are unknown. Write keras.Input((None, channels))")
     return TimeValue(0, int(channels), last)
 
 
-def _layout_of(model: Any, shape: Sequence[int | None]) -> bool:
+def layout_of(model: Any, shape: Sequence[int | None]) -> bool:
     """Return True for [N, T, C]: by the axis without a size, or by the first layer that states its layout."""
     if (shape[1] is None) != (shape[2] is None):
         return shape[1] is None
@@ -157,7 +153,7 @@ class _Functional:
         """Return the outputs of the model for values of its inputs."""
         inputs, outputs = (_tensors(self._config[key]) for key in ("input_layers", "output_layers"))
         if len(inputs) != len(values):
-            raise ArgumentError(f'model "{self._model.name}" has {len(inputs)} inputs; it is given {len(values)}')
+            raise StreamError(f'model "{self._model.name}" has {len(inputs)} inputs; it is given {len(values)}')
         self._values.update(zip(inputs, values, strict=True))
         waiting = outputs[::-1]
         while waiting:  # without recursion: models may have thousands of layers in a row
@@ -200,7 +196,7 @@ class _Functional:
 
 
 def _layer_inputs(layer: Any, positional: Sequence[Any], keywords: Mapping[str, Any]) -> list[TimeValue]:
-    """Return the values that a layer is called on: one, or a list. Raises ArgumentError for other arguments."""
+    """Return the values that a layer is called on: one, or a list. Raises StreamError for other arguments."""
     extra = [key for key, value in keywords.items() if value is not None and key not in ("training", "inputs")]
     inputs = [*positional, *([keywords["inputs"]] if "inputs" in keywords else [])]
     values = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], list) else inputs

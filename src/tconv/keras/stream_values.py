@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from tconv.errors import ArgumentError, TconvError
+from tconv.errors import StreamError, TconvError
 from tconv.models.layers import Node
 from tconv.streaming.time_step import along_time
 
@@ -52,12 +52,12 @@ class NodeList:
         return TimeValue(len(self.nodes), channels, values[0].channels_last)
 
 
-def refused(name: str, kind: str, reason: Any) -> ArgumentError:
+def refused(name: str, kind: str, reason: Any) -> StreamError:
     """Return the error for a layer, with the model to write instead."""
     text = str(reason)
     if "Write " not in text and "Use " not in text:
         text += ". Stream the part of the model before or behind it, as keras.Model(inputs, outputs)"
-    return ArgumentError(f'layer "{name}" ({kind}) cannot be streamed: {text}')
+    return StreamError(f'layer "{name}" ({kind}) cannot be streamed: {text}')
 
 
 def is_channel_axis(axis: Any, value: TimeValue) -> bool:

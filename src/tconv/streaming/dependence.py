@@ -63,6 +63,12 @@ class Dependence:
         """Return where a window has to begin for this output and later ones, the last ones of the whole aside."""
         return max(0, (output - self.skip) // self.outputs * self.period)
 
+    def first_held(self, output: int) -> int:
+        """Return where a window has to begin for this output and later ones, wherever the input ends."""
+        # the fewest inputs that may end the stream while this output is not final
+        ended = max(0, self.inputs_for(output) - self.end_back) // self.period * self.period
+        return min(self.first_input(output), ended)
+
     def inputs_for(self, outputs: int) -> int:
         """Return the fewest inputs after which so many outputs are final."""
         low, high = 0, len(self.final)
@@ -72,6 +78,12 @@ class Dependence:
             middle = (low + high) // 2
             low, high = (low, middle) if self.final_after(middle) >= outputs else (middle + 1, high)
         return low
+
+    @property
+    def held(self) -> int:
+        """Inputs of the context that are held after any number of inputs, at most, in steady state."""
+        start = 4 * len(self.final) + self.end_back
+        return max(n - self.first_held(self.final_after(n)) for n in range(start, start + self.period))
 
     @property
     def latency(self) -> int:

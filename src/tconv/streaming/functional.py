@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tconv.geometry import Geometry
-from tconv.models.layers import Node
 from tconv.streaming.chunk_layout import ChunkLayout
 from tconv.streaming.layer_reading import read_stream_layer
 from tconv.streaming.layer_step import LayerStep
 from tconv.streaming.native_stream import NativeStream, Sizes
-from tconv.streaming.stream_graph import StreamGraph
+from tconv.streaming.stream_graph import StreamGraph, StreamNode
 
 
 def stream(
@@ -59,6 +58,6 @@ def stream(
 
     def graph_for(rest: Sizes) -> tuple[StreamGraph, Sizes]:
         step = LayerStep(layer.weight, layer.bias, layer.geometry_for(rest), layer.activation, rest)
-        return StreamGraph([Node(step, (0,))], step.folded_channels, layer.weight.dtype), step.made_sizes
+        return StreamGraph([StreamNode(step, (0,))], step.folded_channels, layer.weight.dtype), step.made_sizes
 
     return NativeStream(graph_for, layout, batch=batch, sample_rate=sample_rate)

@@ -54,6 +54,16 @@ class NativeStream:
     def __repr__(self) -> str:
         return f"<stream {self._layout.text()} of {self._layout.dtype}, {len(self._sessions)} sessions>"
 
+    @property
+    def time_axis(self) -> int:
+        """Axis of time in chunks and outputs."""
+        return self._layout.data.axes.index(0)
+
+    @property
+    def has_batch(self) -> bool:
+        """True if chunks have an axis of sessions, the first."""
+        return self._layout.has_batch
+
     # -- sessions ------------------------------------------------------------------------------------------------
 
     @property

@@ -37,6 +37,8 @@ _CUTS = 12
 """Successive places, at least, at which steady state is looked at."""
 _LONGEST = 2048
 """Inputs that are tried, at most, or as many outputs."""
+_MOST_OUTPUTS = 1 << 17
+"""Outputs that are made at a time, at most, to find an end of the dependence."""
 _MOST_TURNS = 128
 """Multiples of the shortest period that a rate has, that are tried."""
 _RESIDUES = 32
@@ -135,10 +137,22 @@ class ModuleProbe:
         Parts that no output depends on give (the length of the output, 0).
         """
         found: list[tuple[int, int]] = []
-        size = max(1, _MOST_ELEMENTS // max(1, self(self.random(1, length)).size))
+        size = max(1, _MOST_ELEMENTS // max(1, self.output_length(length)))
         for turn in range(0, len(parts), size):
             found += self._changed(length, parts[turn : turn + size])
         return found
+
+    def first_reached(self, length: int, cuts: range, slope: int) -> list[int]:
+        """Return the first output that the inputs from each cut on reach; see `staircase`."""
+        return staircase(
+            lambda at: [first for first, _ in self.changed(length, [slice(cut, length) for cut in at])], cuts, slope
+        )
+
+    def last_reached(self, length: int, cuts: range, slope: int) -> list[int]:
+        """Return the output after the last one that the inputs before each cut reach; see `staircase`."""
+        return staircase(
+            lambda at: [last for _, last in self.changed(length, [slice(0, cut) for cut in at])], cuts, slope
+        )
 
     def _changed(self, length: int, parts: Sequence[slice]) -> list[tuple[int, int]]:
         x = self.random(1, length)
@@ -226,6 +240,8 @@ class _Measurement:
         self.step, self.step_outputs = self._rate()
         if longest is None and self.step > self.step_outputs:
             self.longest = _LONGEST * self.step // self.step_outputs
+        elif longest is None:
+            self.longest = max(_LONGEST // 8, min(_LONGEST, _MOST_OUTPUTS * self.step // self.step_outputs))
         self.period, self.outputs = self.step, self.step_outputs
         self._many = max(_CUTS, 2 * self.step + 1)
 
@@ -303,16 +319,22 @@ class _Measurement:
             return None
         cuts = range(self.middle, self.middle + many)
         # the last of them for the past, and the first for the future: if these see an end, all do
-        self.probe.check_nan(length, [slice(cuts[-1], length), slice(0, cuts[-1]), slice(cuts[0], cuts[1])])
-        reached = self.probe.changed(length, [slice(cuts[0], length), slice(0, cuts[-1])])
-        if reached[0][0] >= self._length(length) or reached[1][1] <= 0:
+        parts = [slice(cuts[0], length), slice(0, cuts[-1])]
+        for checked in (False, True):
+            if checked:
+                self.probe.check_nan(length, parts)
+                if not self.probe.hides:
+                    break
+            (first, _), (_, last) = self.probe.changed(length, parts)
+            past, future = last >= self._length(length), first <= 0
+            if past or future:
+                self._check_longer(length, (past, future))
+                return None
+        if first >= self._length(length) or last <= 0:
             raise StreamError("no output depends on the inputs; there is nothing to stream")
-        past, future = reached[1][1] >= self._length(length), reached[0][0] <= 0
-        if past or future:
-            self._check_longer(length, (past, future))
-            return None
-        final = [first for first, _ in self.probe.changed(length, [slice(cut, length) for cut in cuts])]
-        clear = [last for _, last in self.probe.changed(length, [slice(0, cut) for cut in cuts])]
+        slope = self.step_outputs if self.step == 1 else 0
+        final = self.probe.first_reached(length, cuts, slope)
+        clear = self.probe.last_reached(length, cuts, slope)
         for turns in range(1, (many - 1) // self.step // 2 + 1):
             period, outputs = turns * self.step, turns * self.step_outputs
             if all(b - a == outputs for each in (final, clear) for a, b in zip(each, each[period:], strict=False)):
@@ -375,7 +397,7 @@ class _Measurement:
             cuts = range(len(final), max(border, len(final)) + 2 * self.period)
             if cuts[-1] > self.middle:
                 raise StreamError("the outputs near the start depend on inputs far away; no short window is exact")
-            final += [first for first, _ in self.probe.changed(length, [slice(cut, length) for cut in cuts])]
+            final += self.probe.first_reached(length, cuts, self.outputs if self.period == 1 else 0)
             last = len(final) // self.period * self.period - self.period
             if final[last] >= skip:
                 turns = -(-(self.middle - last) // self.period)
@@ -410,6 +432,40 @@ def _standard_normal(dtype: np.dtype[Any]) -> Draw:
         return (numbers + 1j * rng.standard_normal(shape) if dtype.kind == "c" else numbers).astype(dtype)
 
     return draw
+
+
+def staircase(measure: Callable[[list[int]], list[int]], cuts: range, slope: int) -> list[int]:
+    """Return the values of a function that never falls, measured at few places.
+
+    Between two places of one value it has that value. If `slope` is not 0, it is taken to rise by the slope between two
+    places whose values say so, if the one in the middle does, too.
+
+    >>> staircase(lambda at: [n // 4 for n in at], range(6), 0), staircase(lambda at: [3 * n for n in at], range(5), 3)
+    ([0, 0, 0, 0, 1, 1], [0, 3, 6, 9, 12])
+    """
+    ends = [cuts[0], cuts[-1]]
+    values = dict(zip(ends, measure(ends), strict=True))
+    spans = [(cuts[0], cuts[-1], False)]
+    while spans:
+        middles = []
+        for low, high, _ in spans:
+            if high - low > 1 and values[low] != values[high]:
+                middles.append((low + high) // 2)
+        values |= dict(zip(middles, measure(middles) if middles else [], strict=True))
+        following = []
+        for low, high, straight in spans:
+            middle, rise = (low + high) // 2, values[high] - values[low]
+            if rise == 0 or high - low <= 1:
+                values |= dict.fromkeys(range(low, high), values[low])
+                continue
+            parts = [(low, middle), (middle, high)]
+            lines = slope and all(values[b] - values[a] == slope * (b - a) for a, b in parts)
+            if lines and straight:
+                values |= {at: values[low] + slope * (at - low) for at in range(low, high)}
+            else:
+                following += [(a, b, bool(lines)) for a, b in parts]
+        spans = following
+    return [values[cut] for cut in cuts]
 
 
 def _ends(changed: Array) -> tuple[int, int]:

@@ -35,8 +35,12 @@ class ProgramCache:
         self._programs: OrderedDict[Any, Program] = OrderedDict()
         self._lengths: Counter[int] = Counter()
         self._pushes = 0
+        self._in_pieces = all(getattr(node.step, "in_pieces", True) for node in graph.nodes)
         samples = sum(math.ceil(rate) * channels for rate, channels in zip(graph.rates, graph.channels, strict=True))
         self._sample_bytes = samples * graph.dtype.itemsize
+
+    def __len__(self) -> int:
+        return len(self._programs)
 
     def batches(self, sessions: int, count: int) -> list[int]:
         """Return the numbers of sessions that run together, of so many with `count` samples each."""
@@ -50,6 +54,8 @@ class ProgramCache:
 
     def lengths(self, count: int, ended: bool) -> list[tuple[int, bool]]:
         """Return the lengths, and the end, in which a chunk is pushed; `note` has counted it."""
+        if not self._in_pieces:
+            return [(count, False), (0, True)] if ended and count else [(count, ended)]
         pieces: list[int] = []
         longest = max(_SHORT, _MOST_BYTES // self._sample_bytes)
         often = self._lengths[count]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from tconv._cached_property import cached_property
 from tconv._memory import empty
 from tconv.errors import GeometryError, ShapeError, TconvError
 from tconv.models.layers import Node
+from tconv.models.steps.padding import Padding
 from tconv.streaming.layer_digest import fingerprint
 from tconv.streaming.time_step import ENDLESS, TimeSpan, TimeStep, along_time
 
@@ -251,7 +254,12 @@ def _size_now(node: StreamNode, sizes: Sequence[int]) -> int:
     try:
         return node.step.extent(given)
     except ShapeError:
-        return 0
+        pass
+    padding = getattr(node.step, "step", None)
+    if isinstance(padding, Padding) and padding.mode == "reflect":  # it cannot end now, but has what it had before
+        with suppress(ShapeError):
+            return replace(padding, mode="edge").output_extent(given, 1)
+    return 0
 
 
 def _known(step: TimeStep, outputs: slice, given: Sequence[int]) -> bool:

@@ -11,7 +11,6 @@ from tconv._arrays import Array
 from tconv.errors import ShapeError, StreamError
 from tconv.streaming.dependence import Dependence
 from tconv.streaming.probing import Draw, ModuleProbe, Run, measure_dependence
-from tconv.streaming.program_cache import ProgramCache
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph, StreamNode
 from tconv.streaming.time_step import ENDLESS, TimeSpan
@@ -31,14 +30,16 @@ class ModuleStep:
     no final output depends on.
     """
 
+    in_pieces = False
+    """True if chunks may be cut: here, each piece would repeat the work of its context"""
+
     def __init__(
         self, run: Run, dependence: Dependence, channels: int, outputs: int, *, alone: bool = False, identity: Any = ()
     ) -> None:
         self.run, self.dependence, self.channels, self.outputs = run, dependence, channels, outputs
         self.alone, self.identity = alone, identity
         self.period = dependence.period
-        context = dependence.left + dependence.right + dependence.end_back
-        self.window_lengths = _lengths(max(context, dependence.shortest, 1), dependence.period)
+        self.window_lengths = _lengths(max(dependence.held, dependence.shortest), dependence.period)
 
     def fingerprint_parts(self) -> tuple[Any, ...]:
         """Return what tells this module from others: its lengths and context, and what its face knows of it."""
@@ -66,10 +67,7 @@ class ModuleStep:
 
     def first(self, output: int) -> int:
         """Return the first input that this output, a later one or the end reads."""
-        found = self.dependence
-        # the fewest inputs that may end the stream while this output is not final
-        ended = max(0, found.inputs_for(output) - found.end_back) // found.period * found.period
-        return min(found.first_input(output), ended)
+        return self.dependence.first_held(output)
 
     def new_memory(self) -> tuple[Array, ...]:
         """Return no state."""
@@ -151,7 +149,6 @@ class WindowStream(Stream):
         sample = probe(probe.random(1, self.dependence.shortest))
         self.step = ModuleStep(run, self.dependence, channels, sample.shape[1], alone=probe.alone, identity=identity)
         super().__init__(StreamGraph([StreamNode(self.step, (0,))], channels, np.dtype(dtype)), batch)
-        self._programs = _WindowPrograms(self.graph)
         self.difference = _checked_difference(self, probe)
         """largest difference from the module's own whole output that was seen, as a share of the largest output"""
 
@@ -166,28 +163,20 @@ class WindowStream(Stream):
         return inputs / (chunk * _PUSHES)
 
 
-class _WindowPrograms(ProgramCache):
-    """Programs of chunks as they are: a chunk in two pieces would be two windows, each with its context."""
-
-    def lengths(self, count: int, ended: bool) -> list[tuple[int, bool]]:
-        """Return the chunk itself."""
-        return [(count, False), (0, True)] if ended and count else [(count, ended)]
-
-
 def _checked_difference(stream: WindowStream, probe: ModuleProbe) -> float:
     """Return the largest difference of random cuts from the whole. Raises StreamError if it is more than rounding."""
-    found, rng = stream.dependence, np.random.default_rng(1)
-    context = found.left + found.right + found.end_back
-    worst = 0.0
-    for most in (1, context + found.period, 4 * context + found.period):
-        length = found.shortest + 2 * context + 3 * most + int(rng.integers(found.period))
+    found, rng, worst = stream.dependence, np.random.default_rng(1), 0.0
+    held = found.held
+    for length in (found.shortest + held // 2, found.shortest + 3 * held + 2 * found.period + int(rng.integers(9))):
+        # single samples at the start, later and at the end, and long chunks between them
+        cuts = {0, length, *range(min(3, length)), *range(length - 2, length)}
+        cuts |= {*rng.integers(0, length, 8).tolist()} | {*(length // 2 + np.arange(3)).tolist()}
         x = probe.random(1, length)
         whole, chunks, at = stream(x), [], 0
         trial = Stream(stream.graph)
-        while at < length:
-            count = int(rng.integers(1, most + 1))
-            chunks.append(trial.push(x[:, :, at : at + count]))
-            at += count
+        for cut in sorted(each for each in cuts if 0 < each <= length):
+            chunks.append(trial.push(x[:, :, at:cut]))
+            at = cut
         made = np.concatenate([*chunks, trial.flush()], 2)
         if made.shape != whole.shape:
             raise StreamError(f"windows give {made.shape[2]} outputs where the whole has {whole.shape[2]}")

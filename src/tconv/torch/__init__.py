@@ -16,6 +16,7 @@ except ImportError:
     raise MissingExtraError("tconv.torch", "torch", "torch") from None
 
 from tconv.acceleration.report import LayerReport, Report
+from tconv.torch.decoder_stream import ModuleStream, stream
 from tconv.torch.functional import conv_transpose
 from tconv.torch.fusion import fold_batchnorm
 from tconv.torch.initializers import bilinear_, icnr_
@@ -23,6 +24,7 @@ from tconv.torch.method_plan import LayerPlan, plan
 from tconv.torch.model_acceleration import accelerate, restore
 from tconv.torch.modules import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from tconv.torch.rewriting import ModuleReport, RewrittenLayer, rewrite
+from tconv.torch.streaming_layers import StreamingConvTranspose1d, StreamingConvTranspose2d
 
 __all__ = [
     "ConvTranspose1d",
@@ -31,8 +33,11 @@ __all__ = [
     "LayerPlan",
     "LayerReport",
     "ModuleReport",
+    "ModuleStream",
     "Report",
     "RewrittenLayer",
+    "StreamingConvTranspose1d",
+    "StreamingConvTranspose2d",
     "accelerate",
     "bilinear_",
     "conv_transpose",
@@ -41,4 +46,5 @@ __all__ = [
     "plan",
     "restore",
     "rewrite",
+    "stream",
 ]

@@ -35,6 +35,9 @@ new_tensor new_empty_strided
 NEW_CONSTANTS = frozenset(_NEW_CONSTANTS.split())
 """Functions that make a tensor of the shape, dtype or device of a value, but not of its numbers."""
 
+LIKE_ANOTHER = frozenset({"to", "type_as", "expand_as", "view_as", "reshape_as"})
+"""Methods that take no more of their other arguments than shape, dtype or device."""
+
 _IN_PLACE = "iadd isub imul idiv itruediv ifloordiv imod ipow iand ior ixor ilshift irshift"
 IN_PLACE = frozenset(_IN_PLACE.split())
 """Operators that write into their first argument."""
@@ -160,6 +163,10 @@ class Recorder(TorchFunctionMode):
         references = [self.reference(leaf) for leaf in given]
         if not any(isinstance(each, (Value, Stale)) for each in references) or name in NEW_CONSTANTS:
             return func(*args, **kwargs)
+        if name in LIKE_ANOTHER and args and isinstance(args[0], torch.Tensor) and self.reference(args[0]) is args[0]:
+            return func(*args, **kwargs)
+        if any(leaf.is_inference() for leaf in given):
+            raise placed(self._place, f"{name} runs in inference mode, where PyTorch does not tell what it changes")
         before = [version(leaf) for leaf in given]
         changed_args, changed_kwargs = _replaced(args, self.reference), _replaced(kwargs, self.reference)
         result = func(*args, **kwargs)
@@ -171,9 +178,13 @@ class Recorder(TorchFunctionMode):
         if not changed and len(results) == 1 and any(results[0] is leaf for leaf in given):
             return result  # the tensor itself, as contiguous() may return it
         numbers = tuple(self.track(leaf) for leaf in results)
-        place = self.places[-1] if self.places else ""
-        self.operations.append(Operation(name, place, changed_args, changed_kwargs, numbers))
+        self.operations.append(Operation(name, self._place, changed_args, changed_kwargs, numbers))
         return result
+
+    @property
+    def _place(self) -> str:
+        """Name of the module whose forward runs."""
+        return self.places[-1] if self.places else ""
 
 
 def _distinct(tensors: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -6,7 +6,7 @@ that of sessions the one whose size follows their number; all others are channel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +14,10 @@ import torch
 from tconv.errors import StreamError
 from tconv.torch.stream_layout import Layout
 from tconv.torch.stream_recording import Operation, Run, Stale, Value, placed
+
+
+class OtherLengthError(StreamError):
+    """An operation that differs between lengths: longer ones may agree."""
 
 
 class Varying(NamedTuple):
@@ -46,12 +50,12 @@ class Recording:
         for group in zip(*every, strict=False):
             if len({operation.name for operation in group}) > 1:
                 names = " or ".join(dict.fromkeys(each.name for each in group))
-                raise placed(group[0].place, f"the operation is {names}, depending on the length of the input")
+                raise OtherLengthError(f"{group[0].place or 'it'}: the operation is {names}, depending on the length")
             if len({operation.results for operation in group}) > 1:
                 raise placed(group[0].place, f"{group[0].name} reads other values at other lengths")
         counts = {len(each) for each in every}
         if len(counts) > 1:
-            raise StreamError(f"the number of operations depends on the length: {sorted(counts)}")
+            raise OtherLengthError(f"the number of operations depends on the length: {sorted(counts)}")
         if len({run.outputs for run in self._every}) > 1:
             raise StreamError("the outputs are other values at other lengths")
         return every
@@ -114,39 +118,29 @@ class Recording:
         return self._layouts[number]
 
     def _found(self, number: int) -> Layout:
-        shapes = [run.shapes[number] for run in self._every]
-        if len({len(shape) for shape in shapes}) > 1:
-            raise StreamError("a value has another number of axes at another length")
-        axes: list[str] = []
-        for sizes in zip(*shapes, strict=True):
-            alone = sizes[: len(self.runs)]
-            in_time, in_sessions = len(set(alone)) > 1, self.pair is not None and sizes[-1] != sizes[0]
-            if in_time and in_sessions:
-                raise StreamError("time and sessions are one axis")
-            axes.append("T" if in_time else "B" if in_sessions else "C")
-        if axes.count("T") != 1 or axes.count("B") > 1:
-            kind = "no axis" if axes.count("T") == 0 else "two axes"
-            raise StreamError(f"a value of shape {tuple(shapes[0])} has {kind} of time")
-        return Layout(tuple(axes), tuple(n for n, role in zip(shapes[0], axes, strict=True) if role == "C"))
+        pair = None if self.pair is None else self.pair.shapes[number]
+        return layout_of([run.shapes[number] for run in self.runs], pair)
+
+
+def layout_of(shapes: Sequence[tuple[int, ...]], pair: tuple[int, ...] | None) -> Layout:
+    """Return the layout of a value of these shapes at several lengths, and with two sessions. Raises StreamError."""
+    every = [*shapes, *([] if pair is None else [pair])]
+    if len({len(shape) for shape in every}) > 1:
+        raise OtherLengthError("a value has another number of axes at another length")
+    axes: list[str] = []
+    for sizes in zip(*every, strict=True):
+        in_time, in_sessions = len({*sizes[: len(shapes)]}) > 1, sizes[-1] != sizes[0] and pair is not None
+        if in_time and in_sessions:
+            raise StreamError("time and sessions are one axis")
+        axes.append("T" if in_time else "B" if in_sessions else "C")
+    if axes.count("T") != 1 or axes.count("B") > 1:
+        kind = "no axis" if axes.count("T") == 0 else "two axes"
+        raise OtherLengthError(f"a value of shape {tuple(shapes[0])} has {kind} of time")
+    return Layout(tuple(axes), tuple(n for n, role in zip(shapes[0], axes, strict=True) if role == "C"))
 
 
 class _DifferentError(Exception):
     pass
-
-
-def at_lengths(
-    record: Callable[[torch.Tensor], Run], example: torch.Tensor, time: int, sessions: int | None, length: int
-) -> Recording:
-    """Return the recording of a module at this length and two more, with time and sessions at these axes of the input.
-
-    Inputs are the example, cut or repeated. `sessions` is None for an input without an axis for them.
-    """
-    one = example if sessions is None else example.narrow(sessions, 0, 1)
-    runs = [record(resized(one, time, count)) for count in (length, length + 1, 2 * length + 3)]
-    pair = None
-    if sessions is not None:
-        pair = record(torch.cat([resized(one, time, length)] * 2, sessions))
-    return Recording(runs, pair)
 
 
 def resized(x: torch.Tensor, axis: int, length: int) -> torch.Tensor:

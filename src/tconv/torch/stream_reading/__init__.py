@@ -144,11 +144,11 @@ OPERATIONS: dict[str, OperationReader] = {
     "batch_norm": normalization.batch_norm,
     "layer_norm": normalization.layer_norm,
     "rms_norm": normalization.rms_norm,
+    "softmax": normalization.softmax(False),
+    "log_softmax": normalization.softmax(True),
     "mean": over_channels("mean"),
     "sum": over_channels("sum"),
     # what no stream can compute
-    "softmax": normalization.softmax,
-    "log_softmax": normalization.softmax,
     **dict.fromkeys(_OVER_TIME.split(), all_of_time("reads all of time")),
     "scaled_dot_product_attention": all_of_time("is attention, which reads all of time"),
     "multi_head_attention_forward": all_of_time("is attention, which reads all of time"),

@@ -16,7 +16,7 @@ from tconv.models.steps.arithmetic import Affine
 from tconv.streaming.time_step import along_time
 from tconv.torch.stream_layout import Layout
 from tconv.torch.stream_recording import Operation, Stale, Value, placed
-from tconv.torch.stream_runs import Constant, Recording, Varying
+from tconv.torch.stream_runs import Constant, OtherLengthError, Recording, Varying
 
 OperationReader = Callable[["GraphReader", Operation], Any]
 """Reader of an operation: it returns the place of its result, or one for each result; None for one that is refused."""
@@ -38,10 +38,13 @@ class GraphReader:
         self._channels = [recording.layout(0).total]
         self._lengths = [recording.lengths(0)]
         self._places: dict[int, int | None] = {0: 0}
+        self.output = 0
+        """Number of the value that is the module's output along time."""
 
     def read(self) -> int:
         """Read the operations that the output depends on, and return its place. Raises StreamError."""
         (output,) = self._outputs()
+        self.output = output
         needed = {output}
         kept = []
         for operation in reversed(self.recording.operations):
@@ -51,6 +54,8 @@ class GraphReader:
         for operation in reversed(kept):
             try:
                 self._read(operation)
+            except OtherLengthError as error:
+                raise OtherLengthError(str(placed(operation.place, str(error)))) from None
             except StreamError as error:
                 raise placed(operation.place, str(error)) from None
         place = self._places[output]
@@ -66,6 +71,10 @@ class GraphReader:
             except StreamError:  # such as the last state of an LSTM
                 continue
             found.append(number)
+        if len(found) == 1 and (self.recording.layout(found[0]).sessions is None) != (
+            self.recording.layout(0).sessions is None
+        ):
+            raise StreamError("the output has another number of sessions than the input")
         if len(found) != 1:
             count = "no tensor" if not found else f"{len(found)} tensors"
             raise StreamError(f"the module returns {count} with time; one is needed. Write a module that returns it")

@@ -13,7 +13,7 @@ from tconv.models.steps.resizing import Resize
 from tconv.torch.stream_reading.convolutions import check_channels_before_time
 from tconv.torch.stream_reading.graph_reader import GraphReader, arguments, number_of
 from tconv.torch.stream_recording import Operation
-from tconv.torch.stream_runs import Varying
+from tconv.torch.stream_runs import OtherLengthError, Varying
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
 
@@ -30,7 +30,7 @@ def end_of(added: Sequence[int], lengths: Sequence[int], strides: Iterable[int])
         for low in range(hi, hi - stride, -1):
             if all(more == low + -(length + low) % stride for more, length in zip(added, lengths, strict=True)):
                 return low, stride
-    raise StreamError(
+    raise OtherLengthError(
         f"the end is at {list(added)} for inputs of {list(lengths)}: no rule of the length that a stream knows"
     )
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tconv._arrays import Array
 from tconv.errors import StreamError
-from tconv.models.steps.arithmetic import Combination, Sum
-from tconv.models.steps.pointwise import Pointwise
+from tconv.models.steps.channel_softmax import ChannelSoftmax
 from tconv.models.steps.pooling import ChannelMean
+from tconv.streaming.channel_norm import ChannelNorm
 from tconv.torch.stream_reading.graph_reader import GraphReader, OperationReader, arguments, weight_of
-from tconv.torch.stream_recording import Operation, Value
+from tconv.torch.stream_recording import Operation
 
 
 def batch_norm(reader: GraphReader, operation: Operation) -> int:
@@ -49,36 +48,24 @@ def _check_channels(reader: GraphReader, value: Any, axes: list[int], name: str)
         raise StreamError(f"{name} is taken over some of the channels of {layout}")
 
 
-def _scaled(reader: GraphReader, place: int, root: int, weight: Array | None, bias: Array | None) -> int:
-    normal = reader.add(Combination("multiply"), place, root)
-    if weight is None and bias is None:
-        return normal
-    return reader.affine(normal, 1.0 if weight is None else weight, 0.0 if bias is None else bias)
-
-
 def layer_norm(reader: GraphReader, operation: Operation) -> int:
     """Read a normalization over the channels of each moment."""
     a = arguments(operation, "input", "normalized_shape", weight=None, bias=None, eps=1e-5)
-    count = len(reader.layout(a.input).axes)
-    _check_channels(reader, a.input, [*range(count - len(a.normalized_shape), count)], "layer_norm")
-    place = reader.place(a.input)
-    centred = reader.add(Sum((1.0, -1.0)), place, reader.add(ChannelMean(), place))
-    variance = reader.add(ChannelMean(), reader.add(Pointwise("square"), centred))
-    root = reader.add(Pointwise("rsqrt"), reader.affine(variance, 1.0, a.eps))
-    weights = [None if each is None else weight_of(each).reshape(-1) for each in (a.weight, a.bias)]
-    return _scaled(reader, centred, root, *weights)
+    return _normalized(reader, a, "layer_norm", a.bias, a.eps, True)
 
 
 def rms_norm(reader: GraphReader, operation: Operation) -> int:
     """Read a normalization by the root of the mean square of the channels of each moment."""
     a = arguments(operation, "input", "normalized_shape", weight=None, eps=None)
-    count = len(reader.layout(a.input).axes)
-    _check_channels(reader, a.input, [*range(count - len(a.normalized_shape), count)], "rms_norm")
-    place = reader.place(a.input)
-    square = reader.add(ChannelMean(), reader.add(Pointwise("square"), place))
     eps = float(np.finfo(np.float32).eps) if a.eps is None else a.eps
-    root = reader.add(Pointwise("rsqrt"), reader.affine(square, 1.0, eps))
-    return _scaled(reader, place, root, None if a.weight is None else weight_of(a.weight).reshape(-1), None)
+    return _normalized(reader, a, "rms_norm", None, eps, False)
+
+
+def _normalized(reader: GraphReader, a: Any, name: str, bias: Any, eps: float, centred: bool) -> int:
+    count = len(reader.layout(a.input).axes)
+    _check_channels(reader, a.input, [*range(count - len(a.normalized_shape), count)], name)
+    gain, shift = (None if each is None else weight_of(each).reshape(-1) for each in (a.weight, bias))
+    return reader.add(ChannelNorm(gain, shift, float(eps), centred), reader.place(a.input))
 
 
 def over_channels(kind: str) -> OperationReader:
@@ -105,17 +92,12 @@ def all_of_time(reason: str) -> OperationReader:
     return read
 
 
-def softmax(reader: GraphReader, operation: Operation) -> int:
-    """Read a softmax, which is refused: over time it reads all of it."""
-    a = arguments(operation, "input", dim=None, _stacklevel=3, dtype=None)
-    value = a.input
-    over_time = (
-        isinstance(value, Value)
-        and isinstance(a.dim, int)
-        and (reader.layout(value).axes[reader.axis(value, a.dim)] == "T")
-    )
-    raise StreamError(
-        f"{operation.name} is taken over time: it reads all of it"
-        if over_time
-        else f"{operation.name} has no step here"
-    )
+def softmax(log: bool) -> OperationReader:
+    """Return the reader of a softmax over all channels, or of its logarithm."""
+
+    def read(reader: GraphReader, operation: Operation) -> int:
+        a = arguments(operation, "input", dim=None, _stacklevel=3, dtype=None)
+        _check_channels(reader, a.input, [reader.axis(a.input, a.dim)], operation.name)
+        return reader.add(ChannelSoftmax(log), reader.place(a.input))
+
+    return read

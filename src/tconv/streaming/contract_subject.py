@@ -1,0 +1,182 @@
+"""Stream under test: runs of it with given cuts, and comparisons that raise `ContractError`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tconv import _arrays
+from tconv._arguments import int_of
+from tconv._arrays import Array
+from tconv.errors import ArgumentError, ContractError, ShapeError
+
+_LEAST = 4
+"""Samples that an example needs."""
+
+
+class Subject:
+    """Stream, its example and its reference. All numbers here are NumPy's; `x` is the example."""
+
+    def __init__(
+        self,
+        stream: Any,
+        example: Any,
+        whole: Callable[[Any], Any],
+        time_axis: int | None,
+        tolerance: float,
+        context: tuple[int, int] | None,
+        seed: int,
+    ) -> None:
+        self.stream, self._whole, self.tolerance, self.context = stream, whole, float(tolerance), context
+        self.library, array = _arrays.look(example, "example")
+        axis = getattr(stream, "time_axis", 2) if time_axis is None else time_axis
+        axis = int_of(axis, "time_axis", example="time_axis=2")
+        if not -array.ndim <= axis < array.ndim:
+            raise ArgumentError(f"time_axis is {axis}; the example has {array.ndim} axes. Write time_axis=-1")
+        self.axis, self.x = axis % array.ndim, array.copy()
+        if self.samples(self.x) < _LEAST:
+            raise ShapeError(
+                f"the example has shape {array.shape}, {self.samples(array)} samples on axis {self.axis}; some tens "
+                "are needed. Write a longer example, or time_axis="
+            )
+        self.rng, self.steady = np.random.default_rng(seed), False
+        self._has_batch = bool(getattr(stream, "has_batch", True))
+        self.expected = self.whole(self.x)
+
+    def describe(self) -> str:
+        """Return the shapes as text."""
+        return f"{list(self.x.shape)} -> {list(self.expected.shape)}, time on axis {self.axis}"
+
+    # -- inputs and outputs --------------------------------------------------------------------------------------
+
+    def samples(self, array: Array) -> int:
+        """Return the number of samples along time."""
+        return int(array.shape[self.axis])
+
+    def part(self, array: Array, start: int, stop: int) -> Array:
+        """Return samples of an array."""
+        return array[(slice(None),) * self.axis + (slice(start, stop),)]
+
+    def noise(self, samples: int | None = None) -> Array:
+        """Return random numbers like the example."""
+        shape = list(self.x.shape)
+        shape[self.axis] = self.samples(self.x) if samples is None else samples
+        if self.x.dtype.kind in "iu":
+            return self.rng.integers(0, 100, shape).astype(self.x.dtype)
+        numbers = self.rng.standard_normal(shape)
+        if self.x.dtype.kind == "c":
+            numbers = numbers + 1j * self.rng.standard_normal(shape)
+        return numbers.astype(self.x.dtype)
+
+    def given(self, array: Array) -> Any:
+        """Return numbers as an array of the example's library, with memory of its own."""
+        return _arrays.give(np.ascontiguousarray(array).copy(), self.library)
+
+    def taken(self, made: Any) -> Array | None:
+        """Return outputs as NumPy's; None for none."""
+        return None if made is None else np.array(_arrays.look(made, "the output")[1])
+
+    def whole(self, x: Array) -> Array:
+        """Return the result of a whole input."""
+        made = self.taken(self._whole(self.given(x)))
+        if made is None:
+            raise ContractError("the reference returned None for a whole input; an array is needed")
+        return made
+
+    def alone(self, array: Array) -> Array:
+        """Return the first session of a batch, with an axis for it."""
+        return array[:1] if self._has_batch else array
+
+    def given_alone(self, array: Array) -> Any:
+        """Return the chunk of one session, which has no axis for a batch."""
+        return self.given(array[0] if self._has_batch else array)
+
+    def taken_alone(self, made: Any) -> Array | None:
+        """Return the output of one session, with an axis for the batch."""
+        array = self.taken(made)
+        return array[None] if array is not None and self._has_batch else array
+
+    def joined(self, parts: Iterable[Array | None], like: Array | None = None) -> Array:
+        """Return parts of an output as one array; `like` has its other sizes."""
+        arrays, whole = [part for part in parts if part is not None], self.expected if like is None else like
+        if not arrays:
+            return self.part(whole, 0, 0)
+        for array in arrays:
+            shapes = [[*each.shape[: self.axis], *each.shape[self.axis + 1 :]] for each in (array, whole)]
+            if array.ndim != whole.ndim or shapes[0] != shapes[1]:
+                raise ContractError(f"a chunk gave an output of shape {array.shape}; the whole has {whole.shape}")
+        return np.concatenate(arrays, self.axis)
+
+    # -- runs ----------------------------------------------------------------------------------------------------
+
+    def push(self, array: Array) -> Array | None:
+        """Return what one chunk gives."""
+        return self.taken(self.stream.push(self.given(array)))
+
+    def pushed(self, x: Array, cuts: Sequence[int]) -> list[Array | None]:
+        """Return what the chunks of x between these cuts give, without a flush."""
+        return [self.push(self.part(x, a, b)) for a, b in pairwise(cuts)]
+
+    def run(self, x: Array, cuts: Sequence[int]) -> Array:
+        """Return the output of a new input in chunks, and a flush."""
+        self.stream.reset()
+        return self.joined([*self.pushed(x, cuts), self.taken(self.stream.flush())])
+
+    def cuts(self, samples: int) -> list[int]:
+        """Return random cuts of an input, with empty chunks among them."""
+        longest = int(self.rng.choice([2, 5, 17, max(2, samples)]))
+        places = [0]
+        while places[-1] < samples:
+            places.append(min(samples, places[-1] + int(self.rng.integers(0, longest + 1))))
+        return [*places, samples]
+
+    def counts(self, x: Array) -> list[int]:
+        """Return the samples that were given after each sample of a new input."""
+        self.stream.reset()
+        total, found = 0, []
+        for at in range(self.samples(x)):
+            made = self.push(self.part(x, at, at + 1))
+            total += 0 if made is None else self.samples(made)
+            found.append(total)
+        return found
+
+    # -- comparisons ---------------------------------------------------------------------------------------------
+
+    def equal(self, made: Array, expected: Array, what: str, *, prefix: bool = False) -> None:
+        """Raise ContractError if an output is not the expected one, or not its beginning."""
+        count, whole = self.samples(made), self.samples(expected)
+        if (count > whole) if prefix else (count != whole):
+            raise ContractError(f"{what}: the stream gave {count} samples; the whole has {whole}")
+        expected = self.part(expected, 0, count)
+        if made.dtype != expected.dtype or made.shape != expected.shape:
+            raise ContractError(
+                f"{what}: the stream gave {made.dtype} {made.shape}; {expected.dtype} {expected.shape} is needed"
+            )
+        wrong = self.different(made, expected)
+        if not wrong.any():
+            return
+        places: Any = np.argwhere(wrong).tolist()
+        place = tuple(min(places, key=lambda index: index[self.axis]))
+        along = np.flatnonzero(wrong.any(tuple(axis for axis in range(wrong.ndim) if axis != self.axis)))
+        raise ContractError(
+            f"{what}: {len(along)} of {count} samples differ from the whole, from sample {along[0]} to {along[-1]}; at "
+            f"{place} the stream gave {made[place]!r}, the whole has {expected[place]!r}"
+        )
+
+    def different(self, made: Array, expected: Array) -> Array:
+        """Return True for every number that is not the expected one."""
+        both_nan = (made != made) & (expected != expected)  # every NaN is one
+        if not self.tolerance:
+            size = made.dtype.itemsize
+            bits = [np.ascontiguousarray(each).reshape(-1).view(np.uint8) for each in (made, expected)]
+            unequal: Array = (bits[0] != bits[1]).reshape(*made.shape, size).any(-1) & ~both_nan
+            return unequal
+        with np.errstate(invalid="ignore"):
+            finite = np.isfinite(expected)
+            scale = np.abs(expected[finite]).max(initial=0)
+            close = np.abs(made - expected) <= self.tolerance * scale
+        far: Array = ~(close & finite | (made == expected) | both_nan)
+        return far

@@ -1,0 +1,187 @@
+"""`stream`: a whole module of PyTorch as a stream of chunks."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+
+from tconv._arrays import Array
+from tconv._arrays.torch_names import is_compiled
+from tconv.errors import ArgumentError, StreamError
+from tconv.streaming.native_stream import NativeStream
+from tconv.streaming.stream_graph import StreamGraph
+from tconv.streaming.window_stream import WindowStream
+from tconv.torch.forward_pass import eval_without_gradients
+from tconv.torch.module_call import ModuleCall, made_example
+from tconv.torch.module_comparison import Difference, compare, mean_and_spread
+from tconv.torch.module_reading import ModuleReading, PlainAxes, plain_axes, read_module, tensors_of
+from tconv.torch.stream_layout import ModuleLayout
+
+
+class ModuleStream(NativeStream):
+    """Sessions of a module that push chunks of tensors in its own layout. `tconv.torch.stream` returns it."""
+
+    def __init__(
+        self,
+        graph: StreamGraph,
+        layout: ModuleLayout,
+        batch: int,
+        sample_rate: float | None,
+        difference: Difference | None,
+        reason: str | None,
+    ) -> None:
+        self.difference = difference
+        """Differences from the module that were seen; None for one that runs on windows."""
+        self.reason = reason
+        """Reason why the module runs on windows of its input; None for one whose layers were read."""
+        shown: Any = layout
+        super().__init__(lambda rest: (graph, ()), shown, batch=batch, sample_rate=sample_rate)
+
+    @property
+    def layout(self) -> str:
+        """Layouts of chunks and outputs, such as "[N, 128, t] -> [N, 1, t]"."""
+        return self._layout.text()
+
+
+def stream(
+    module: torch.nn.Module,
+    example: Any = None,
+    *,
+    sample_rate: float | None = None,
+    batch: int = 1,
+    time_axis: int | None = None,
+    strict: bool = False,
+) -> ModuleStream:
+    """Return a module as a stream: chunks of its input give the bits of its whole output.
+
+    >>> import torch, tconv.torch
+    >>> decoder = torch.nn.Sequential(
+    ...     torch.nn.Conv1d(8, 16, 7, padding=3), torch.nn.ELU(), torch.nn.ConvTranspose1d(16, 1, 8, 4, 2)
+    ... )
+    >>> stream = tconv.torch.stream(decoder)
+    >>> x = torch.randn(1, 8, 50)
+    >>> chunks = [stream.push(x[:, :, i : i + 6]) for i in range(0, 50, 6)] + [stream.flush()]
+    >>> torch.equal(torch.cat(chunks, 2), stream(x)), torch.allclose(stream(x), decoder(x), atol=1e-5)
+    (True, True)
+    >>> stream.layout, stream.latency
+    ('[N, 8, t] -> [N, 1, t]', 14)
+
+    The module runs in eval mode on the example, at a few lengths; its operations become a graph of steps along time,
+    which is compared with the module before it is returned. `example` is its input, or a tuple or dict of arguments, of
+    which the first tensor is what the stream takes and the others are constants; without one, it is random numbers for
+    the first layer. Time is the axis whose size the module's outputs follow; `time_axis` names one where several do.
+    Chunks are tensors in the module's own layout, of any length along time; `batch` sessions go on independently:
+
+        stream.push(chunk)              # [N, C, n] -> [N, C', m], m differs from call to call
+        stream.push({3: chunk})         # [C, n] of session 3, without the axis of sessions -> {3: [C', m]}
+        stream.flush()                  # the outputs that were waiting for inputs; then reset() begins anew
+        stream(x)                       # the output of a whole x
+
+    Weights are those of this moment. Convolutions, transposed convolutions, padding, pooling, interpolation, functions
+    of single numbers, arithmetic, LSTM, GRU, and normalization with stored statistics or over channels are read. A
+    module with other operations runs on exact windows of its input, all that its outputs depend on, if there are such:
+    `stream.reason` says why, its bits are those of the module on the windows, and its work is repeated. `strict=True`
+    raises StreamError instead. What reads all of time (attention, group norm, means over time, bidirectional layers) is
+    no stream.
+
+    `sample_rate`, that of the output, gives `latency_ms`. Raises ArgumentError for another object or an example that
+    the module does not take, and StreamError, with the operation and its module, if neither way is exact.
+    """
+    _check_module(module)
+    call = ModuleCall(module, made_example(module) if example is None else example)
+    _check_example(call)
+    with call.evaluated():
+        try:
+            call(call.example)
+        except Exception as error:
+            raise ArgumentError(
+                f"{type(module).__name__} does not take the example of shape {tuple(call.example.shape)}: {error}. "
+                "Write an example that it takes, or (x, other arguments)"
+            ) from error
+        try:
+            reading, graph, difference = _read(call, time_axis)
+        except StreamError as error:
+            if strict:
+                raise
+            return _on_windows(call, time_axis, str(error), batch, sample_rate)
+    layout = ModuleLayout(reading.given, reading.made)
+    return ModuleStream(graph, layout, batch, sample_rate, difference, None)
+
+
+def _check_module(module: Any) -> None:
+    if not isinstance(module, torch.nn.Module):
+        raise ArgumentError(f"the module is a {type(module).__name__}; a torch.nn.Module is needed")
+    if is_compiled(module) or isinstance(module, torch.jit.ScriptModule):
+        raise ArgumentError(
+            f"the {type(module).__name__} is compiled already, and its layers cannot be seen. Write "
+            "tconv.torch.stream(module) with the module before torch.compile or torch.jit"
+        )
+
+
+def _check_example(call: ModuleCall) -> None:
+    x = call.example
+    if not x.is_floating_point():
+        kind = str(x.dtype).removeprefix("torch.")
+        raise ArgumentError(
+            f"example is {kind}, such as codes; floating-point numbers are needed. Write the part of the module behind "
+            "its embedding: tconv.torch.stream(model.decoder, embedded)"
+        )
+
+
+def _read(call: ModuleCall, time_axis: int | None) -> tuple[ModuleReading, StreamGraph, Difference]:
+    """Return the graph of a module that equals it. Raises StreamError."""
+    reading = read_module(call, time_axis)
+    while True:
+        graph = StreamGraph(reading.nodes, reading.given.total)
+        try:
+            return reading, graph, compare(call, reading, graph)
+        except StreamError:
+            whole = call.example.shape[reading.given.time]
+            if reading.length >= whole:
+                raise
+            reading = read_module(call, time_axis, whole)  # it may do other things with long inputs
+
+
+def _on_windows(
+    call: ModuleCall, time_axis: int | None, reason: str, batch: int, sample_rate: float | None
+) -> ModuleStream:
+    """Return a stream that runs the module on windows. Raises StreamError if that is not exact."""
+    axes = plain_axes(call, time_axis)
+    mean, spread = mean_and_spread(call.example)
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return np.asarray(rng.standard_normal(shape) * spread + mean)
+
+    try:
+        run = _WindowRun(call, axes)
+        windows = WindowStream(run, axes.given.total, 0, draw=draw, identity=_digest(call.module))
+    except StreamError as error:
+        raise StreamError(f"{reason}; and on windows of its input: {error}") from None
+    return ModuleStream(windows.graph, ModuleLayout(axes.given, axes.made), batch, sample_rate, None, reason)
+
+
+class _WindowRun:
+    """Function of arrays [N, C, n] that runs a module in eval mode."""
+
+    def __init__(self, call: ModuleCall, axes: PlainAxes) -> None:
+        self.call, self.axes = call, axes
+
+    def __call__(self, x: Array) -> Array:
+        if self.axes.given.sessions is None and len(x) > 1:
+            return np.concatenate([self(row[None]) for row in x])
+        given = torch.from_numpy(np.array(self.axes.given.native(x), order="C"))
+        with eval_without_gradients(self.call.module):
+            made = tensors_of(self.call(given))[self.axes.output]
+        return self.axes.made.canonical(made.detach().cpu().numpy())
+
+
+def _digest(module: torch.nn.Module) -> str:
+    """Return a digest of the weights of a module, which tells the states of its streams from others'."""
+    digest = hashlib.blake2b(type(module).__qualname__.encode(), digest_size=16)
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.ndim else b"")
+    return digest.hexdigest()
