@@ -1,5 +1,6 @@
 """`tconv.stream`: any cuts of any layer give the bits of the whole, in every dialect, dtype and number of axes."""
 
+import itertools
 import pickle
 import re
 import subprocess
@@ -33,7 +34,7 @@ def cut(rng, total, longest):
     places = [0]
     while places[-1] < total:
         places.append(min(total, places[-1] + int(rng.integers(0, longest + 1))))
-    return list(zip(places, places[1:], strict=False)) if total else []
+    return list(itertools.pairwise(places)) if total else []
 
 
 def streamed(stream, x, rng, longest=4, axis=2):

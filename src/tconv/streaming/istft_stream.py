@@ -84,7 +84,11 @@ class ISTFTStream:
             return natural
         result = int_of(length, "length", least=0, example="length=24000")
         full = natural + self._step.crop[1]
-        if frames and result > natural and self._step.squares(slice(natural, min(result, full)), frames).min(initial=np.inf) < LEAST:
+        if (
+            frames
+            and result > natural
+            and self._step.squares(slice(natural, min(result, full)), frames).min(initial=np.inf) < LEAST
+        ):
             raise ArgumentError(
                 f"length is {result}; beyond {natural} samples the squares of the window of {frames} frames add up to "
                 f"nothing. Write length={natural} or less"
