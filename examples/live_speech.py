@@ -107,8 +107,12 @@ def main():
         offline = torch.as_tensor(stream(model.quantizer.decode(codes)))
         own = model.decoder(model.quantizer.decode(codes))
     length = 1000 * given.frames * live.shape[2] / frames / rate
-    worst = float(np.percentile(milliseconds, 99))
-    say(f"a chunk of {length:.0f} ms takes {np.median(milliseconds):.2f} ms, 99 of 100 at most {worst:.2f} ms")
+    begun, *later = milliseconds
+    later = later or [begun]
+    say(
+        f"the first chunk of {length:.0f} ms takes {begun:.1f} ms, since machine code is made for it; then "
+        f"{np.median(later):.2f} ms, 9 of 10 at most {np.percentile(later, 90):.2f} ms"
+    )
     with wave.open(given.output, "rb") as file:
         written = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     if not torch.equal(live, offline) or not np.array_equal(written, sixteen_bits(offline[0, 0].numpy())):

@@ -132,9 +132,16 @@ class Server:
 
     def __init__(self, stream, about):
         self._stream, self._about = stream, about
-        self._connections, self._work, self._stopping = set(), asyncio.Event(), False
+        self._connections, self._work = set(), asyncio.Event()
+        self.stopped = False
+        """True once nothing more is taken."""
         self.batches = []
         """Number of sessions in every batch so far."""
+
+    @property
+    def sessions(self):
+        """Number of sessions that are open, or about to be."""
+        return sum(each.has_place for each in self._connections)
 
     async def start(self, **address):
         """Listen on a host and a port, or on the path of a Unix socket. Return the sockets."""
@@ -145,7 +152,7 @@ class Server:
 
     async def stop(self):
         """Take nothing more, decode what waits, tell the clients, and close."""
-        self._stopping = True
+        self.stopped = True
         self._listener.close()
         self._work.set()
         await self._loop
@@ -170,9 +177,9 @@ class Server:
 
     def _take(self, connection, kind, body):
         """Queue what a client asks for, or answer that the queue is full."""
-        busy = self._stopping
+        busy = self.stopped
         if kind == b"O" and not connection.has_place:
-            busy |= sum(each.has_place for each in self._connections) >= MOST_SESSIONS
+            busy |= self.sessions >= MOST_SESSIONS
             connection.opening = not busy
         elif kind == b"P" and connection.has_place and not connection.ending:
             chunk = features_of(body, self._about["features"])
@@ -189,7 +196,7 @@ class Server:
 
     async def _run(self):
         """Run batches while there is work."""
-        while not self._stopping:
+        while not self.stopped:
             await self._work.wait()
             self._work.clear()
             while await self._batch():

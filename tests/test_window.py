@@ -314,4 +314,4 @@ def test_the_table():
         "",
     ]
     assert "latency          28 outputs = 1.75 ms at 16000 Hz" in text
-    assert text.endswith("outputs 0:8  need inputs -4:5")
+    assert text.endswith("outputs 0:8 need inputs -4:5")

@@ -12,6 +12,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, CheckError, DtypeError, ShapeError, StreamError
 from tconv.keras.stream_reading import KerasReading, input_of, layout_of, read_model
+from tconv.keras.stream_values import TimeValue
 from tconv.keras.whole_blocks import Blocks
 from tconv.streaming.layer_digest import fingerprint
 from tconv.streaming.sessions import Stream
@@ -43,11 +44,19 @@ class ModelStream(Stream):
     """True for channels last, of the input and of the output"""
     difference = math.nan
     """largest difference from the model's own output on the example, relative to the largest output"""
+    reason: str | None = None
+    """reason why the model runs on windows of its input; None for one whose layers were read"""
     _block_lengths: tuple[Blocks, ...] = ()
 
     def __init__(self, reading: KerasReading, batch: int = 1, *, sample_rate: float | None = None) -> None:
         super().__init__(StreamGraph(reading.nodes, reading.channels), batch, sample_rate=sample_rate)
         self.channels_last, self._block_lengths = reading.channels_last, reading.blocks
+
+    @property
+    def layout(self) -> str:
+        """Layouts of chunks and outputs, such as "[N, t, 8] -> [N, t, 1]"."""
+        sides = zip((self.graph.channels[0], self.graph.channels[-1]), self.channels_last, strict=True)
+        return " -> ".join(f"[N, t, {channels}]" if last else f"[N, {channels}, t]" for channels, last in sides)
 
     def push(self, chunk: Any) -> Any:
         """Return the outputs that are final with this chunk [N, n, C], or with a chunk [n, C] of every session named.
@@ -106,19 +115,21 @@ class ModelWindowStream(ModelStream, WindowStream):
     """
 
     def __init__(
-        self, model: Any, channels: int, channels_last: bool, batch: int = 1, *, sample_rate: float | None = None
+        self, model: Any, value: TimeValue, reason: str, batch: int = 1, *, sample_rate: float | None = None
     ) -> None:
+        channels, channels_last = value.channels, value.channels_last
+
         def run(x: Array) -> Array:
             made = _called(model, x.swapaxes(1, 2) if channels_last else x)
             return made.swapaxes(1, 2) if channels_last else made
 
         weights = fingerprint(*(np.asarray(keras.ops.convert_to_numpy(weight)) for weight in model.weights))
         WindowStream.__init__(self, run, channels, batch, identity=weights)
-        self.sample_rate, self.channels_last = sample_rate, (channels_last, channels_last)
+        self.sample_rate, self.channels_last, self.reason = sample_rate, (channels_last, channels_last), reason
 
 
 def stream(
-    model: Any, example: Any = None, *, sample_rate: float | None = None, batch: int = 1, strict: bool = True
+    model: Any, example: Any = None, *, sample_rate: float | None = None, batch: int = 1, strict: bool = False
 ) -> ModelStream:
     """Return a stream of a Functional or Sequential model, or of one layer: any chunks give the bits of the whole.
 
@@ -137,15 +148,17 @@ def stream(
     The model takes [N, T, C], or [N, C, T] with channels first, float32; so does the stream, of any backend. The layers
     are read once: weights that change later have no effect on the stream. `docs/streaming.md` lists what is read.
 
-    `example` is an input of the model, by default random numbers. The model runs on it once, and so does the stream: a
-    difference above 1e-4 of the largest output is an error, and `stream.difference` has it in any case. `sample_rate`
-    of the output, in Hz, gives the latency in milliseconds. `batch` sessions run side by side.
+    `example` is an input of the model, by default random numbers. The model runs on it once, and so does the stream:
+    one that differs by more than 1e-4 of the largest output is not returned; `stream.difference` has the number.
+    `sample_rate` of the output, in Hz, gives the latency in milliseconds. `batch` sessions run side by side.
 
-    With strict=False a model that cannot be read, or that differs, runs on exact windows of its inputs instead
-    (`ModelWindowStream`); it needs an `example` if it states no shape of its input.
+    A model that cannot be read, or that differs, runs on exact windows of its input instead (`ModelWindowStream`), all
+    that its outputs depend on, if there are such: `stream.reason` says why, its bits are those of the model on the
+    windows, and its work is repeated. It needs an `example` if it states no shape of its input. With `strict` it is an
+    error. What reads all of time is no stream.
 
-    Raises StreamError for a layer that cannot be streamed, named with the reason, CheckError for a stream that differs
-    from the model, and ArgumentError for anything else than a model.
+    Raises StreamError for a layer that cannot be streamed, named with the reason, CheckError for a strict stream that
+    differs from the model, and ArgumentError for anything else than a model.
     """
     try:
         made = ModelStream(read_model(model), batch, sample_rate=sample_rate)
@@ -153,23 +166,26 @@ def stream(
         if not made.difference <= TOLERANCE:
             raise CheckError(
                 f"the stream differs from the model by {made.difference:.1e} of its largest output; {TOLERANCE:.0e} is "
-                "allowed. Keras' backends differ for some layers: use another one, or write strict=False for windows"
+                "allowed. Keras' backends differ for some layers: use another one, or write strict=False"
             )
-    except (StreamError, CheckError):
+    except (StreamError, CheckError) as error:
         if strict:
             raise
-        return _windowed(model, example, batch, sample_rate)
+        return _windowed(model, example, str(error), batch, sample_rate)
     return made
 
 
-def _windowed(model: Any, example: Any, batch: int, sample_rate: float | None) -> ModelWindowStream:
-    """Return the stream of a model on windows."""
-    if example is None:
-        value = input_of(model)
-        return ModelWindowStream(model, value.channels, value.channels_last, batch, sample_rate=sample_rate)
-    shape = _array(example).shape
-    last = layout_of(model, (None, None, None))
-    return ModelWindowStream(model, shape[2 if last else 1], last, batch, sample_rate=sample_rate)
+def _windowed(model: Any, example: Any, reason: str, batch: int, sample_rate: float | None) -> ModelWindowStream:
+    """Return the stream of a model on windows. Raises StreamError, with both reasons, if there are none."""
+    try:
+        if example is None:
+            value = input_of(model)
+        else:
+            last, shape = layout_of(model, (None, None, None)), _array(example).shape
+            value = TimeValue(0, shape[2 if last else 1], last)
+        return ModelWindowStream(model, value, reason, batch, sample_rate=sample_rate)
+    except StreamError as error:
+        raise StreamError(f"{reason.rstrip('.')}; and on windows of its input: {error}") from None
 
 
 def _called(model: Any, x: Array) -> Array:

@@ -305,6 +305,12 @@ class AxisStack:
         stacks = [AxisStack(self.layers[:place]) for place in range(1, len(self.layers))] + [self]
         return tuple(max((last + 1 - first for first, last in filter(None, each.phases)), default=0) for each in stacks)
 
+    @property
+    def context(self) -> Bounds:
+        """Inputs before and behind those of one period that its outputs need."""
+        read = [each for each in self.phases if each is not None] or [(0, 0)]
+        return max(0, *(-first for first, _ in read)), max(0, *(last + 1 - self.period for _, last in read))
+
     # -- streams -------------------------------------------------------------------------------------------------
 
     def final_count(self, received: int) -> int:
@@ -335,6 +341,11 @@ class AxisStack:
             )
         far = FAR * self.period
         return max(self.rate * n - self.final_count(n) for n in range(far, far + self.period))
+
+    @property
+    def withheld(self) -> int:
+        """Latency in whole outputs, at least 0."""
+        return max(0, math.ceil(self.latency))
 
     @cached_property
     def look_ahead(self) -> tuple[Fraction, ...]:

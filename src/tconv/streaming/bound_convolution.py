@@ -36,8 +36,11 @@ def add_convolution(
 
     count = out.values.shape[-1]
     span = step.source(0, slice(out.start, out.start + count), [size], 1)
-    x = given.values[..., span.start - given.start : span.stop - given.start]
-    left = out.start + g.crop[1][0] - g.stride[1] * span.start
+    start = max(span.start, given.start)
+    x = given.values[..., start - given.start : span.stop - given.start]
+    if start >= span.stop:  # outputs behind the last tap read no input: one without numbers stands for it
+        start, x = span.start, np.zeros((*x.shape[:3], 1), x.dtype)
+    left = out.start + g.crop[1][0] - g.stride[1] * start
     (full,) = step.along[1].full_shape(x.shape[3:])
     geometry = replace_crop(g, ((0, 0), (left, full - left - count)))
     p = Problem(geometry, len(x), *step.channels, x.shape[2:], x.dtype, step.bias is not None)

@@ -93,7 +93,7 @@ def ordinary_convolution(
     return Geometry(kernel, stride, crop, dilation).convolution
 
 
-def chain_layers(chain: Any, input_shape: Ints | None = None) -> tuple[ChainLayer, ...]:
+def layers_of_chain(chain: Any, input_shape: Ints | None = None) -> tuple[ChainLayer, ...]:
     """Return the layers of a chain, nested ones in place. Raises ArgumentError for what has no windows of its own."""
     layers: list[ChainLayer] = []
     sizes = input_shape

@@ -12,13 +12,13 @@ from tconv._arguments import Ints, ints_of, shown
 from tconv._cached_property import cached_property
 from tconv.errors import ArgumentError, ShapeError
 from tconv.geometry import Slices, ranges_of
-from tconv.streaming.axis_stack import AxisStack, Bounds, Limit
-from tconv.streaming.chain_layers import ChainLayer, chain_layers
-from tconv.streaming.window_table import window_table
+from tconv.streaming.axis_stack import AxisStack, Limit
+from tconv.streaming.chain_layers import ChainLayer, layers_of_chain
+from tconv.streaming.window_table import stack_text
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
+class StackWindow:
     """Windows of a stack of layers; `tconv.window` returns it, and `print` shows it. All values are per axis.
 
     With an `input_shape` the borders count: windows are clipped to the input and to the output, and so is everything
@@ -33,7 +33,18 @@ class Window:
     """Samples per second of the output."""
 
     def __str__(self) -> str:
-        return window_table(self)
+        axes = [tuple(layer.along(axis) for layer in self.layers) for axis in range(self.ndim)]
+        names = [layer.name for layer in self.layers]
+        shown = self.stacks[:1] if len(set(axes)) == 1 else self.stacks
+        texts = [stack_text(stack, names, self.sample_rate) for stack in shown]
+        if len(texts) > 1:
+            texts = [f"axis {axis}\n{text}" for axis, text in enumerate(texts)]
+        elif self.ndim > 1:
+            texts = [f"the same on all {self.ndim} axes\n{texts[0]}"]
+        if self.output is not None and self.input is not None:
+            asked, needed = (", ".join(f"{s.start}:{s.stop}" for s in side) for side in (self.output, self.input))
+            texts.append(f"outputs {asked} need inputs {needed}")
+        return "\n\n".join(texts)
 
     @property
     def ndim(self) -> int:
@@ -146,34 +157,27 @@ class Window:
     @property
     def receptive_field(self) -> tuple[int, ...]:
         """Span of inputs that one output can depend on, in the widest phase."""
-        return tuple(max(each.stop - each.start for each in phases) for phases in self.phases)
+        return tuple(stack.receptive_fields[-1] for stack in self.stacks)
 
     @property
     def left_context(self) -> tuple[int, ...]:
         """Inputs before a chunk that its outputs need, where `rate` outputs belong to each input of the chunk."""
-        return tuple(max(0, -first) for first, _ in self._reach())
+        return tuple(stack.context[0] for stack in self.stacks)
 
     @property
     def right_context(self) -> tuple[int, ...]:
         """Inputs behind a chunk that its outputs need. With a `period` above 1, chunks are multiples of it."""
-        return tuple(
-            max(0, last + 1 - stack.period) for (_, last), stack in zip(self._reach(), self.stacks, strict=True)
-        )
-
-    def _reach(self) -> list[Bounds]:
-        """Return the first and last input that the outputs of one period need, per axis."""
-        read = [[each for each in stack.phases if each is not None] or [(0, 0)] for stack in self.stacks]
-        return [(min(first for first, _ in each), max(last for _, last in each)) for each in read]
+        return tuple(stack.context[1] for stack in self.stacks)
 
     # -- latency -------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def latency(self) -> tuple[int, ...]:
         """Outputs that a stream withholds: of the n * `rate` that belong to n inputs, the most that are not final.
 
         0 for causal stacks. Rounded up to whole outputs.
         """
-        return tuple(max(0, math.ceil(stack.latency)) for stack in self.stacks)
+        return tuple(stack.withheld for stack in self.stacks)
 
     @property
     def latency_ms(self) -> float | None:
@@ -185,7 +189,7 @@ class Window:
         """Inputs after which the first output is final; None if that never comes."""
         return tuple(stack.first_output for stack in self.stacks)
 
-    @cached_property
+    @property
     def look_ahead(self) -> tuple[tuple[Fraction, ...], ...]:
         """Outputs that each layer adds to the latency, per axis: their sum is the latency before it is rounded."""
         return tuple(stack.look_ahead for stack in self.stacks)
@@ -193,7 +197,7 @@ class Window:
 
 def window(
     chain: Any, output: Slices | None = None, input_shape: Ints | None = None, *, sample_rate: float | None = None
-) -> Window:
+) -> StackWindow:
     """Return the windows of a stack of layers: inputs for a slice of outputs and back, context, latency.
 
     >>> from tconv import Geometry
@@ -222,7 +226,7 @@ def window(
     Raises ArgumentError for a layer whose window is not known, ShapeError for slices and sizes that do not fit, and
     TooLargeError for a stack in which one input reaches more than 16 million positions.
     """
-    layers = chain_layers(chain, input_shape)
+    layers = layers_of_chain(chain, input_shape)
     ndim = layers[0].geometry.ndim
     sizes = None if input_shape is None else ints_of(input_shape, "input_shape", ndim, least=1)
     if sample_rate is not None:
@@ -238,4 +242,4 @@ def window(
                 "sample_rate="
             )
     slices = None if output is None else tuple(slice(*each) for each in ranges_of(output, "output", ndim))
-    return Window(layers, slices, sizes, sample_rate)
+    return StackWindow(layers, slices, sizes, sample_rate)

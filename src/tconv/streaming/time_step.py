@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from tconv._arrays import Array
 from tconv.errors import ShapeError
 from tconv.models.layers import Convolution
@@ -107,7 +109,9 @@ class NetworkTimeStep:
     ) -> None:
         """Fill out. Convolutions are direct sums, whose bits depend on no length."""
         step, turned = (self.step, False) if self._swapped is None else (self._swapped, True)
-        target, regions = _region(out, turned), [_region(span, turned) for span in given]
+        outputs = slice(out.start, out.start + out.values.shape[-1])
+        held = [_held(span, self.source(turn, outputs, sizes)) for turn, span in enumerate(given)]
+        target, regions = _region(out, turned), [_region(span, turned) for span in held]
         shapes = [(size, 1) if turned else (1, size) for size in sizes]
         if not isinstance(step, Convolution):
             step.compute(regions, shapes, target)
@@ -115,6 +119,13 @@ class NetworkTimeStep:
         for number, values in enumerate(target.values):  # it takes one picture at a time
             pictures = [region._replace(values=region.values[number]) for region in regions]
             step.compute(pictures, shapes, target._replace(values=values))
+
+
+def _held(span: TimeSpan, needed: slice) -> TimeSpan:
+    """Return the span, or zeros in place of samples that stand for none: outputs behind the last tap read nothing."""
+    if needed.start >= span.start:
+        return span
+    return TimeSpan(np.zeros((*span.values.shape[:-1], needed.stop - needed.start), span.values.dtype), needed.start)
 
 
 def _region(span: TimeSpan, turned: bool = False) -> Region:
