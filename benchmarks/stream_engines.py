@@ -83,7 +83,7 @@ DECODERS: dict[str, Callable[[bool], Decoder]] = {
     "hifigan-v1": lambda thin: _hifigan(thin, 22050, **_V1),
     "tiny": _tiny,
 }
-"""EnCodec at 24 kHz, with and without its LSTM, HiFi-GAN of SpeechT5, one of the shapes of HiFi-GAN V1, one for tests."""
+"""EnCodec at 24 kHz, with and without its LSTM, HiFi-GAN of SpeechT5 and of the shapes of V1, and one for tests."""
 
 
 def decoder_of(name: str) -> Decoder:
