@@ -105,14 +105,14 @@ def _read(
 def _length_needed(speaker: Dialect, shape: tuple[int, ...], native: dict[str, Any]) -> TconvError:
     """Return the error for arguments that mean another crop for every length of the input."""
     given = [name for name in OUTPUT_SIZE_ARGUMENTS if native.get(name) is not None]
-    subject = f"the crop of {speaker.framework}'s arguments depends on the length of the whole input"
+    subject = f"the meaning of {speaker.framework}'s arguments depends on the sizes of x"
     instead = "geometry=tconv.Geometry(kernel, stride, crop), with a weight [C_in, C_out/groups, *kernel]"
     if given:
-        subject = f"{given[0]} is the size of the whole output"
+        subject = f"{given[0]} is that of the whole output"
         rest = {name: value for name, value in native.items() if name not in OUTPUT_SIZE_ARGUMENTS}
         with suppress(TconvError):
             _read(speaker, shape, rest)
             instead = f"the call without {given[0]}="
     if speaker.name in ("tensorflow", "tflite"):
         instead = 'dialect="keras" with strides=, padding= and dilation_rate=; its layouts are the same'
-    return ArgumentError(f"{subject}, and a stream does not know it. Write {instead}")
+    return ArgumentError(f"{subject}, and a stream does not know its length. Write {instead}")

@@ -17,7 +17,7 @@ from tconv._memory import empty
 from tconv.errors import DtypeError, ShapeError
 from tconv.geometry import Geometry
 from tconv.kernels.problem import accumulator
-from tconv.operator.strips import DIRECT, StripLayer, first_input, inputs_of
+from tconv.operator.strips import DIRECT, StripLayer, inputs_of
 from tconv.streaming.time_step import TimeSpan
 from tconv.weights.interpolation import crop_for
 
@@ -99,8 +99,9 @@ class LayerStep:
         return inputs_of(self.along, outputs, sizes[0])
 
     def first(self, output: int) -> int:
-        """Return the first sample that this output or a later one reads."""
-        return first_input(self.along, output)
+        """Return the first sample that this output or a later one reads; none before it is held."""
+        (extent,), (stride,), ((lo, _),) = self.along.extent, self.along.stride, self.along.crop
+        return -((extent - 1 - output - lo) // stride)
 
     def new_memory(self) -> tuple[Array, ...]:
         """Return no state beside the window of inputs."""
@@ -134,10 +135,11 @@ class LayerStep:
     def _arrays(self, span: TimeSpan, size: int, out: TimeSpan) -> tuple[int, Array, Array]:
         """Return the number of the first input that the outputs read, and both as canonical arrays."""
         window = inputs_of(self.along, slice(out.start, out.start + out.values.shape[-1]), size)
-        values = span.values[..., max(0, window.start - span.start) : window.stop - span.start]
-        if not values.shape[-1]:  # outputs behind the last tap read no input: one without numbers stands for it
+        first = max(window.start, span.start)
+        values = span.values[..., first - span.start : window.stop - span.start]
+        if not values.shape[-1]:  # outputs in a gap, or behind the last tap, read no input: one of zeros stands for it
             values = np.zeros((*values.shape[:-1], 1), values.dtype)
-        return window.start, _unfolded(values, self._given), _unfolded(out.values, self._made)
+        return first, _unfolded(values, self._given), _unfolded(out.values, self._made)
 
     def _layer_for(self, first: int, count: int, outputs: slice) -> StripLayer:
         """Return the layer with the crop that gives these outputs from so many inputs."""

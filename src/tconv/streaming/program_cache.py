@@ -39,6 +39,9 @@ class ProgramCache:
         samples = sum(math.ceil(rate) * channels for rate, channels in zip(graph.rates, graph.channels, strict=True))
         self._sample_bytes = samples * graph.dtype.itemsize
 
+    def __len__(self) -> int:
+        return len(self._programs)
+
     def batches(self, sessions: int, count: int) -> list[int]:
         """Return the numbers of sessions that run together, of so many with `count` samples each."""
         most = max(1, min(_MOST_BATCH, _MOST_BYTES // (self._sample_bytes * max(1, count))))

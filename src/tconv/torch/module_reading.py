@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -48,20 +49,26 @@ class ModuleReading(NamedTuple):
 def possible_axes(call: ModuleCall, time: int | None = None) -> Iterator[Axes]:
     """Yield axes of time and sessions along which the module takes another size, the likely ones first."""
     x = call.example
-    movable = [axis for axis in range(x.ndim) if _takes(call, resized(x, axis, x.shape[axis] + 1))]
-    for axis in reversed(movable) if time is None else [time % x.ndim]:
-        others = [other for other in movable if other != axis]
-        yield from (Axes(axis, sessions) for sessions in others)
-        if not others:
+
+    @cache
+    def takes(axis: int) -> bool:
+        short = resized(x, axis, min(x.shape[axis], _SHORT) + 1)
+        try:
+            call(short)
+        except Exception:  # whatever the module raises for another size
+            return False
+        return True
+
+    for axis in reversed(range(x.ndim)) if time is None else [time % x.ndim]:
+        if not takes(axis):
+            continue
+        alone = True
+        for sessions in range(x.ndim):
+            if sessions != axis and takes(sessions):
+                alone = False
+                yield Axes(axis, sessions)
+        if alone:
             yield Axes(axis, None)
-
-
-def _takes(call: ModuleCall, x: torch.Tensor) -> bool:
-    try:
-        call(x)
-    except Exception:  # whatever the module raises for another size
-        return False
-    return True
 
 
 def read_module(call: ModuleCall, time: int | None = None, length: int | None = None) -> ModuleReading:
