@@ -34,7 +34,7 @@ def cut(rng, total, longest):
     places = [0]
     while places[-1] < total:
         places.append(min(total, places[-1] + int(rng.integers(0, longest + 1))))
-    return list(itertools.pairwise(places))
+    return list(itertools.pairwise(places)) if total else []
 
 
 def streamed(stream, x, rng, longest=4, axis=2):

@@ -16,7 +16,8 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._memory import aligned
 from tconv.models.steps.padding import Padding
-from tconv.streaming.bound_steps import Commands, add_step
+from tconv.streaming.bound_steps import add_step
+from tconv.streaming.commands import Commands
 from tconv.streaming.session import SessionState, StateLayout
 from tconv.streaming.stream_graph import Moment, StreamGraph
 from tconv.streaming.time_step import ENDLESS, NetworkTimeStep, TimeSpan

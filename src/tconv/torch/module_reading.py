@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -15,8 +16,8 @@ from tconv.models.steps.padding import Padding
 from tconv.torch.module_call import ModuleCall
 from tconv.torch.stream_layout import Layout
 from tconv.torch.stream_reading import OPERATIONS
-from tconv.torch.stream_reading.graph_reader import GraphReader
-from tconv.torch.stream_recording import Run, record
+from tconv.torch.stream_reading.module_graph import ModuleGraphReader
+from tconv.torch.stream_recording import RecordedRun, record
 from tconv.torch.stream_runs import OtherLengthError, Recording, layout_of, resized
 
 _SHORT = 48
@@ -38,7 +39,7 @@ class ModuleReading(NamedTuple):
     nodes: list[Node]
     given: Layout
     made: Layout
-    runs: tuple[Run, ...]
+    runs: tuple[RecordedRun, ...]
     output: int
     """Place of the output among the tensors of a run."""
     length: int
@@ -48,20 +49,26 @@ class ModuleReading(NamedTuple):
 def possible_axes(call: ModuleCall, time: int | None = None) -> Iterator[Axes]:
     """Yield axes of time and sessions along which the module takes another size, the likely ones first."""
     x = call.example
-    movable = [axis for axis in range(x.ndim) if _takes(call, resized(x, axis, x.shape[axis] + 1))]
-    for axis in reversed(movable) if time is None else [time % x.ndim]:
-        others = [other for other in movable if other != axis]
-        yield from (Axes(axis, sessions) for sessions in others)
-        if not others:
+
+    @cache
+    def takes(axis: int) -> bool:
+        short = resized(x, axis, min(x.shape[axis], _SHORT) + 1)
+        try:
+            call(short)
+        except Exception:  # whatever the module raises for another size
+            return False
+        return True
+
+    for axis in reversed(range(x.ndim)) if time is None else [time % x.ndim]:
+        if not takes(axis):
+            continue
+        alone = True
+        for sessions in range(x.ndim):
+            if sessions != axis and takes(sessions):
+                alone = False
+                yield Axes(axis, sessions)
+        if alone:
             yield Axes(axis, None)
-
-
-def _takes(call: ModuleCall, x: torch.Tensor) -> bool:
-    try:
-        call(x)
-    except Exception:  # whatever the module raises for another size
-        return False
-    return True
 
 
 def read_module(call: ModuleCall, time: int | None = None, length: int | None = None) -> ModuleReading:
@@ -91,7 +98,7 @@ def read_module(call: ModuleCall, time: int | None = None, length: int | None = 
 def _read_at(call: ModuleCall, axes: Axes, length: int) -> ModuleReading:
     one = call.example if axes.sessions is None else call.example.narrow(axes.sessions, 0, 1)
 
-    def run(x: torch.Tensor) -> Run:
+    def run(x: torch.Tensor) -> RecordedRun:
         try:
             return record(call.module, call, x)
         except StreamError:
@@ -104,7 +111,7 @@ def _read_at(call: ModuleCall, axes: Axes, length: int) -> ModuleReading:
     if axes.sessions is not None:
         pair = run(torch.cat([resized(one, axes.time, length)] * 2, axes.sessions))
     recording = Recording(runs, pair)
-    reader = GraphReader(recording, OPERATIONS)
+    reader = ModuleGraphReader(recording, OPERATIONS)
     output = reader.read()
     given, made = recording.layout(0), recording.layout(reader.output)
     nodes = reader.nodes[:output] or [Node(Padding(((0, 0), (0, 0))), (0,))]
