@@ -78,19 +78,19 @@ def test_the_state_is_the_window_of_inputs_and_no_more(case, seed):
     """The held samples are those that an output to come reads, by the definition; what was given is all that is known."""
     g, _ = case
     rng = np.random.default_rng(seed)
-    w = numbers(rng, np.float32, g.groups, 1, *g.kernel)
+    w = numbers(rng, np.float32, 2 * g.groups, 1, *g.kernel)
     stream = tconv.stream(w, np.ones(g.groups, np.float32), geometry=g)
     (k,), (s,), (d,), ((lo, _),) = g.kernel, g.stride, g.dilation, g.crop
     given = held = 0
     for n in range(1, 18):
-        given += stream.push(numbers(rng, np.float32, 1, g.groups, 1)).shape[2]
+        given += stream.push(numbers(rng, np.float32, 1, 2 * g.groups, 1)).shape[2]
         held = sum(array.shape[1] for name, array in stream.state(0).items() if name == "value_0")
         known = min(max(0, s * n - lo), max(0, g.full_shape((n,))[0] - sum(g.crop[0])))
         assert given == known  # every output whose inputs are there, and that no end takes back
         later = [(o + lo - d * t, s) for o in range(given, given + 2 * s * d * k) for t in range(k)]
         read = min(i for i, rest in itertools.starmap(divmod, later) if not rest)
         assert held == max(0, n - max(0, read))
-    assert stream.state_bytes == held * g.groups * 4
+    assert stream.state_bytes == held * 2 * g.groups * 4
 
 
 def test_sessions_start_pause_and_stop_on_their_own():

@@ -163,7 +163,7 @@ class Subject:
         place = tuple(map(int, places[places[:, self.axis] == along[0]][0]))
         raise ContractError(
             f"{what}: {len(along)} of {count} samples differ from the whole, from sample {along[0]} to {along[-1]}; at "
-            f"{place} the stream gave {made[place]!r}, the whole has {expected[place]!r}"
+            f"{place} the stream gave {made[place]!s}, the whole has {expected[place]!s}"
         )
 
     def different(self, made: Array, expected: Array) -> Array:

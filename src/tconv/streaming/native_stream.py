@@ -12,6 +12,7 @@ from tconv._arguments import int_of, shown
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, ShapeError
 from tconv.streaming.chunk_layout import ChunkLayout
+from tconv.streaming.report import StreamReport
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
 
@@ -244,9 +245,9 @@ class NativeStream:
         return self._opened("state_bytes").state_bytes
 
     @property
-    def report(self) -> Any:
+    def report(self) -> StreamReport:
         """Report of latency, context and state; `print` shows it."""
-        return self._opened("the report").report
+        return StreamReport(self._opened("the report").graph, sample_rate=self.sample_rate)
 
     def _for_facts(self) -> Stream:
         """Return the stream, or one for some sizes behind time: facts along time do not depend on them."""
