@@ -42,12 +42,13 @@ class Snake(SamePlace):
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the result."""
         x, y = taken(given[0], out.rows, out.columns), out.values
-        constants = [np.asarray(each, y.dtype).reshape(-1, 1, 1) for each in (self.alpha, self.scale)]
+        alpha, scale = (np.asarray(each, y.dtype).reshape(-1, 1, 1) for each in (self.alpha, self.scale))
         with np.errstate(all="ignore"):  # inf and NaN are values here
             if y.size <= SMALL:
-                _fill(x, *constants, y)
+                _fill(x, alpha, scale, y)
                 return
-            y, x, alpha, scale = in_memory_order(y, x, *(np.broadcast_to(each, y.shape) for each in constants))
+            constants = (np.broadcast_to(each, y.shape) for each in (alpha, scale))
+            y, x, alpha, scale = in_memory_order(y, x, *constants)
             for place in pieces_of(y.shape):
                 _fill(x[place], alpha[place], scale[place], y[place])
 
