@@ -16,6 +16,7 @@ import tconv
 from tconv.errors import ArgumentError, DtypeError, ShapeError, TconvError
 from tconv.models.layers import Node
 from tconv.models.steps.pointwise import Pointwise
+from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.streaming.recurrent import Recurrent, RecurrentWeights
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
@@ -296,6 +297,30 @@ def test_programs_of_random_lengths_are_few():
     stream, x = Stream(graph), numbers(rng, 3, 4000)
     np.testing.assert_array_equal(pushed(stream, x, rng, longest=90), whole_of(graph, x))
     assert len(stream._programs) < 60
+
+
+def test_a_stream_with_a_long_period_is_at_few_places_in_time():
+    rng = np.random.default_rng(11)
+    steps = [
+        StridedConvolution(
+            numbers(rng, out, into, 1, 2 * stride), numbers(rng, out), (1, stride), ((0, 0), (stride, 0))
+        )
+        for into, out, stride in ((3, 4, 4), (4, 6, 5))
+    ]
+    graph = StreamGraph([Node(steps[0], (0,)), Node(Pointwise("tanh"), (1,)), Node(steps[1], (2,))], 3)
+    assert graph.period == 20
+    stream, x = Stream(graph), numbers(rng, 3, 1500)
+    made, at = [], 0
+    while at < 1500:
+        count = int(rng.integers(0, 50))
+        made.append(stream.push({0: x[:, at : at + count]})[0])
+        at = min(1500, at + count)
+        state = stream.state(0)
+        assert sum(array.nbytes for name, array in state.items() if "_" in name) == graph.state_bytes_after(at)
+    assert len(stream._programs) < 12
+    stream = Stream(graph)
+    stream.restore(state)
+    np.testing.assert_array_equal(np.concatenate([*made, stream.flush(0)], 1), whole_of(graph, x))
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------

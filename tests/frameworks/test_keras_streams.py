@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,6 +190,22 @@ def test_sessions_start_pause_and_end_on_their_own():
     with pytest.raises(ArgumentError, match="ended"):
         stream.push({0: x[0]})
     assert stream.open() == 2
+
+
+def test_the_contract_of_streams():
+    layers = [L.Conv1DTranspose(5, 7, 3, "same"), L.GRU(3, return_sequences=True), L.Conv1D(2, 5, padding="same")]
+    stream = tconv.keras.stream(with_weights(sequential(*layers)))
+    x = np.random.default_rng(0).standard_normal((1, 30, C), np.float32)
+    report = tconv.verify_stream(stream, x)
+    assert stream.layout == "[N, t, 4] -> [N, t, 2]"
+    assert not [text for text in report.checks.values() if text.startswith("not checked")], report
+
+
+def test_the_page_runs(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "streaming.md").read_text()
+    (block,) = [each for each in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "keras" in each]
+    exec(block, {})
+    assert capsys.readouterr().out == "[N, t, 16] -> [N, t, 1] 2\n"
 
 
 def test_tensors_return_tensors():

@@ -53,6 +53,11 @@ class ModelStream(Stream):
         self.channels_last, self._block_lengths = reading.channels_last, reading.blocks
 
     @property
+    def time_axis(self) -> int:
+        """Axis of time in the chunks."""
+        return 1 if self.channels_last[0] else 2
+
+    @property
     def layout(self) -> str:
         """Layouts of chunks and outputs, such as "[N, t, 8] -> [N, t, 1]"."""
         sides = zip((self.graph.channels[0], self.graph.channels[-1]), self.channels_last, strict=True)

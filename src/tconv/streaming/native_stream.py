@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tconv._arguments import int_of
+from tconv._arguments import int_of, shown
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, ShapeError
 from tconv.streaming.chunk_layout import ChunkLayout
@@ -200,8 +200,8 @@ class NativeStream:
         """
         if session is not None:
             self._check_session(session)
-        if not isinstance(state, Mapping) and not hasattr(state, "files"):
-            raise ArgumentError(f"the state is a {type(state).__name__}; the dictionary of stream.state() is needed")
+        if not (isinstance(state, Mapping) or hasattr(state, "files")) or not len(state):
+            raise ArgumentError(f"the state is {shown(state)}; the arrays of stream.state() are needed")
         arrays = {str(name): state[name] for name in state}
         rest = self._sizes_of(arrays)
         before = self._stream, self._rest, self._made

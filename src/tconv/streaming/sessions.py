@@ -188,7 +188,6 @@ class Stream:
             outputs: dict[int, Array] = {}
             done: dict[int, SessionState] = {}
             for (_, count), numbers in groups.items():
-                self._programs.note(count)
                 at = 0
                 for size in self._programs.batches(len(numbers), count):
                     self._run(numbers[at : at + size], chunks, ended, outputs, done)
@@ -219,34 +218,45 @@ class Stream:
         done: dict[int, SessionState],
     ) -> None:
         """Add the outputs and the next states of sessions that are at one place in time, with chunks of one length."""
-        states = [self._sessions[number] for number in numbers]
+        graph = self.graph
+        first = states = [self._sessions[number] for number in numbers]
         received, count = states[0].received, chunks[numbers[0]].shape[1]
+        total, begin = received + count, graph.used(received)
+        end = total if ended else graph.used(total)
+        inputs = [chunks[number] for number in numbers]
+        if begin < received:
+            inputs = [np.concatenate([s.waiting(graph), x], 1) for s, x in zip(states, inputs, strict=True)]
         programs: list[tuple[Program, int]] = []
-        at = 0
-        if ended and received + count == 0:  # there was no input: there is no output
-            lengths: list[tuple[int, bool]] = []
-        else:
-            lengths = self._programs.lengths(count, ended)
-        for length, last in lengths:
-            programs.append((self._programs.program(received + at, length, last, len(numbers)), at))
-            at += length
-        made = [0]
-        for program, _ in programs:
-            made.append(made[-1] + program.made)
-        results = [empty((self.graph.channels[-1], made[-1]), self.graph.dtype) for _ in numbers]
-        for (program, at), begin, end in zip(programs, made, made[1:], strict=False):
-            following = self._blocks.following(states, program)
+        at = made = 0
+        # without any input there is no output
+        for length, last in self._programs.lengths(end - begin, ended) if total and (ended or end > begin) else ():
+            programs.append((self._programs.program(begin + at, length, last, len(numbers)), at))
+            at, made = at + length, made + programs[-1][0].made
+        results = [empty((graph.channels[-1], made), graph.dtype) for _ in numbers]
+        rest, made = (total - end) * graph.channels[0] * graph.dtype.itemsize, 0
+        for turn, (program, at) in enumerate(programs, 1):
+            size = program.layouts[1].size + (rest if turn == len(programs) else 0)
+            following = self._blocks.following(states, program.count, program.ended, size)
             program.run(
                 states,
-                [chunks[number][:, at : at + program.count] for number in numbers],
+                [x[:, at : at + program.count] for x in inputs],
                 following,
-                [result[:, begin:end] for result in results],
-                states[0].received - program.received,
+                [result[:, made : made + program.made] for result in results],
+                begin + at - program.received,
             )
+            made += program.made
+            if states is not first:
+                self._blocks.recycle(states)
             states = following
-        if not programs:
-            states = [SessionState(0, True, state.block[:0]) for state in states]
-        for number, state, result in zip(numbers, states, results, strict=True):
+        if not programs:  # nothing happens, but for inputs that wait
+            kept = 0 if ended else graph.window_bytes(begin)
+            states = self._blocks.following(states, 0, ended, kept + (0 if ended else rest))
+            for state, before in zip(states, first, strict=True):
+                state.block[:kept] = before.block[:kept]
+        for number, state, x, result in zip(numbers, states, inputs, results, strict=True):
+            state.received = total
+            if rest:
+                state.waiting(graph)[...] = x[:, end - begin :]
             outputs[number], done[number] = result, state
 
 

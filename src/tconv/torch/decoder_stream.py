@@ -129,6 +129,11 @@ def _check_example(call: ModuleCall) -> None:
             f"example is {kind}, such as codes; floating-point numbers are needed. Write the part of the module behind "
             "its embedding: tconv.torch.stream(model.decoder, embedded)"
         )
+    if x.dtype not in (torch.float32, torch.float64):
+        kind = str(x.dtype).removeprefix("torch.")
+        raise ArgumentError(
+            f"example is {kind}; streams compute in float32. Write tconv.torch.stream(module.float(), example.float())"
+        )
 
 
 def _read(call: ModuleCall, time_axis: int | None) -> tuple[ModuleReading, StreamGraph, Difference]:
@@ -157,23 +162,27 @@ def _on_windows(
 
     try:
         run = _WindowRun(call, axes)
-        windows = WindowStream(run, axes.given.total, 0, draw=draw, identity=_digest(call.module))
+        dtype = call.example.numpy().dtype
+        windows = WindowStream(run, axes.given.total, 0, dtype=dtype, draw=draw, identity=_digest(call.module))
     except StreamError as error:
         raise StreamError(f"{reason}; and on windows of its input: {error}") from None
-    return ModuleStream(windows.graph, ModuleLayout(axes.given, axes.made), batch, sample_rate, None, reason)
+    layout = ModuleLayout(axes.given, axes.made, dtype=dtype)
+    return ModuleStream(windows.graph, layout, batch, sample_rate, None, reason)
 
 
 class _WindowRun:
     """Function of arrays [N, C, n] that runs a module in eval mode."""
 
     def __init__(self, call: ModuleCall, axes: PlainAxes) -> None:
-        self.call, self.axes = call, axes
+        self.call, self.axes, self._count = call, axes, 0
 
     def __call__(self, x: Array) -> Array:
         if self.axes.given.sessions is None and len(x) > 1:
             return np.concatenate([self(row[None]) for row in x])
         given = torch.from_numpy(np.array(self.axes.given.native(x), order="C"))
         with eval_without_gradients(self.call.module):
+            self._count += 1  # a module that draws random numbers draws others each time, whatever the caller draws
+            torch.default_generator.manual_seed(self._count)
             made = tensors_of(self.call(given))[self.axes.output]
         return self.axes.made.canonical(made.detach().cpu().numpy())
 

@@ -16,8 +16,8 @@ from tconv.models.steps.padding import Padding
 from tconv.torch.module_call import ModuleCall
 from tconv.torch.stream_layout import Layout
 from tconv.torch.stream_reading import OPERATIONS
-from tconv.torch.stream_reading.graph_reader import GraphReader
-from tconv.torch.stream_recording import Run, record
+from tconv.torch.stream_reading.module_graph import ModuleGraphReader
+from tconv.torch.stream_recording import RecordedRun, record
 from tconv.torch.stream_runs import OtherLengthError, Recording, layout_of, resized
 
 _SHORT = 48
@@ -39,7 +39,7 @@ class ModuleReading(NamedTuple):
     nodes: list[Node]
     given: Layout
     made: Layout
-    runs: tuple[Run, ...]
+    runs: tuple[RecordedRun, ...]
     output: int
     """Place of the output among the tensors of a run."""
     length: int
@@ -98,7 +98,7 @@ def read_module(call: ModuleCall, time: int | None = None, length: int | None = 
 def _read_at(call: ModuleCall, axes: Axes, length: int) -> ModuleReading:
     one = call.example if axes.sessions is None else call.example.narrow(axes.sessions, 0, 1)
 
-    def run(x: torch.Tensor) -> Run:
+    def run(x: torch.Tensor) -> RecordedRun:
         try:
             return record(call.module, call, x)
         except StreamError:
@@ -111,7 +111,7 @@ def _read_at(call: ModuleCall, axes: Axes, length: int) -> ModuleReading:
     if axes.sessions is not None:
         pair = run(torch.cat([resized(one, axes.time, length)] * 2, axes.sessions))
     recording = Recording(runs, pair)
-    reader = GraphReader(recording, OPERATIONS)
+    reader = ModuleGraphReader(recording, OPERATIONS)
     output = reader.read()
     given, made = recording.layout(0), recording.layout(reader.output)
     nodes = reader.nodes[:output] or [Node(Padding(((0, 0), (0, 0))), (0,))]

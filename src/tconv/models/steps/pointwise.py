@@ -11,7 +11,7 @@ import numpy as np
 from tconv.errors import ArgumentError
 from tconv.kernels.activation import activation_of
 from tconv.models.steps.functions import function_of
-from tconv.models.steps.pieces import PIECE, pieces_of
+from tconv.models.steps.pieces import PIECE, flat_pieces
 from tconv.models.steps.same_place import SamePlace
 from tconv.models.steps.step import Region, Shape, single, taken
 
@@ -51,18 +51,16 @@ class Pointwise(SamePlace):
         x, y = taken(given[0], out.rows, out.columns), out.values
         function = function_of(self.activation)
         if function is None:
-            y[...] = x
             activation = activation_of(self.activation, y.shape[-3])
-            if activation is not None:
-                activation.apply(y[None] if y.ndim == 3 else y)
+            if activation is None:
+                y[...] = x
+            else:
+                activation.fill(*((x[None], y[None]) if y.ndim == 3 else (x, y)))
             return
         fill, numbers = function[0].fill, function[1]
-        spare = np.empty((3, PIECE), y.dtype)
+        spare = np.empty((3, min(PIECE, y.size)), y.dtype)
         with np.errstate(all="ignore"):  # inf and NaN are values here
-            for place in pieces_of(y.shape):
-                source, target = x[place], y[place]
-                if target.size > PIECE:  # a single row that is longer
-                    spare = np.empty((3, target.size), y.dtype)
+            for source, target in flat_pieces(x, y):
                 a, b, c = (each[: target.size].reshape(target.shape) for each in spare)
                 a[...] = source
                 fill(a, b, c, *numbers)

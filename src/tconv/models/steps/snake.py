@@ -9,7 +9,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ShapeError
-from tconv.models.steps.pieces import pieces_of
+from tconv.models.steps.pieces import in_memory_order, pieces_of
 from tconv.models.steps.same_place import SamePlace
 from tconv.models.steps.step import Region, Shape, single, taken
 
@@ -42,22 +42,19 @@ class Snake(SamePlace):
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the result."""
         x, y = taken(given[0], out.rows, out.columns), out.values
-        alpha, scale = self._constants(y)
+        y, x, alpha, scale = in_memory_order(y, x, *self._constants(y))
         with np.errstate(all="ignore"):  # inf and NaN are values here
             for place in pieces_of(y.shape):
-                channels = place[-2] if len(alpha) > 1 else slice(None)
-                part = np.multiply(x[place], alpha[channels], out=y[place])
+                part = np.multiply(x[place], alpha[place], out=y[place])
                 np.sin(part, out=part)
                 np.square(part, out=part)
-                part *= scale[channels]
+                part *= scale[place]
                 part += x[place]
 
-    def _constants(self, values: Array) -> tuple[Array, Array]:
-        """Return both constants for all channels, [C, 1, 1]; one of each if they do not differ."""
-        alpha, scale = (np.asarray(each, values.dtype).reshape(-1, 1, 1) for each in (self.alpha, self.scale))
-        if len(alpha) != len(scale):
-            alpha, scale = np.broadcast_arrays(alpha, scale)
-        return alpha, scale
+    def _constants(self, values: Array) -> list[Array]:
+        """Return both constants as arrays of this shape [..., C, h, w], without memory of their own."""
+        constants = (np.asarray(each, values.dtype).reshape(-1, 1, 1) for each in (self.alpha, self.scale))
+        return [np.broadcast_to(each, values.shape) for each in constants]
 
     @property
     def magnitudes(self) -> _SnakeMagnitudes:
