@@ -18,7 +18,7 @@ from tconv.streaming.stream_graph import StreamGraph, StreamNode
 
 
 class ISTFTStream:
-    """Inverse STFT in chunks: frames [N, K, n], complex, to samples [N, m], for N sessions, or {session: frames [K, n]}.
+    """Inverse STFT in chunks: frames [N, K, n], complex, to samples [N, m], for N sessions, or {session: frames}.
 
     Real frames have their real and imaginary parts in a last axis: [N, K, n, 2]. Arrays may belong to any library.
     """
@@ -103,7 +103,8 @@ class ISTFTStream:
         if len(shape) != ndim or shape[-2] != k or (not is_complex and array.shape[-1] != 2):
             axes = "N, " * (ndim == 3) + f"{k}, n"
             raise ShapeError(
-                f"the chunk has shape {array.shape}; [{axes}] of complex numbers, or [{axes}, 2] of real ones, is needed"
+                f"the chunk has shape {array.shape}; [{axes}] of complex numbers, or [{axes}, 2] of real ones, is "
+                "needed"
             )
         parts = np.stack([array.real, array.imag], -1) if is_complex else array
         if parts.dtype != self._dtype:
