@@ -35,7 +35,8 @@ class StreamReport:
     `names` are those of the layers, one for each node. `sample_rate` is that of the output. `difference` is the largest
     one between the stream and the framework's own offline result that was seen on an example, as a share of the largest
     output; `against` names the framework. `work` is the arithmetic per input, that of the offline run being 1;
-    `is_stateful` says that nothing is computed twice and that outputs have the bits of the offline run, `stream(x)`.
+    `is_stateful` says that nothing is computed twice and that outputs have the bits of the offline run, `stream(x)`;
+    `reason` says why a module runs on windows instead.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class StreamReport:
         work: float = 1.0,
         difference: float | None = None,
         against: str = "PyTorch",
+        reason: str | None = None,
     ) -> None:
         self.graph, self.sample_rate = graph, sample_rate
         self.names = tuple(names or layer_names(graph))
         self.is_stateful, self.work = is_stateful, work
-        self.difference, self.against = difference, against
+        self.difference, self.against, self.reason = difference, against, reason
 
     def __repr__(self) -> str:
         return str(self)
@@ -164,6 +166,8 @@ def _way(report: StreamReport) -> list[str]:
         lines = ["stateful: chunks of any length give the same bits as stream(x), the whole at once"]
     else:
         lines = ["exact windows: every output is computed from all inputs that it depends on; equal but for rounding"]
+        if report.reason is not None:
+            lines.append(f"because the layers were not read: {report.reason}")
     if report.difference is not None:
         seen = (
             "equal to it, bit for bit,"
