@@ -105,7 +105,7 @@ def test_sessions_end_at_lengths_of_their_own():
     state = stream.state(0)
     parts += [stream.push({0: spectra[0, :, 7:]})[0], stream.flush(0, length=99)]
     np.testing.assert_array_equal(np.concatenate(parts), stream(spectra, length=99)[0])
-    with pytest.raises(ArgumentError, match="session 1 has given 92 samples already. Write length=92 or more"):
+    with pytest.raises(ArgumentError, match=r"session 1 has given 92 samples already\. Write length=92 or more"):
         stream.flush(1, length=50)
     assert len(stream.flush(1, length=120)) == 120 - 92
     stream.reset()

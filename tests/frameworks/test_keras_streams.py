@@ -198,6 +198,8 @@ def test_the_contract_of_streams():
     x = np.random.default_rng(0).standard_normal((1, 30, C), np.float32)
     report = tconv.verify_stream(stream, x)
     assert stream.layout == "[N, t, 4] -> [N, t, 2]"
+    assert [row.layer for row in stream.report.look_ahead] == [layers[0].name, layers[2].name]
+    assert stream.report.against == "Keras"
     assert not [text for text in report.checks.values() if text.startswith("not checked")], report
 
 
@@ -309,6 +311,7 @@ def windowed(model):
 def test_a_model_that_cannot_be_read_runs_on_windows():
     stream = windowed(sequential(Doubled(2, 3), L.Conv1DTranspose(3, 4, 2)))
     assert "Doubled has a call of its own" in stream.reason
+    assert stream.report.way == "exact windows"
     with pytest.raises(StreamError, match=r"the time of a group.* and on windows of its input: "):
         tconv.keras.stream(sequential(L.Conv1D(3, 3), L.GroupNormalization(1)))
 

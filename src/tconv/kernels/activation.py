@@ -35,13 +35,13 @@ class Activation(NamedTuple):
 
     def fill(self, x: Array, y: Array) -> None:
         """Fill y with the activation of x, both canonical [N, C, ...]; they do not overlap."""
-        if accumulator(y.dtype) != y.dtype or not ((self.slopes > 0) & (self.slopes <= 1)).all():
+        if accumulator(y.dtype) != y.dtype or not all(0 < slope <= 1 for slope in self.slopes.tolist()):
             y[...] = x
             self.apply(y)
             return
         source = x
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # inf and NaN are values here
-            if (self.slopes != 1).any():  # the larger of both, in half the time of a mask
+            if len(self.slopes) > 1 or self.slopes[0] != 1:  # the larger of both, in half the time of a mask
                 slopes = self.slopes.astype(y.dtype).reshape(1, -1, *[1] * (y.ndim - 2))
                 np.multiply(x, slopes, out=y)
                 source = np.maximum(x, y, out=y)

@@ -23,7 +23,7 @@ from tconv.models.steps.step import single
 from tconv.streaming.time_step import TimeSpan
 
 _COMPLEX = np.dtype(np.complex128)
-_BLOCK = 64
+_BLOCK = 32
 """Frames that are transformed at once."""
 LEAST = 1e-11
 """Sum of squared windows below which no signal can be told, as PyTorch has it."""
@@ -126,34 +126,46 @@ class InverseSTFT:
                 target = y[:, low : low + step]
                 count = target.shape[1]
                 outputs = slice(out.start + low, out.start + low + count)
-                sums = np.zeros((len(y), count + self.n_fft))
-                sums[:, : self.n_fft] = partial
-                self._add_frames(given[0], sizes[0], outputs, sums)
+                sums = self._sums(given[0], sizes[0], outputs, partial)
                 np.divide(sums[:, :count], self.squares(outputs, sizes[0]), out=target, casting="same_kind")
-                partial[...] = sums[:, count:]
+                partial[...] = sums[:, count : count + self.n_fft]
 
-    def _add_frames(self, spectrum: TimeSpan, frames: int, outputs: slice, sums: Array) -> None:
-        """Add the frames that these outputs are the first to read to sums [sessions, samples], in their order."""
-        begin, n = outputs.start + self.crop[0], self.n_fft
-        first, stop = self.first(outputs.start), min((outputs.stop - 1 + self.crop[0]) // self.hop + 1, frames)
-        if first >= stop:
-            return
-        part = spectrum.values[:, :, 0, first - spectrum.start : stop - spectrum.start]
-        for number, signal in enumerate(self._signals(part).swapaxes(0, 1)):
-            at = (first + number) * self.hop - begin
-            skipped = max(0, -at)
-            if skipped < n:  # else all of it is cut off
-                sums[:, at + skipped : at + n] += signal[:, skipped:]
+    def _sums(self, spectrum: TimeSpan, frames: int, outputs: slice, partial: Array) -> Array:
+        """Return sums [sessions, samples] over these outputs, and over n_fft samples behind them.
+
+        They are `partial` and the frames that these outputs are the first to read, added in the order of time.
+        """
+        begin, hop = outputs.start + self.crop[0], self.hop
+        first, stop = self.first(outputs.start), min((outputs.stop - 1 + self.crop[0]) // hop + 1, frames)
+        count, size = max(0, stop - first), outputs.stop - outputs.start + self.n_fft
+        at = first * hop - begin  # of the first of them, before 0 where it is cut off
+        cut = max(0, -at)
+        sums = np.zeros((len(partial), cut + max(size, at + (count + self._reach) * hop)))
+        sums[:, cut : cut + self.n_fft] = partial
+        if count:
+            values = spectrum.values[:, :, 0, first - spectrum.start : stop - spectrum.start]
+            signals = self._signals(values).reshape(len(partial), count, self._reach, hop)
+            place = cut + at
+            blocks = sums[:, place : place + (count + self._reach - 1) * hop].reshape(len(partial), -1, hop)
+            for part in range(
+                self._reach - 1, -1, -1
+            ):  # the last part of an early frame before the first of a late one
+                blocks[:, part : part + count] += signals[:, :, part]
+        return sums[:, cut:]
 
     def _signals(self, spectrum: Array) -> Array:
-        """Return the windowed frames [sessions, frames, n_fft] of a spectrum [sessions, channels, frames]."""
+        """Return the windowed frames [sessions, frames, samples] of a spectrum [sessions, channels, frames].
+
+        Zeros behind them fill a whole number of hops.
+        """
         # the second half of both sides says nothing new, and PyTorch does not read it either
         k, read, by_frame = self.frequencies, self.n_fft // 2 + 1, spectrum.transpose(0, 2, 1)
         values = empty((*by_frame.shape[:2], read), _COMPLEX)
         values.real, values.imag = by_frame[:, :, :read], by_frame[:, :, k : k + read]
         signals = np.fft.irfft(values, self.n_fft)
         signals *= self._factors
-        return signals
+        rest = self._reach * self.hop - self.n_fft
+        return np.pad(signals, ((0, 0), (0, 0), (0, rest))) if rest else signals
 
     @cached_property
     def _factors(self) -> Array:
@@ -165,11 +177,15 @@ class InverseSTFT:
     def squares(self, outputs: slice, frames: int) -> Array:
         """Return the sums of the squared windows over these outputs of so many frames, float64."""
         start, stop = outputs.start + self.crop[0], outputs.stop + self.crop[0]
-        inside = start >= (self._reach - 1) * self.hop and (stop - 1) // self.hop < frames
-        if not inside or stop - start > _BLOCK * self.hop:
-            return self._summed(np.arange(start, stop), frames)
-        phase = start % self.hop
-        return self._steady[phase : phase + stop - start]
+        # between both ends all windows that may reach a sample are there
+        low = min(max(start, (self._reach - 1) * self.hop), stop)
+        high = max(low, min(stop, frames * self.hop))
+        phase, count = low % self.hop, high - low
+        if count == stop - start <= _BLOCK * self.hop:
+            return self._steady[phase : phase + count]
+        middle = np.resize(self._steady[phase : phase + self.hop], count)
+        first, last = (self._summed(np.arange(*span), frames) for span in ((start, low), (high, stop)))
+        return np.concatenate([first, middle, last])
 
     @property
     def _reach(self) -> int:

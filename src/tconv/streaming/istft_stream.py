@@ -18,7 +18,7 @@ from tconv.streaming.stream_graph import StreamGraph, StreamNode
 
 
 class ISTFTStream:
-    """Inverse STFT in chunks: frames [N, K, n], complex, to samples [N, m], for N sessions, or {session: frames [K, n]}.
+    """Inverse STFT in chunks: frames [N, K, n], complex, to samples [N, m], for N sessions, or {session: frames}.
 
     Real frames have their real and imaginary parts in a last axis: [N, K, n, 2]. Arrays may belong to any library.
     """
@@ -103,14 +103,14 @@ class ISTFTStream:
         if len(shape) != ndim or shape[-2] != k or (not is_complex and array.shape[-1] != 2):
             axes = "N, " * (ndim == 3) + f"{k}, n"
             raise ShapeError(
-                f"the chunk has shape {array.shape}; [{axes}] of complex numbers, or [{axes}, 2] of real ones, is needed"
+                f"the chunk has shape {array.shape}; [{axes}] of complex numbers, or [{axes}, 2] of real ones, is "
+                "needed"
             )
-        parts = np.stack([array.real, array.imag], -1) if is_complex else array
-        if parts.dtype != self._dtype:
+        real, imaginary = (array.real, array.imag) if is_complex else (array[..., 0], array[..., 1])
+        if real.dtype != self._dtype:
             wanted = np.result_type(self._dtype, np.complex64)
             raise DtypeError(f"the chunk is {array.dtype}; {wanted}, or {self._dtype} with both parts, is needed")
-        result: Array = np.moveaxis(parts, -1, -3).reshape(*shape[:-2], 2 * k, shape[-1])
-        return result
+        return np.concatenate([real, imaginary], -2)
 
     def _given(self, samples: Array) -> Any:
         return samples if self._library == "numpy" else _arrays.give(samples, self._library)

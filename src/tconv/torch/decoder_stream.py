@@ -11,7 +11,9 @@ import torch
 from tconv._arrays import Array
 from tconv._arrays.torch_names import is_compiled
 from tconv.errors import ArgumentError, StreamError
+from tconv.streaming.look_ahead import layer_names
 from tconv.streaming.native_stream import NativeStream
+from tconv.streaming.report import StreamReport
 from tconv.streaming.stream_graph import StreamGraph
 from tconv.streaming.window_stream import WindowStream
 from tconv.torch.forward_pass import eval_without_gradients
@@ -22,28 +24,32 @@ from tconv.torch.stream_layout import ModuleLayout
 
 
 class ModuleStream(NativeStream):
-    """Sessions of a module that push chunks of tensors in its own layout. `tconv.torch.stream` returns it."""
+    """Sessions of a module that push chunks of tensors in its own layout. `tconv.torch.stream` returns it.
+
+    `print(stream.report)` shows the latency, where it comes from, context, state, and the difference from the module.
+    """
+
+    difference: Difference | None = None
+    """Differences from the module that were seen; None for one that runs on windows."""
+    reason: str | None = None
+    """Reason why the module runs on windows of its input; None for one whose layers were read."""
 
     def __init__(
-        self,
-        graph: StreamGraph,
-        layout: ModuleLayout,
-        batch: int,
-        sample_rate: float | None,
-        difference: Difference | None,
-        reason: str | None,
+        self, graph: StreamGraph, layout: ModuleLayout, report: StreamReport, batch: int, sample_rate: float | None
     ) -> None:
-        self.difference = difference
-        """Differences from the module that were seen; None for one that runs on windows."""
-        self.reason = reason
-        """Reason why the module runs on windows of its input; None for one whose layers were read."""
-        shown: Any = layout
+        shown: Any = layout  # it has what `ChunkLayout` has
         super().__init__(lambda rest: (graph, ()), shown, batch=batch, sample_rate=sample_rate)
+        self._report = report
 
     @property
     def layout(self) -> str:
         """Layouts of chunks and outputs, such as "[N, 128, t] -> [N, 1, t]"."""
         return self._layout.text()
+
+    @property
+    def report(self) -> StreamReport:
+        """Report of latency, context and state; `print` shows it."""
+        return self._report
 
 
 def stream(
@@ -107,8 +113,11 @@ def stream(
             if strict:
                 raise
             return _on_windows(call, time_axis, str(error), batch, sample_rate)
-    layout = ModuleLayout(reading.given, reading.made)
-    return ModuleStream(graph, layout, batch, sample_rate, difference, None)
+    names = [module or name for module, name in zip(reading.modules, layer_names(graph), strict=True)]
+    report = StreamReport(graph, names, sample_rate=sample_rate, difference=difference.from_module)
+    made = ModuleStream(graph, ModuleLayout(reading.given, reading.made), report, batch, sample_rate)
+    made.difference = difference
+    return made
 
 
 def _check_module(module: Any) -> None:
@@ -166,8 +175,21 @@ def _on_windows(
         windows = WindowStream(run, axes.given.total, 0, dtype=dtype, draw=draw, identity=_digest(call.module))
     except StreamError as error:
         raise StreamError(f"{reason}; and on windows of its input: {error}") from None
+    names = [type(call.module).__name__]
+    work = windows.work_repeated(max(1, windows.dependence.period))
+    report = StreamReport(
+        windows.graph,
+        names,
+        sample_rate=sample_rate,
+        is_stateful=False,
+        work=work,
+        difference=windows.difference,
+        reason=reason,
+    )
     layout = ModuleLayout(axes.given, axes.made, dtype=dtype)
-    return ModuleStream(windows.graph, layout, batch, sample_rate, None, reason)
+    made = ModuleStream(windows.graph, layout, report, batch, sample_rate)
+    made.reason = reason
+    return made
 
 
 class _WindowRun:

@@ -11,7 +11,7 @@ import torch
 from tconv._arrays.torch_names import tree_leaves
 from tconv.errors import StreamError
 from tconv.models.layers import Node
-from tconv.models.simplification import simplified
+from tconv.models.simplification import simplified_with_numbers
 from tconv.models.steps.padding import Padding
 from tconv.torch.module_call import ModuleCall
 from tconv.torch.stream_layout import Layout
@@ -37,6 +37,8 @@ class ModuleReading(NamedTuple):
     """A module that has been read: its nodes, layouts, and runs with their outputs to compare with."""
 
     nodes: list[Node]
+    modules: list[str]
+    """Names of the modules that the nodes come from."""
     given: Layout
     made: Layout
     runs: tuple[RecordedRun, ...]
@@ -116,7 +118,9 @@ def _read_at(call: ModuleCall, axes: Axes, length: int) -> ModuleReading:
     given, made = recording.layout(0), recording.layout(reader.output)
     nodes = reader.nodes[:output] or [Node(Padding(((0, 0), (0, 0))), (0,))]
     place = runs[0].outputs.index(reader.output)
-    return ModuleReading(simplified(nodes, given.total), given, made, recording.runs, place, length)
+    nodes, numbers = simplified_with_numbers(nodes, given.total)
+    modules = [reader.modules[number - 1] if number <= len(reader.modules) else "" for number in numbers]
+    return ModuleReading(nodes, modules, given, made, recording.runs, place, length)
 
 
 class PlainAxes(NamedTuple):

@@ -12,6 +12,8 @@ from tconv._arrays import Array
 
 PIECE = 1 << 14
 """Numbers of a piece: with temporary arrays they stay in the caches."""
+SMALL = 1 << 11
+"""Numbers of an array whose order in memory costs more to find than it saves."""
 
 
 def pieces_of(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
@@ -33,6 +35,9 @@ def in_memory_order(out: Array, *others: Array) -> list[Array]:
 
 def flat_pieces(x: Array, out: Array) -> Iterator[tuple[Array, Array]]:
     """Yield pieces of both arrays, which have one shape: parts of a line if both lie in memory alike without gaps."""
+    if out.size <= SMALL:
+        yield x, out
+        return
     out, x = in_memory_order(out, x)
     if out.flags.c_contiguous and x.flags.c_contiguous:
         out, x = out.reshape(-1), x.reshape(-1)
