@@ -19,6 +19,29 @@ def test_a_stream_of_another_library_passes():
     tconv.verify_stream(WindowedStream, X, reference=WindowedStream())  # a function that makes one
 
 
+class OneChannel(WindowedStream):
+    """Stream whose outputs have no axis of channels, so that time is another axis in them."""
+
+    def __call__(self, x):
+        return super().__call__(x)[:, 0]
+
+    def push(self, chunk):
+        if self.ended or chunk.shape[:2] != (1, 3):
+            raise ValueError("refused")
+        x = np.concatenate([self.window, chunk], 2)
+        self.window = x[:, :, max(0, x.shape[2] - self.context) :].copy()
+        return self(x)[:, 4 * (x.shape[2] - chunk.shape[2]) :] if chunk.shape[2] else None
+
+    def flush(self):
+        self.ended = True
+
+
+def test_time_may_be_another_axis_of_the_outputs():
+    report = tconv.verify_stream(OneChannel(), X)
+    assert report.subject == "[1, 3, 40] -> [1, 160], time on axis 2 and 1"
+    assert not report.checks["latency"].startswith("not checked")
+
+
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
 def test_each_broken_stream_is_named(kind):
     with pytest.raises(ContractError, match=BROKEN[kind]):

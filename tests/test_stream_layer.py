@@ -52,7 +52,7 @@ def same_bits(a, b):
 
 
 @hypothesis.given(shaped(largest=5), st.sampled_from(DTYPES), st.integers(0, 2**32 - 1), st.integers(1, 9))
-@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.settings(max_examples=20, deadline=None)
 def test_any_cuts_give_the_bits_of_the_whole(case, dtype, seed, longest):
     g, sizes = case
     rng = np.random.default_rng(seed)

@@ -99,14 +99,13 @@ def check_reach(s: Subject) -> str:
 
 def _changed_by(s: Subject, at: int) -> Array:
     """Return the output samples that differ if one input sample is another."""
-    wrong = np.zeros(s.samples(s.expected), bool)
+    wrong = np.zeros(s.expected.shape, bool)
     for sign in (1, -1):
         x = s.x.copy()
         part = s.part(x, at, at + 1)
         part[...] = part + sign * (1 + 3 * np.abs(s.noise(1))).astype(x.dtype)
-        different = s.different(s.whole(x), s.expected)
-        wrong |= different.any(tuple(axis for axis in range(different.ndim) if axis != s.axis))
-    return np.flatnonzero(wrong)
+        wrong |= s.different(s.whole(x), s.expected)
+    return s.along(wrong)
 
 
 def _rate(s: Subject) -> Fraction | None:
@@ -115,10 +114,10 @@ def _rate(s: Subject) -> Fraction | None:
     lengths = []
     for end in range(max(1, total - 2 * _LONGEST_PERIOD), total):
         try:
-            lengths.append(s.samples(s.whole(s.part(s.x, 0, end))))
+            lengths.append(s.count(s.whole(s.part(s.x, 0, end))))
         except Exception:  # too short
             lengths.clear()
-    lengths.append(s.samples(s.expected))
+    lengths.append(s.count(s.expected))
     for period in range(1, min(_LONGEST_PERIOD, len(lengths) - 2) + 1):
         more = {b - a for a, b in zip(lengths, lengths[period:], strict=False)}
         if len(more) == 1 and min(more) > 0:

@@ -45,20 +45,48 @@ class Subject:
         self.rng, self.steady = np.random.default_rng(seed), False
         self._has_batch = bool(getattr(stream, "has_batch", True))
         self.expected = self.whole(self.x)
+        self.made_axis = self._find_made_axis()
 
     def describe(self) -> str:
         """Return the shapes as text."""
-        return f"{list(self.x.shape)} -> {list(self.expected.shape)}, time on axis {self.axis}"
+        axes = f"{self.axis}" if self.axis == self.made_axis else f"{self.axis} and {self.made_axis}"
+        return f"{list(self.x.shape)} -> {list(self.expected.shape)}, time on axis {axes}"
+
+    def _find_made_axis(self) -> int:
+        """Return the axis of time in outputs: the one whose size follows the length of the input."""
+        for less in range(1, self.samples(self.x) // 2):
+            try:
+                shape = self.whole(self.part(self.x, 0, self.samples(self.x) - less)).shape
+            except Exception:  # too short, whatever error the library raises
+                break
+            axes = [
+                axis for axis, sizes in enumerate(zip(shape, self.expected.shape, strict=False)) if sizes[0] != sizes[1]
+            ]
+            if axes:
+                return axes[0]
+        return min(self.axis, self.expected.ndim - 1)
 
     # -- inputs and outputs --------------------------------------------------------------------------------------
 
-    def samples(self, array: Array) -> int:
-        """Return the number of samples along time."""
-        return int(array.shape[self.axis])
+    def samples(self, x: Array) -> int:
+        """Return the number of samples of an input."""
+        return int(x.shape[self.axis])
 
-    def part(self, array: Array, start: int, stop: int) -> Array:
-        """Return samples of an array."""
-        return array[(slice(None),) * self.axis + (slice(start, stop),)]
+    def part(self, x: Array, start: int, stop: int) -> Array:
+        """Return samples of an input."""
+        return x[(slice(None),) * self.axis + (slice(start, stop),)]
+
+    def count(self, made: Array) -> int:
+        """Return the number of samples of an output."""
+        return int(made.shape[self.made_axis])
+
+    def first(self, made: Array, count: int) -> Array:
+        """Return the first samples of an output."""
+        return made[(slice(None),) * self.made_axis + (slice(0, count),)]
+
+    def along(self, wrong: Array) -> Array:
+        """Return the samples of an output in which something is True."""
+        return np.flatnonzero(wrong.any(tuple(axis for axis in range(wrong.ndim) if axis != self.made_axis)))
 
     def noise(self, samples: int | None = None) -> Array:
         """Return random numbers like the example."""
@@ -103,12 +131,12 @@ class Subject:
         """Return parts of an output as one array; `like` has its other sizes."""
         arrays, whole = [part for part in parts if part is not None], self.expected if like is None else like
         if not arrays:
-            return self.part(whole, 0, 0)
+            return self.first(whole, 0)
         for array in arrays:
-            shapes = [[*each.shape[: self.axis], *each.shape[self.axis + 1 :]] for each in (array, whole)]
+            shapes = [[n for axis, n in enumerate(each.shape) if axis != self.made_axis] for each in (array, whole)]
             if array.ndim != whole.ndim or shapes[0] != shapes[1]:
                 raise ContractError(f"a chunk gave an output of shape {array.shape}; the whole has {whole.shape}")
-        return np.concatenate(arrays, self.axis)
+        return np.concatenate(arrays, self.made_axis)
 
     # -- runs ----------------------------------------------------------------------------------------------------
 
@@ -139,7 +167,7 @@ class Subject:
         total, found = 0, []
         for at in range(self.samples(x)):
             made = self.push(self.part(x, at, at + 1))
-            total += 0 if made is None else self.samples(made)
+            total += 0 if made is None else self.count(made)
             found.append(total)
         return found
 
@@ -147,10 +175,10 @@ class Subject:
 
     def equal(self, made: Array, expected: Array, what: str, *, prefix: bool = False) -> None:
         """Raise ContractError if an output is not the expected one, or not its beginning."""
-        count, whole = self.samples(made), self.samples(expected)
+        count, whole = self.count(made), self.count(expected)
         if (count > whole) if prefix else (count != whole):
             raise ContractError(f"{what}: the stream gave {count} samples; the whole has {whole}")
-        expected = self.part(expected, 0, count)
+        expected = self.first(expected, count)
         if made.dtype != expected.dtype or made.shape != expected.shape:
             raise ContractError(
                 f"{what}: the stream gave {made.dtype} {made.shape}; {expected.dtype} {expected.shape} is needed"
@@ -158,9 +186,8 @@ class Subject:
         wrong = self.different(made, expected)
         if not wrong.any():
             return
-        along = np.flatnonzero(wrong.any(tuple(axis for axis in range(wrong.ndim) if axis != self.axis)))
-        places = np.argwhere(wrong)
-        place = tuple(map(int, places[places[:, self.axis] == along[0]][0]))
+        along, places = self.along(wrong), np.argwhere(wrong)
+        place = tuple(map(int, places[places[:, self.made_axis] == along[0]][0]))
         raise ContractError(
             f"{what}: {len(along)} of {count} samples differ from the whole, from sample {along[0]} to {along[-1]}; at "
             f"{place} the stream gave {made[place]!s}, the whole has {expected[place]!s}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from tconv.geometry import Geometry
@@ -10,6 +11,9 @@ from tconv.streaming.layer_reading import read_stream_layer
 from tconv.streaming.layer_step import LayerStep
 from tconv.streaming.native_stream import NativeStream, Sizes
 from tconv.streaming.stream_graph import StreamGraph, StreamNode
+
+_MOST_SIZES = 4
+"""Sizes of the axes behind time for which a layer keeps its packed weight."""
 
 
 def stream(
@@ -56,6 +60,7 @@ def stream(
         layer.data, layer.result, layer.in_channels, layer.out_channels, layer.library, layer.weight.dtype
     )
 
+    @lru_cache(maxsize=_MOST_SIZES)
     def graph_for(rest: Sizes) -> tuple[StreamGraph, Sizes]:
         step = LayerStep(layer.weight, layer.bias, layer.geometry_for(rest), layer.activation, rest)
         return StreamGraph([StreamNode(step, (0,))], step.folded_channels, layer.weight.dtype), step.made_sizes

@@ -55,6 +55,10 @@ class NativeStream:
     def __repr__(self) -> str:
         return f"<stream {self._layout.text()} of {self._layout.dtype}, {len(self._sessions)} sessions>"
 
+    def with_sessions(self, batch: int) -> NativeStream:
+        """Return so many new sessions of the same layer; both have one packed weight."""
+        return NativeStream(self._graph_for, self._layout, batch=batch, sample_rate=self.sample_rate)
+
     @property
     def time_axis(self) -> int:
         """Axis of time in chunks and outputs."""

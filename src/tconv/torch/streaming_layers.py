@@ -126,23 +126,21 @@ class StreamingLayer:
         arguments = [(getattr(self, name), tensors[0].dtype) for name in _ARGUMENTS]
         return *prints, *arguments
 
-    def _new(self: Any, batch: int) -> NativeStream:
-        bias = None if self.bias is None else self.bias.detach()
-        return stream(self.weight.detach(), bias, batch=batch, **{name: getattr(self, name) for name in _ARGUMENTS})
-
-    def _current(self: Any) -> tuple[Any, NativeStream]:
+    def _current(self: Any, print_: Any = None) -> tuple[Any, NativeStream]:
         """Return the fingerprint of the parameters as they are, and a stream of them for whole inputs."""
-        print_ = self._print()
+        print_ = self._print() if print_ is None else print_
         offline = self.__dict__.get("_offline")
         if offline is None or offline[0] != print_:
-            self.__dict__["_offline"] = offline = (print_, self._new(1))
+            bias = None if self.bias is None else self.bias.detach()
+            made = stream(self.weight.detach(), bias, **{name: getattr(self, name) for name in _ARGUMENTS})
+            self.__dict__["_offline"] = offline = (print_, made)
         return offline  # type: ignore[no-any-return]
 
     def _sessions(self: Any, batch: int) -> NativeStream:
         """Return the sessions, so many new ones if there are none. Raises StaleError if the weight has changed."""
         print_, live = self._print(), self.__dict__.get("_live")
         if live is None:
-            self.__dict__["_live"] = live = (print_, self._new(batch))
+            self.__dict__["_live"] = live = (print_, self._current(print_)[1].with_sessions(batch))
         if live[0] != print_:
             raise StaleError(
                 "the weight, the bias or an argument of the layer has changed since its sessions began, and their next "
