@@ -55,8 +55,10 @@ def in_parts(step, borders, *inputs, known=False, arrange=np.ascontiguousarray):
             span = step.source(k, outputs, sizes)
             assert 0 <= span.start < span.stop <= true[k]
             # a stream computes all that is not final in one go, at the end
-            assert span.start >= min(step.first(min(start, final)), true[k] - 1)
-            given.append(TimeSpan(arrange(x[..., span]), span.start))
+            held = step.first(min(start, final))
+            assert memory or span.start >= min(held, true[k] - 1)
+            low = max(span.start, held) if memory else span.start  # what went into the memory is not held
+            given.append(TimeSpan(arrange(x[..., low : span.stop]), low))
         out = arrange(np.full((len(inputs[0]), channels, 1, stop - start), np.nan, inputs[0].dtype))
         step.compute(given, sizes, TimeSpan(out, start), memory)
         parts.append(out)

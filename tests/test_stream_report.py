@@ -215,6 +215,10 @@ def test_the_text():
     )
     assert "Keras's own offline result: equal to it, bit for bit, on the example" in windows
     assert "work             2.50 of the offline run's: contexts are computed again" in windows
-    causal = str(StreamReport(chain(conv(3, (2, 0)))))
+    deep = str(StreamReport(chain(*[conv(2 * k + 3, (k + 1, k + 1)) for k in range(14)])))
+    rows = [line.split() for line in deep.splitlines()]
+    assert ["14", "convolution", "14", "13%", "padding", "14:14", "->", "28:0"] in rows
+    assert ["4", "others", "10", "10%", "the", "same", "for", "each"] in rows
+    causal = str(StreamReport(chain(conv(3, (2, 0))), sample_rate=8000))
     assert "latency          0 outputs: causal" in causal
     assert "look-ahead of" not in causal

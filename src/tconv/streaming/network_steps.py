@@ -55,7 +55,7 @@ def with_time_as_rows(step: Any) -> Any:
         pairs = {name: getattr(step, name)[::-1] for name in ("stride", "padding", "dilation")}
         return replace(step, weight=weight, **pairs)
     g = step.geometry
-    swapped = Geometry(*(each[::-1] for each in (g.kernel, g.stride, g.crop, g.dilation)), g.groups)
+    swapped = Geometry(g.kernel[::-1], g.stride[::-1], g.crop[::-1], g.dilation[::-1], g.groups)
     bias: Array | None = step.bias
     if bias is not None and bias.ndim == 3:
         bias = np.ascontiguousarray(bias.swapaxes(1, 2))

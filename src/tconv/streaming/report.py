@@ -14,6 +14,8 @@ from tconv.streaming.window_table import columns, count_of
 
 _MOST_PHASES = 512
 """Outputs whose windows are compared for the receptive field."""
+_MOST_ROWS = 10
+"""Layers that the text shows by themselves: those that add the most."""
 
 
 class StreamReport:
@@ -180,7 +182,7 @@ def _figures(report: StreamReport) -> list[str]:
     rate = report.rate
     per = "input" if rate.denominator == 1 else f"{rate.denominator} inputs"
     latency = count_of(report.latency, "output")
-    if report.latency_ms is not None:
+    if report.latency and report.latency_ms is not None:
         latency += f" = {report.latency_ms:.4g} ms at {report.sample_rate:g} Hz"
     latency += ": a push holds back the last ones until later inputs come" if report.latency else ": causal"
     left = "all inputs" if report.left_context is None else count_of(report.left_context, "input")
@@ -197,13 +199,16 @@ def _figures(report: StreamReport) -> list[str]:
 
 
 def _look_ahead_table(report: StreamReport) -> list[str]:
-    total = sum(row.samples for row in report.look_ahead)
-    rows = [("look-ahead of", "outputs", "share", "none with")]
-    rows += [
-        (row.layer, f"{float(row.samples):g}", f"{float(row.samples / total):.0%}" if total else "", row.causal or "-")
-        for row in report.look_ahead
-    ]
-    lines = columns(rows)
+    rows = report.look_ahead
+    total = sum((row.samples for row in rows), Fraction(0))
+    largest = sorted(rows, key=lambda row: row.samples, reverse=True)[:_MOST_ROWS]
+    few = rows if len(rows) <= _MOST_ROWS + 1 else [row for row in rows if row in largest]
+    table = [("look-ahead of", "outputs", "share", "none with")]
+    table += [(row.layer, *_amount(row.samples, total), row.causal or "-") for row in few]
+    if len(few) < len(rows):
+        others = total - sum(row.samples for row in few)
+        table.append((f"{len(rows) - len(few)} others", *_amount(others, total), "the same for each"))
+    lines = columns(table)
     left = report.causal_latency
     if left is not None and left < report.latency:
         lines.append(
@@ -211,3 +216,7 @@ def _look_ahead_table(report: StreamReport) -> list[str]:
             f"{count_of(report.latency - left, 'output')} less."
         )
     return lines
+
+
+def _amount(samples: Fraction, total: Fraction) -> tuple[str, str]:
+    return f"{float(samples):g}", f"{float(samples / total):.0%}" if total > 0 else ""

@@ -187,12 +187,19 @@ class Stream:
             self._blocks.reclaim(states)
             outputs: dict[int, Array] = {}
             done: dict[int, SessionState] = {}
+            parts: list[Array] = []
             for (_, count), numbers in groups.items():
                 at = 0
                 for size in self._programs.batches(len(numbers), count):
-                    self._run(numbers[at : at + size], chunks, ended, outputs, done)
+                    batch = numbers[at : at + size]
+                    made, following = self._run(batch, chunks, ended, together)
+                    outputs.update(zip(batch, made, strict=True))
+                    done.update(zip(batch, following, strict=True))
+                    parts.append(made)
                     at += size
-            result = _stacked(list(outputs.values()), outputs) if together else outputs
+            result: Any = outputs
+            if together:
+                result = parts[0] if len(parts) == 1 else self._stacked([outputs[number] for number in states])
             self._blocks.retire((number, states[number]) for number in done)
             # the only change, after which nothing can fail
             self._sessions = {**states, **done}
@@ -214,10 +221,12 @@ class Stream:
         numbers: list[int],
         chunks: Mapping[int, Array],
         ended: bool,
-        outputs: dict[int, Array],
-        done: dict[int, SessionState],
-    ) -> None:
-        """Add the outputs and the next states of sessions that are at one place in time, with chunks of one length."""
+        together: bool,
+    ) -> tuple[Any, list[SessionState]]:
+        """Return the outputs [C', m] and the next states of sessions at one place in time, with chunks of one length.
+
+        The outputs are one array [sessions, C', m] if they stay together.
+        """
         graph = self.graph
         first = states = [self._sessions[number] for number in numbers]
         received, count = states[0].received, chunks[numbers[0]].shape[1]
@@ -232,7 +241,10 @@ class Stream:
         for length, last in self._programs.lengths(end - begin, ended) if total and (ended or end > begin) else ():
             programs.append((self._programs.program(begin + at, length, last, len(numbers)), at))
             at, made = at + length, made + programs[-1][0].made
-        results = [empty((graph.channels[-1], made), graph.dtype) for _ in numbers]
+        shape = graph.channels[-1], made
+        results = (
+            empty((len(numbers), *shape), graph.dtype) if together else [empty(shape, graph.dtype) for _ in numbers]
+        )
         rest, made = (total - end) * graph.channels[0] * graph.dtype.itemsize, 0
         for turn, (program, at) in enumerate(programs, 1):
             size = program.layouts[1].size + (rest if turn == len(programs) else 0)
@@ -253,22 +265,21 @@ class Stream:
             states = self._blocks.following(states, 0, ended, kept + (0 if ended else rest))
             for state, before in zip(states, first, strict=True):
                 state.block[:kept] = before.block[:kept]
-        for number, state, x, result in zip(numbers, states, inputs, results, strict=True):
+        for state, x in zip(states, inputs, strict=True):
             state.received = total
             if rest:
                 state.waiting(graph)[...] = x[:, end - begin :]
-            outputs[number], done[number] = result, state
+        return results, states
 
-
-def _stacked(results: list[Array], numbers: Mapping[int, Array]) -> Array:
-    """Return the outputs [N, C', m] of all sessions. Raises ShapeError if they are not of one length."""
-    lengths = {result.shape[1] for result in results}
-    if len(lengths) > 1:
-        raise ShapeError(
-            f"the sessions are at different places: they have {', '.join(map(str, sorted(lengths)))} samples. Write "
-            "stream.push({session: chunk, ...}), or stream.flush(session)"
-        )
-    return np.stack(results)
+    def _stacked(self, results: list[Array]) -> Array:
+        """Return the outputs [N, C', m] of all sessions. Raises ShapeError if they are not of one length."""
+        lengths = {result.shape[1] for result in results}
+        if len(lengths) > 1:
+            raise ShapeError(
+                f"the sessions are at different places: they have {', '.join(map(str, sorted(lengths)))} samples. "
+                "Write stream.push({session: chunk, ...}), or stream.flush(session)"
+            )
+        return np.stack(results) if results else empty((0, self.graph.channels[-1], 0), self.graph.dtype)
 
 
 _streams: weakref.WeakSet[Stream] = weakref.WeakSet()

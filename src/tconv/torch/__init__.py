@@ -24,6 +24,7 @@ from tconv.torch.method_plan import LayerPlan, plan
 from tconv.torch.model_acceleration import accelerate, restore
 from tconv.torch.modules import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from tconv.torch.rewriting import ModuleReport, RewrittenLayer, rewrite
+from tconv.torch.streaming_istft import StreamingISTFT
 from tconv.torch.streaming_layers import StreamingConvTranspose1d, StreamingConvTranspose2d
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "RewrittenLayer",
     "StreamingConvTranspose1d",
     "StreamingConvTranspose2d",
+    "StreamingISTFT",
     "accelerate",
     "bilinear_",
     "conv_transpose",

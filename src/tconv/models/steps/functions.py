@@ -163,7 +163,8 @@ def _elu(x: Array, y: Array, z: Array, alpha: float) -> None:
         return
     np.minimum(x, 0, out=y)
     np.expm1(y, out=y)
-    y *= alpha
+    if alpha != 1:
+        y *= alpha
     np.maximum(x, 0, out=x)
     y += x  # one of both is 0
 

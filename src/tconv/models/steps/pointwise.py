@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from tconv._cached_property import cached_property
 from tconv.errors import ArgumentError
-from tconv.kernels.activation import activation_of
+from tconv.kernels.activation import Activation, activation_of
 from tconv.models.steps.functions import function_of
-from tconv.models.steps.pieces import PIECE, pieces_of
+from tconv.models.steps.pieces import PIECE, flat_pieces
 from tconv.models.steps.same_place import SamePlace
 from tconv.models.steps.step import Region, Shape, single, taken
+
+_NONE = Activation(np.ones(1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,15 @@ class Pointwise(SamePlace):
             slopes = self.activation[1]
             object.__setattr__(self, "activation", ("prelu", _by_channel(slopes)))
 
+    @cached_property
+    def _function(self) -> Any:
+        return function_of(self.activation)
+
+    @cached_property
+    def _activations(self) -> dict[int, Activation]:
+        """Activations of `tconv.prepare` by the number of channels."""
+        return {}
+
     @property
     def roundings(self) -> int:
         """Roundings of the result."""
@@ -49,20 +61,17 @@ class Pointwise(SamePlace):
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the result."""
         x, y = taken(given[0], out.rows, out.columns), out.values
-        function = function_of(self.activation)
+        function = self._function
         if function is None:
-            y[...] = x
-            activation = activation_of(self.activation, y.shape[-3])
-            if activation is not None:
-                activation.apply(y[None] if y.ndim == 3 else y)
+            activation = self._activations.get(y.shape[-3])
+            if activation is None:
+                activation = self._activations[y.shape[-3]] = activation_of(self.activation, y.shape[-3]) or _NONE
+            activation.fill(*((x[None], y[None]) if y.ndim == 3 else (x, y)))
             return
         fill, numbers = function[0].fill, function[1]
-        spare = np.empty((3, PIECE), y.dtype)
+        spare = np.empty((3, min(PIECE, y.size)), y.dtype)
         with np.errstate(all="ignore"):  # inf and NaN are values here
-            for place in pieces_of(y.shape):
-                source, target = x[place], y[place]
-                if target.size > PIECE:  # a single row that is longer
-                    spare = np.empty((3, target.size), y.dtype)
+            for source, target in flat_pieces(x, y):
                 a, b, c = (each[: target.size].reshape(target.shape) for each in spare)
                 a[...] = source
                 fill(a, b, c, *numbers)

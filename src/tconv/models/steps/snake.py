@@ -9,7 +9,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ShapeError
-from tconv.models.steps.pieces import pieces_of
+from tconv.models.steps.pieces import SMALL, in_memory_order, pieces_of
 from tconv.models.steps.same_place import SamePlace
 from tconv.models.steps.step import Region, Shape, single, taken
 
@@ -42,27 +42,28 @@ class Snake(SamePlace):
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the result."""
         x, y = taken(given[0], out.rows, out.columns), out.values
-        alpha, scale = self._constants(y)
+        alpha, scale = (np.asarray(each, y.dtype).reshape(-1, 1, 1) for each in (self.alpha, self.scale))
         with np.errstate(all="ignore"):  # inf and NaN are values here
+            if y.size <= SMALL:
+                _fill(x, alpha, scale, y)
+                return
+            constants = (np.broadcast_to(each, y.shape) for each in (alpha, scale))
+            y, x, alpha, scale = in_memory_order(y, x, *constants)
             for place in pieces_of(y.shape):
-                channels = place[-2] if len(alpha) > 1 else slice(None)
-                part = np.multiply(x[place], alpha[channels], out=y[place])
-                np.sin(part, out=part)
-                np.square(part, out=part)
-                part *= scale[channels]
-                part += x[place]
-
-    def _constants(self, values: Array) -> tuple[Array, Array]:
-        """Return both constants for all channels, [C, 1, 1]; one of each if they do not differ."""
-        alpha, scale = (np.asarray(each, values.dtype).reshape(-1, 1, 1) for each in (self.alpha, self.scale))
-        if len(alpha) != len(scale):
-            alpha, scale = np.broadcast_arrays(alpha, scale)
-        return alpha, scale
+                _fill(x[place], alpha[place], scale[place], y[place])
 
     @property
     def magnitudes(self) -> _SnakeMagnitudes:
         """Step that gives, for absolute inputs, the size of numbers whose rounding the result has."""
         return _SnakeMagnitudes(np.abs(self.alpha), np.abs(self.scale))
+
+
+def _fill(x: Array, alpha: Array, scale: Array, y: Array) -> None:
+    np.multiply(x, alpha, out=y)
+    np.sin(y, out=y)
+    np.square(y, out=y)
+    y *= scale
+    y += x
 
 
 class _SnakeMagnitudes(Snake):
@@ -71,6 +72,6 @@ class _SnakeMagnitudes(Snake):
     def compute(self, given: Sequence[Region], sizes: Sequence[Shape], out: Region) -> None:
         """Fill a part of the sizes."""
         x, y = taken(given[0], out.rows, out.columns), out.values
-        alpha, scale = self._constants(y)
+        alpha, scale = (np.asarray(each, y.dtype).reshape(-1, 1, 1) for each in (self.alpha, self.scale))
         with np.errstate(all="ignore"):
             y[...] = x + scale * (1 + alpha * x)
