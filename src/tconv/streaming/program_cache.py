@@ -14,8 +14,8 @@ from tconv.kernels.num_threads import get_num_threads
 from tconv.streaming.program import Program, Workspace
 from tconv.streaming.stream_graph import StreamGraph
 
-_MOST_PROGRAMS = 96
-"""Programs that are cached."""
+_MOST_PROGRAMS = 64
+"""Programs that are cached: of a decoder of 40 layers each has some 300 kB of tables."""
 _SHORT = 8
 """Samples up to which every length has a program of its own."""
 _OFTEN = 8
