@@ -143,6 +143,7 @@ FORMULAS = {
     "cut": cut_to_the_length,
     "repeated": lambda y, a: torch.repeat_interleave(y, 3, -1)[..., 2:-1],
     "put before": lambda y, a: functional.pad(torch.cat([torch.zeros(y.shape[0], 4, 3), y], 2), (0, 2), value=1.5),
+    "to a multiple": lambda y, a: functional.pad(y, (1, -y.shape[2] % 5), "reflect"),
     "flipped": lambda y, a: y.flip(1) + y.repeat(1, 1, 1),
 }  # fmt: skip
 

@@ -21,6 +21,8 @@ _LEAST = 4e-6
 """Share of the largest output that a rounding error may always be."""
 _UNKNOWN = 1e-4
 """The same for a module that does not run in float64."""
+_MORE = 7, 13, 29
+"""Samples by which inputs of random numbers are longer than that of the first recording."""
 
 
 class Difference(NamedTuple):
@@ -39,19 +41,20 @@ def compare(call: ModuleCall, reading: ModuleReading, graph: StreamGraph) -> Dif
 
     Raises StreamError if one is more than rounding explains: the graph is not the module then.
     """
-    first = reading.runs[0].given
-    numbers = random_like(call.example, first.shape, reading.given.time)
-    inputs = [numbers, *(run.given for run in reading.runs), call.example]
-    outputs = [_output(call, numbers, reading), *(run.tensors[reading.output].numpy() for run in reading.runs)]
-    outputs.append(_output(call, call.example, reading))
-    ours = [_whole(graph, x, reading) for x in inputs]
+    shape, time = reading.runs[0].given.shape, reading.given.time
+    numbers = [random_like(call.example, shape, time, more) for more in _MORE]
+    runs = [(run.given, run.tensors[reading.output].numpy()) for run in reading.runs]
+    pairs = [(x, _output(call, x, reading)) for x in numbers] + runs
+    pairs.append((call.example, _output(call, call.example, reading)))
+    ours = [_whole(graph, x, reading) for x, _ in pairs]
+    outputs = [wanted for _, wanted in pairs]
     share, rounding, module_rounding = _UNKNOWN, None, None
-    wide = _in_float64(call, numbers, reading)
+    wide = _in_float64(call, numbers[0], reading)
     if wide is not None and wide.shape == outputs[0].shape == ours[0].shape:
         module_rounding, rounding = _share(outputs[0], wide), _share(ours[0], wide)
         share = _LEAST + _TIMES * module_rounding
     worst = 0.0
-    for x, made, wanted in zip(inputs, ours, outputs, strict=True):
+    for (x, wanted), made in zip(pairs, ours, strict=True):
         if made.shape != wanted.shape:
             raise StreamError(
                 f"the graph read from the module gives shape {made.shape} for {tuple(x.shape)}, and the module "
@@ -66,10 +69,10 @@ def compare(call: ModuleCall, reading: ModuleReading, graph: StreamGraph) -> Dif
     return Difference(worst, rounding, module_rounding)
 
 
-def random_like(example: torch.Tensor, shape: tuple[int, ...], time: int) -> torch.Tensor:
-    """Return random numbers of a shape, 7 samples longer, with the mean and spread of an example."""
+def random_like(example: torch.Tensor, shape: tuple[int, ...], time: int, more: int) -> torch.Tensor:
+    """Return random numbers of a shape, some samples longer, with the mean and spread of an example."""
     sizes = list(shape)
-    sizes[time] += 7
+    sizes[time] += more
     numbers = torch.randn(sizes, generator=torch.Generator().manual_seed(1))
     mean, spread = mean_and_spread(example)
     return numbers * spread + mean

@@ -17,15 +17,19 @@ from tconv.torch.stream_runs import OtherLengthError, Varying
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
 
+_MOST_MULTIPLE = 64
+"""Largest multiple to which a module may pad, besides its strides."""
+
 
 def end_of(added: Sequence[int], lengths: Sequence[int], strides: Iterable[int]) -> tuple[int, int]:
     """Return (hi, s): samples at the end of an input of each length, hi and more up to a multiple of s with these.
 
-    `strides` are the s to try; (hi, 1) for a number that is the same for all lengths. Raises StreamError.
+    `strides` are the s to try first; (hi, 1) for a number that is the same for all lengths. Raises StreamError.
     """
     if len(set(added)) == 1:
         return added[0], 1
-    for stride in sorted({*strides} - {1}):
+    likely = sorted({*strides} - {1})
+    for stride in [*likely, *(each for each in range(2, _MOST_MULTIPLE + 1) if each not in likely)]:
         hi = min(added)
         for low in range(hi, hi - stride, -1):
             if all(more == low + -(length + low) % stride for more, length in zip(added, lengths, strict=True)):
