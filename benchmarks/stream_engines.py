@@ -68,14 +68,22 @@ def _hifigan(thin: bool, rate: int = 16000, **settings: Any) -> Decoder:
     return Decoder(_Waveform(SpeechT5HifiGan(SpeechT5HifiGanConfig(**settings))), 80, rate / 256, 256)
 
 
+def _tiny(thin: bool) -> Decoder:
+    layers = torch.nn.Sequential(
+        torch.nn.Conv1d(8, 8, 7, padding=3), torch.nn.ELU(), torch.nn.ConvTranspose1d(8, 2, 16, 8, 4), torch.nn.Tanh()
+    )
+    return Decoder(layers, 8, 75, 8)
+
+
 _V1: dict[str, Any] = {"upsample_rates": [8, 8, 2, 2], "upsample_kernel_sizes": [16, 16, 4, 4]}
 DECODERS: dict[str, Callable[[bool], Decoder]] = {
     "encodec": _encodec,
     "encodec-no-lstm": lambda thin: _encodec(thin, lstm=False),
     "speecht5-hifigan": _hifigan,
     "hifigan-v1": lambda thin: _hifigan(thin, 22050, **_V1),
+    "tiny": _tiny,
 }
-"""EnCodec at 24 kHz, with and without its LSTM, HiFi-GAN of SpeechT5, and of the shapes of HiFi-GAN V1."""
+"""EnCodec at 24 kHz, with and without its LSTM, HiFi-GAN of SpeechT5 and of the shapes of V1, and one for tests."""
 
 
 def decoder_of(name: str) -> Decoder:
@@ -290,16 +298,12 @@ class Worker:
     def sessions(self, count: int) -> dict[str, Any]:
         """Return the bytes of many sessions: predicted, of their states' arrays, and by which the process grew."""
         engines = self._start()
-        stream, x = engines.stream(), engines.x[0]
-        settled = stream.graph.settled or 0
+        stream, x, settled = engines.stream(), engines.x[0], 2 * engines.found.held + 8
         predicted, before = stream.state_bytes * count, _resident()
         numbers = [*stream.sessions, *(stream.open() for _ in range(count - 1))]
         for number in numbers:
-            done = 0
-            while done < settled + 1:
-                done += stream.push({number: x[:, : min(x.shape[1], settled + 1 - done)]}) and min(
-                    x.shape[1], settled + 1 - done
-                )
+            for begin in range(0, settled, x.shape[1]):
+                stream.push({number: x[:, : settled - begin]})
         grown = _resident() - before
         held = sum(array.nbytes for number in numbers for name, array in stream.state(number).items() if _is_held(name))
         return {"predicted": predicted, "held": held, "grown": grown}

@@ -1,5 +1,6 @@
 """One hypothesis profile for all machines: no deadline, because machines are shared, and reproducible on CI."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,12 @@ from child_processes import finished
 settings.register_profile("here", deadline=None, max_examples=100)
 settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_collection_finish():
+    """Leave all modules and tests out of garbage collections, which would go through them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_another_cause_in_a_quantized_output(cause):
 def test_noise_is_not_int8():
     """Neither noise of int8's size, nor noise that was itself quantized, is named."""
     rng = np.random.default_rng(5)
-    for number in range(40):
+    for number in range(18):
         call = wide_call(rng)
         size = (0.003, 0.01, 0.03)[number % 3] * call.y.std()
         y = (call.y + size * rng.standard_normal(call.y.shape)).astype("f")

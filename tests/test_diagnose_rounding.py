@@ -73,7 +73,7 @@ NOISE = {
 @pytest.mark.parametrize("kind", NOISE)
 def test_noise_of_the_size_of_rounding_is_no_rounding(kind):
     rng = np.random.default_rng(4)
-    for _ in range(25):
+    for _ in range(12):
         call = random_call(rng)
         found = diagnosed(call, NOISE[kind](call, rng.standard_normal).astype("f4"))
         assert not found.findings, str(found)

@@ -451,14 +451,13 @@ def test_simplifiers_keep_what_is_written(tmp_path):
     assert report.cost.before > 0
 
 
-@pytest.mark.parametrize("bias", [-9, -13])
-def test_no_one_is_accused_of_the_rounding_of_a_sigmoid(tmp_path, bias):
-    """Relative to a largest value of 1e-4 the rounding is beyond the limit; relative to 1, which is meant, it is not."""
+def test_no_one_is_accused_of_the_rounding_of_a_sigmoid(tmp_path):
+    """Relative to a largest value of 1e-5 the rounding is beyond the limit; relative to 1, which is meant, it is not."""
     pytest.importorskip("onnxsim")
     graph = GraphBuilder([1, 4, 40, 50], opset=17)
     graph.add("ConvTranspose", "x", graph.random(4, 2, 4, 4), strides=[2, 2])
     graph.add("Mul", graph.last, graph.constant(np.float32(0.02)))
-    graph.add("Add", graph.last, graph.constant(np.float32(bias)))
+    graph.add("Add", graph.last, graph.constant(np.float32(-13)))
     graph.add("Sigmoid", graph.last)
     report = plan_rewrite(graph.save(tmp_path / "model.onnx"), target="conv-only").write(tmp_path / "out.onnx", sizes=1)
     assert {run.verdict for run in report.verification.runs} == {"equal"}

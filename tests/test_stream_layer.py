@@ -52,7 +52,7 @@ def same_bits(a, b):
 
 
 @hypothesis.given(shaped(largest=5), st.sampled_from(DTYPES), st.integers(0, 2**32 - 1), st.integers(1, 9))
-@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.settings(max_examples=40, deadline=None)
 def test_any_cuts_give_the_bits_of_the_whole(case, dtype, seed, longest):
     g, sizes = case
     rng = np.random.default_rng(seed)
@@ -73,28 +73,24 @@ def test_any_cuts_give_the_bits_of_the_whole(case, dtype, seed, longest):
 
 
 @hypothesis.given(shaped(ndims=(1,), largest=6), st.integers(0, 2**32 - 1))
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=10, deadline=None)
 def test_the_state_is_the_window_of_inputs_and_no_more(case, seed):
     """The held samples are those that an output to come reads, by the definition; what was given is all that is known."""
     g, _ = case
     rng = np.random.default_rng(seed)
-    w = numbers(rng, np.float32, g.groups, 1, *g.kernel)
+    w = numbers(rng, np.float32, 2 * g.groups, 1, *g.kernel)
     stream = tconv.stream(w, np.ones(g.groups, np.float32), geometry=g)
     (k,), (s,), (d,), ((lo, _),) = g.kernel, g.stride, g.dilation, g.crop
-    given = 0
-    for n in range(1, 25):
-        given += stream.push(numbers(rng, np.float32, 1, g.groups, 1)).shape[2]
-        ((held,),) = [array.shape[1:] for name, array in stream.state(0).items() if name == "value_0"] or [(0,)]
+    given = held = 0
+    for n in range(1, 18):
+        given += stream.push(numbers(rng, np.float32, 1, 2 * g.groups, 1)).shape[2]
+        held = sum(array.shape[1] for name, array in stream.state(0).items() if name == "value_0")
         known = min(max(0, s * n - lo), max(0, g.full_shape((n,))[0] - sum(g.crop[0])))
-        assert given == known  # every output whose inputs are there and that no end takes back
-        read = [
-            i for o in range(given, given + s) for t in range(k) for i, rest in [divmod(o + lo - d * t, s)] if not rest
-        ]
-        first = min((i for i in read if i >= 0), default=n)
-        assert held <= max(0, n - first) + (lo > 0 or given == 0)
-        if n > 20 and given:
-            assert held == max(0, n - min(first, n))
-    assert stream.state_bytes == held * g.groups * 4
+        assert given == known  # every output whose inputs are there, and that no end takes back
+        later = [(o + lo - d * t, s) for o in range(given, given + 2 * s * d * k) for t in range(k)]
+        read = min(i for i, rest in itertools.starmap(divmod, later) if not rest)
+        assert held == max(0, n - max(0, read))
+    assert stream.state_bytes == held * 2 * g.groups * 4
 
 
 def test_sessions_start_pause_and_stop_on_their_own():
@@ -128,9 +124,8 @@ def test_sessions_start_pause_and_stop_on_their_own():
     assert len(ended) > 5
 
 
-@pytest.mark.parametrize("shape", [(4, 3, 8), (4, 3, 5, 3)])
-def test_a_state_goes_on_in_another_process(shape, tmp_path):
-    rng = np.random.default_rng(0)
+def test_a_state_goes_on_in_another_process(tmp_path):
+    rng, shape = np.random.default_rng(0), (4, 3, 5, 3)
     w, bias, x = (
         numbers(rng, np.float32, *shape),
         numbers(rng, np.float32, 3),
@@ -234,7 +229,8 @@ def test_a_layer_of_another_length_is_refused():
 
     w = np.ones((4, 3, 5), np.float32)
     assert refusal(w, dialect="onnx", strides=[2], output_shape=[40]) == (
-        "output_shape is the size of the whole output, and a stream does not know it. Write the call without output_shape="
+        "output_shape is that of the whole output, and a stream does not know its length. Write the call without "
+        "output_shape="
     )
     text = refusal(w, dialect="tensorflow", strides=2, output_shape=(1, 40, 3))
     assert text.endswith('Write dialect="keras" with strides=, padding= and dilation_rate=; its layouts are the same')
@@ -284,7 +280,7 @@ def test_sizes_behind_time_come_with_the_first_chunk():
     w, bias = numbers(rng, np.float32, 4, 3, 4, 3), numbers(rng, np.float32, 3)
     stream = tconv.stream(w, bias, stride=2, padding=1)
     for name in ("flush", "state"):
-        with pytest.raises(TconvError, match="the first chunk has. Write stream.push"):
+        with pytest.raises(TconvError, match=r"the first chunk has\. Write stream\.push"):
             getattr(stream, name)()
     assert stream.latency == tconv.stream(w[..., 1], stride=2, padding=1).latency == 1
     extra = stream.open()

@@ -145,19 +145,23 @@ def write_keras(name: str, folder: Path) -> list[str]:
     return refused
 
 
-def write_tflite(name: str, folder: Path) -> list[str]:
-    """Write .tflite files, plain and with weights of 8 bits; return the reasons of those that are refused."""
+def write_tflite(name: str, folder: Path, kinds: tuple[str, ...] = ()) -> list[str]:
+    """Write .tflite files, plain and with weights of 8 bits, and .saved; return the reasons of those that are refused."""
     import tensorflow as tf
 
     refused = []
     network = keras.saving.load_model(folder / f"keras-{name}.keras")
     for kind, optimizations in (("tflite", []), ("dynamic.tflite", [tf.lite.Optimize.DEFAULT])):
+        if kinds and kind not in kinds:
+            continue
         try:
             converter = tf.lite.TFLiteConverter.from_keras_model(network)
             converter.optimizations = optimizations
             (folder / f"keras-{name}.{kind}").write_bytes(converter.convert())
         except Exception as error:
             refused.append(f"keras-{name}.{kind}: {type(error).__name__} {' '.join(str(error).split())[:120]}")
+    if kinds and "saved" not in kinds:
+        return refused
     try:
         network.export(str(folder / f"keras-{name}.saved"))
     except Exception as error:

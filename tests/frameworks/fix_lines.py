@@ -255,14 +255,16 @@ def check_fixes(
 ) -> Counter[str]:
     """Check that the fix in the target's dialect, run on its arrays, gives the expected output, for every fault.
 
-    diagnose is given the right call or the wrong one, in PyTorch's layouts, in the target's own arguments if they can
-    express this geometry, and once more with those of another `layout`, a function of the number of spatial axes. A fix
-    that recomputes y is run on the arrays that were given. Another fix is run on those of the wrong call, in the
+    diagnose is given a call in PyTorch's layouts, in the target's own arguments if they can express this geometry, and
+    once more with those of another `layout`, a function of the number of spatial axes. It is the right call and the wrong
+    one in turn, so that each fault meets both with each dialect, each number of groups and each kind of crop.
+
+    A fix that recomputes y is run on the arrays that were given. Another fix is run on those of the wrong call, in the
     target's layouts, and then the wrong call is run again. Returns the number of checks by their result.
     """
     rng, tally = np.random.default_rng(0), Counter()
     framework = (tconv.dialect(target), names, wrap, unwrap)
-    for name, fault in FAULTS.items():
+    for index, (name, fault) in enumerate(FAULTS.items()):
         for number in range(2 * rounds):
             for count in groups:
                 right = random_call(rng, count, same=number % 2 > 0)
@@ -273,13 +275,13 @@ def check_fixes(
                 if wrong is None or (wrong.y.shape == right.y.shape and np.allclose(wrong.y, right.y, atol=1e-2)):
                     tally["no such fault"] += 1
                     continue
-                for given in (wrong.call,) if only_wrong else (right, wrong.call):
-                    ndim = right.geometry.ndim
-                    more = [(target, layout(ndim))] if layout else []
-                    for dialect, extra in [("torch", {}), (target, {}), *more]:
-                        which = "right" if given is right else "wrong"
-                        label = f"{name}, given the {which} call in the {dialect} dialect {extra or ''}"
-                        tally[_check(label, name, right, wrong, given, dialect, extra, *framework)] += 1
+                ndim = right.geometry.ndim
+                more = [(target, layout(ndim))] if layout else []
+                for at, (dialect, extra) in enumerate([("torch", {}), (target, {}), *more]):
+                    is_right = (index + number + count + at) % 2 > 0 and not only_wrong
+                    given, which = (right, "right") if is_right else (wrong.call, "wrong")
+                    label = f"{name}, given the {which} call in the {dialect} dialect {extra or ''}"
+                    tally[_check(label, name, right, wrong, given, dialect, extra, *framework)] += 1
     assert tally["no such fault"] <= 0.4 * 2 * rounds * len(groups) * len(FAULTS), tally
     return tally
 

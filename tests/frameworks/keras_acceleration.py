@@ -12,6 +12,9 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+if os.environ["KERAS_BACKEND"] == "jax":
+    import xla  # noqa: F401  (sets the flags that compile quickly, before JAX starts)
+
 import keras
 import numpy as np
 import pytest

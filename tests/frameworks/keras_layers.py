@@ -11,6 +11,9 @@ import subprocess
 import sys
 import types
 
+if os.environ["KERAS_BACKEND"] == "jax":
+    import xla  # noqa: F401  (sets the flags that compile quickly, before JAX starts)
+
 import keras
 import numpy as np
 import pytest

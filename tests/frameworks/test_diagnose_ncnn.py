@@ -16,8 +16,8 @@ def test_the_fixes(tmp_path, monkeypatch):
     layout = lambda ndim: {"dynamic_weight": 1}  # noqa: E731
     tally = check_fixes("ncnn", {"ncnn": ncnn, "pathlib": pathlib}, batch=1, layout=layout)
     print(dict(tally))
-    assert tally["recomputed"] > 80
-    assert tally["fixed"] > 300
+    assert tally["recomputed"] > 40
+    assert tally["fixed"] > 150
 
 
 def test_several_images_have_no_fix_in_a_layer_that_takes_one():

@@ -423,6 +423,16 @@ for name in sys.argv[3:]:
 """
 
 
+WRITE_TFLITE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import keras_networks
+for name in sys.argv[3:]:
+    keras_networks.write_tflite(name, Path(sys.argv[2]), ("tflite",))
+"""
+
+
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory):
     """Folder with exports of the networks above."""
@@ -430,7 +440,7 @@ def exports(tmp_path_factory):
     for command, backend in (
         (["-c", WRITE, EXPORTS, folder, *TORCH_NAMES], "torch"),
         ([EXPORTS / "keras_networks.py", folder, *KERAS_NAMES], "torch"),
-        ([EXPORTS / "keras_networks.py", folder, *KERAS_NAMES], "tensorflow"),
+        (["-c", WRITE_TFLITE, EXPORTS, folder, *KERAS_NAMES], "tensorflow"),
     ):
         environment = {**os.environ, **QUIET, "KERAS_BACKEND": backend}
         done = subprocess.run([sys.executable, *map(str, command)], env=environment, capture_output=True, text=True)

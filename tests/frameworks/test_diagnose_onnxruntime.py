@@ -29,5 +29,5 @@ def test_the_fix_has_the_bias_and_the_groups(target, groups):
 def test_the_fixes(target, groups):
     tally = check_fixes(target, {"onnx": onnx, "onnxruntime": onnxruntime}, groups=groups)
     print(dict(tally))
-    assert tally["recomputed"] > 30 * len(groups)
-    assert tally["fixed"] > 120 * len(groups)
+    assert tally["recomputed"] > 15 * len(groups)
+    assert tally["fixed"] > 60 * len(groups)

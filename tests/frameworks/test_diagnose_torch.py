@@ -20,8 +20,8 @@ from issue_reports import CASES, LISTED
 def test_the_fixes():
     tally = check_fixes("torch", {"torch": torch}, wrap=lambda array: torch.tensor(np.array(array)))
     print(dict(tally))
-    assert tally["recomputed"] > 60
-    assert tally["fixed"] > 250
+    assert tally["recomputed"] > 30
+    assert tally["fixed"] > 125
 
 
 def test_the_fixes_of_real_threads_that_recompute_y():

@@ -72,7 +72,7 @@ def random_call(rng, ndim):
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_random_native_arguments(ndim, seed):
     rng = np.random.default_rng([ndim, seed])
     conformance = Conformance("equinox", native)
@@ -126,9 +126,9 @@ def test_weights_both_ways():
 
 def test_arguments_and_code():
     names = {"eqx": eqx, "jax": jax, "np": np}
-    tally = check_code("equinox", names, count=120, ranks=(1, 4), groups=(1, 2, 3), wrap=jnp.asarray)
+    tally = check_code("equinox", names, count=60, ranks=(1, 4), groups=(1, 2, 3), wrap=jnp.asarray)
     print(dict(tally))
-    assert tally["one call"] > 80
+    assert tally["one call"] > 40
 
 
 def test_conv_is_the_adjoint():

@@ -81,9 +81,8 @@ def random_call(rng, ndim):
 
 @pytest.mark.parametrize("layer", [linen, nnx])
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-@pytest.mark.parametrize("seed", range(2))
-def test_random_native_arguments(layer, ndim, seed):
-    rng = np.random.default_rng([ndim, seed, layer is nnx])
+def test_random_native_arguments(layer, ndim):
+    rng = np.random.default_rng([ndim, 0, layer is nnx])
     conformance = Conformance("flax", layer)
     count = {1: 300, 2: 300, 3: 150}[ndim]
     calls = [random_call(rng, ndim) for _ in range(count)]
@@ -153,9 +152,9 @@ def test_weights_both_ways():
 
 def test_arguments_and_code():
     names = {"flax": flax, "jax": jax, "np": np}
-    tally = check_code("flax", names, count=100, groups=(1, 1, 1, 2), wrap=jnp.asarray)
+    tally = check_code("flax", names, count=60, groups=(1, 1, 1, 2), wrap=jnp.asarray)
     print(dict(tally))
-    assert tally["one call"] > 50
+    assert tally["one call"] > 30
 
 
 def test_conv_is_the_adjoint():

@@ -89,7 +89,7 @@ def random_call(rng, ndim):
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_random_native_arguments(ndim, seed):
     rng = np.random.default_rng([ndim, seed])
     conformance = Conformance("haiku", native)
@@ -148,9 +148,9 @@ def test_weights_both_ways():
 
 def test_arguments_and_code():
     names = {"hk": hk, "jax": jax, "np": np}
-    tally = check_code("haiku", names, count=150, ranks=(1, 4), groups=(1, 1, 1, 2), wrap=jnp.asarray)
+    tally = check_code("haiku", names, count=75, ranks=(1, 4), groups=(1, 1, 1, 2), wrap=jnp.asarray)
     print(dict(tally))
-    assert tally["one call"] > 40
+    assert tally["one call"] > 20
 
 
 def test_conv_is_the_adjoint():

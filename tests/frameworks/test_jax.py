@@ -97,7 +97,7 @@ def random_call(rng, ndim):
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3, 4])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_random_native_arguments(ndim, seed):
     rng = np.random.default_rng([ndim, seed])
     conformance = Conformance("jax", native)
@@ -153,9 +153,9 @@ def test_conv_is_jaxs_own_transpose(ndim):
 
 
 def test_arguments_and_code():
-    tally = check_code("jax", {"jax": jax, "np": np}, count=200, groups=(1, 1, 1, 2), wrap=jnp.asarray)
+    tally = check_code("jax", {"jax": jax, "np": np}, count=100, groups=(1, 1, 1, 2), wrap=jnp.asarray)
     print(dict(tally))
-    assert tally["one call"] > 100
+    assert tally["one call"] > 50
 
 
 def test_code_of_four_axes():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from processes import MEMORY, WITHOUT_TCONV, run
+from processes import MEMORY, WITHOUT_TCONV, after_importing
+
+run = after_importing("jax")
 
 START = """
 import sys, os, threading, numpy as np, jax, jax.numpy as jnp, tconv, tconv.jax

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xla  # noqa: F401  (its flags, set before JAX starts, make compilation faster)
 from jax import export
 from jax_releases import enable_x64
 from standard_cases import Call, check, longer, random_call

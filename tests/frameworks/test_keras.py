@@ -1,12 +1,10 @@
-"""Keras 3 in a process of its own, on JAX, and once more in another on TensorFlow: operator, layers, code, weights."""
+"""Keras 3 on JAX, and in another process, with KERAS_BACKEND=tensorflow, on TensorFlow: operator, layers, code, weights."""
 
 from __future__ import annotations
 
 import inspect
 import os
 import re
-import subprocess
-import sys
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -96,9 +94,8 @@ def random_call(rng, ndim, legal=False):
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-@pytest.mark.parametrize("seed", range(2))
-def test_random_native_arguments(ndim, seed):
-    rng = np.random.default_rng([ndim, seed])
+def test_random_native_arguments(ndim):
+    rng = np.random.default_rng([ndim, BACKEND == "tensorflow"])
     conformance = Conformance("keras", native, lambda error, arguments: isinstance(error, BackendLimitError), "jaxlib")
     count = {1: 330, 2: 330, 3: 200}[ndim]
     calls = [random_call(rng, ndim) for _ in range(count)]
@@ -171,7 +168,7 @@ def test_arguments_and_code():
     tally = check_code(
         "keras",
         {"keras": keras},
-        count=200 if BACKEND == "tensorflow" else 60,
+        count=100 if BACKEND == "tensorflow" else 60,
         groups=(1, 1, 1, 2),
         wrap=keras.ops.convert_to_tensor,
     )
@@ -228,15 +225,6 @@ def test_the_backends_arrays_and_an_empty_batch():
     got = tconv.conv_transpose(x, w, dialect="keras", strides=2)
     assert type(got) is type(x)
     assert got.shape == keras.ops.conv_transpose(x, w, 2).shape
-
-
-@pytest.mark.skipif(BACKEND != "jax", reason="this is the other process")
-def test_once_more_on_tensorflow():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-o", "addopts=-rP", __file__]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "tensorflow"})
-    print("\n".join(line for line in done.stdout.splitlines() if line.startswith("tensorflow {")))
-    assert done.returncode == 0, done.stdout[-6000:]
-    assert done.stdout.count("tensorflow {") == 6
 
 
 def test_the_default_epsilon_of_batchnorm_is_the_frameworks():

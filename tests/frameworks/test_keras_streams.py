@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -191,6 +192,24 @@ def test_sessions_start_pause_and_end_on_their_own():
     assert stream.open() == 2
 
 
+def test_the_contract_of_streams():
+    layers = [L.Conv1DTranspose(5, 7, 3, "same"), L.GRU(3, return_sequences=True), L.Conv1D(2, 5, padding="same")]
+    stream = tconv.keras.stream(with_weights(sequential(*layers)))
+    x = np.random.default_rng(0).standard_normal((1, 30, C), np.float32)
+    report = tconv.verify_stream(stream, x)
+    assert stream.layout == "[N, t, 4] -> [N, t, 2]"
+    assert [row.layer for row in stream.report.look_ahead] == [layers[0].name, layers[2].name]
+    assert stream.report.against == "Keras"
+    assert not [text for text in report.checks.values() if text.startswith("not checked")], report
+
+
+def test_the_page_runs(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "streaming.md").read_text()
+    (block,) = [each for each in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "keras" in each]
+    exec(block, {})
+    assert capsys.readouterr().out == "[N, t, 16] -> [N, t, 1] 2\n"
+
+
 def test_tensors_return_tensors():
     stream = tconv.keras.stream(with_weights(sequential(L.Conv1DTranspose(2, 4, 2))))
     x = ops.ones((1, 6, C))
@@ -292,6 +311,7 @@ def windowed(model):
 def test_a_model_that_cannot_be_read_runs_on_windows():
     stream = windowed(sequential(Doubled(2, 3), L.Conv1DTranspose(3, 4, 2)))
     assert "Doubled has a call of its own" in stream.reason
+    assert stream.report.way == "exact windows"
     with pytest.raises(StreamError, match=r"the time of a group.* and on windows of its input: "):
         tconv.keras.stream(sequential(L.Conv1D(3, 3), L.GroupNormalization(1)))
 

@@ -89,7 +89,7 @@ def random_call(rng, ndim):
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 def test_random_nodes(ndim):
     rng = np.random.default_rng(ndim)
-    calls = [random_call(rng, ndim) for _ in range({1: 900, 2: 900, 3: 400}[ndim])]
+    calls = [random_call(rng, ndim) for _ in range({1: 600, 2: 600, 3: 400}[ndim])]
     native_results = results(calls)
 
     def one(x, w, bias, arguments):
@@ -120,9 +120,9 @@ def test_the_adjoint():
 
 
 def test_code_runs():
-    tally = check_code("openvino", {"openvino": openvino, "np": np}, groups=[1, 2, 3])
-    assert tally["one call"] > 50
-    assert tally["call and slice"] > 50
+    tally = check_code("openvino", {"openvino": openvino, "np": np}, groups=[1, 2, 3], count=80)
+    assert tally["one call"] > 20
+    assert tally["call and slice"] > 20
     assert not tally["cannot be expressed"]
 
 

@@ -40,7 +40,7 @@ def unsupported(error, arguments):
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_random_native_arguments(ndim, seed):
     rng = np.random.default_rng([ndim, seed])
     conformance = Conformance("tensorflow", native, unsupported)
@@ -166,10 +166,10 @@ def test_weights_both_ways():
 
 
 def test_arguments_and_code():
-    tally = check_code("tensorflow", {"tf": tf, "np": np}, count=300, wrap=tf.constant)
+    tally = check_code("tensorflow", {"tf": tf, "np": np}, count=150, wrap=tf.constant)
     print(dict(tally))
-    assert tally["one call"] > 80
-    assert tally["call and slice"] > 80
+    assert tally["one call"] > 40
+    assert tally["call and slice"] > 40
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])

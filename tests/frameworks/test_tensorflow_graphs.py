@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import runpy
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from processes import WITHOUT_TCONV, after_importing
 from tensorflow_calls import random_call
 
 import tconv
@@ -25,6 +24,7 @@ from tconv.errors import TconvError
 from tconv.tensorflow import tracing_context
 from tconv.tensorflow.registration import OPERATOR
 
+run = after_importing("tensorflow")
 _CPU = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(_CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
 
@@ -256,8 +256,6 @@ def run_without_tconv(code, *arguments):
     """Run code in a process in which `import tconv` fails; `x` is the input, `check(y)` compares with the result."""
     start = """
     import os, sys
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    sys.modules["tconv"] = None
     try:
         import tconv
     except ImportError:
@@ -270,17 +268,8 @@ def run_without_tconv(code, *arguments):
     def check(y):
         assert np.array_equal(np.maximum(y, 0), np.maximum(expected, 0))
     """
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    script = textwrap.dedent(start) + textwrap.dedent(code) + "\nprint('loaded')"
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "loaded" in done.stdout
+    script = WITHOUT_TCONV + textwrap.dedent(start) + textwrap.dedent(code) + "\nprint('loaded')"
+    assert "loaded" in run(script, *arguments)
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from processes import MEMORY, WITHOUT_TCONV, run
+from processes import MEMORY, WITHOUT_TCONV, after_importing
+
+run = after_importing("tensorflow")
 
 START = """
 import sys, os, threading, numpy as np, tensorflow as tf, tconv, tconv.tensorflow

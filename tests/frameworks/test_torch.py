@@ -43,7 +43,7 @@ def random_call(rng, ndim):
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_random_native_arguments(ndim, seed):
     rng = np.random.default_rng([ndim, seed])
     conformance = Conformance("torch", native)

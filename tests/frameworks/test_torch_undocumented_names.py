@@ -28,6 +28,9 @@ import torch
 
 warnings.simplefilter("ignore")
 real = importlib.import_module
+# what the calls below would import in each process, which takes half of their time
+for name in ("_dynamo", "_functorch.apis", "_functorch.eager_transforms", "_decomp.decompositions_for_jvp", "profiler"):
+    real(f"torch.{name}")
 
 
 class Without:

@@ -18,7 +18,10 @@ from tconv.errors import MissingExtraError, TconvError
 
 _COMMANDS = {
     "upsample": ("tconv.cli.upsample:run", "Make pictures or feature maps larger."),
-    "explain": ("tconv.cli.explain:run", "Explain one transposed convolution: sizes, formula, overlap, a picture."),
+    "explain": (
+        "tconv.cli.explain:run",
+        "Explain a transposed convolution, or a stack: sizes, overlap, a picture, latency.",
+    ),
     "diagnose": (
         "tconv.cli.diagnose:run",
         "Find out why two outputs differ: arrays, an ONNX model on two runtimes, two networks.",

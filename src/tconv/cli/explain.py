@@ -1,4 +1,7 @@
-"""`tconv explain`: sizes, formula, overlap and picture of one transposed convolution, and its call in each dialect."""
+"""`tconv explain`: sizes, formula, overlap and picture of one transposed convolution, and its call in each dialect.
+
+A stack of layers has its windows explained by `explain_stack`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from tconv.cli.explain_options import as_options, native_arguments, whole_numbers
+from tconv.cli.explain_stack import explain_stack
 from tconv.cli.figures import new_picture
+from tconv.cli.stack_words import EXAMPLE, refuse_options_of_one_layer
 from tconv.dialects import dialect as find_dialect
 from tconv.dialects import names
 from tconv.errors import ArgumentError, DialectError, ShapeError, TconvError
@@ -25,8 +30,8 @@ _Texts = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="
 
 
 def run(
-    *,
-    kernel: Annotated[list[int], Parameter(consume_multiple=True, converter=whole_numbers, negative="")],
+    *layers: str,
+    kernel: _Sizes = None,
     stride: _Sizes = None,
     padding: _Texts = None,
     output_padding: _Sizes = None,
@@ -36,14 +41,21 @@ def run(
     output: _Sizes = None,
     dialect: str = "torch",
     option: _Texts = None,
+    sample_rate: float | None = None,
+    chunk: int | None = None,
     picture: Annotated[Path | None, Parameter(name=["-o", "--picture"])] = None,
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
     """Explain a transposed convolution: sizes, formula, overlap, a picture, the same call in other dialects.
 
+    Or a stack of layers: its receptive field, context and latency, and where its look-ahead comes from. Write
+    tconv explain conv 7 padding 3, transposed 16 stride 8 padding 4 --sample-rate 24000, for example.
+
     Parameters
     ----------
+    layers
+        Layers of a stack: conv or transposed, the kernel, and names and numbers as stride 8 padding 4.
     kernel
         Kernel size: one number for all axes, or one per axis.
     stride
@@ -64,6 +76,10 @@ def run(
         Dialect of these options.
     option
         Further native arguments, NAME=VALUE, the value as JSON or plain text.
+    sample_rate
+        Of a stack: samples per second of its output, for the latency in milliseconds.
+    chunk
+        Of a stack: inputs of a chunk, for the work with context and without.
     picture
         Also draw the scatter to this file (.svg, .png, .pdf); needs the extra "draw".
     every
@@ -71,6 +87,27 @@ def run(
     as_json
         Print one JSON object instead of text.
     """
+    if layers:
+        one = {
+            "kernel": kernel,
+            "stride": stride,
+            "padding": padding,
+            "output_padding": output_padding,
+            "dilation": dilation,
+            "groups": groups != 1,
+            "output": output,
+            "option": option,
+            "picture": picture,
+            "all": every,
+        }
+        refuse_options_of_one_layer(one)
+        explain_stack(layers, dialect, input, sample_rate, chunk, as_json)
+        return
+    if kernel is None:
+        raise ArgumentError(f"there is no layer. Write tconv explain --kernel 4 --stride 2, or a stack: {EXAMPLE}")
+    if sample_rate is not None or chunk is not None:
+        flag = "--chunk 8" if sample_rate is None else "--sample-rate 24000"
+        raise ArgumentError(f"{flag.split()[0]} is for layers of a stack, without --kernel. Write {EXAMPLE} {flag}")
     ndim = max(len(given) for given in (kernel, stride, padding, output_padding, dilation, input, output) if given)
     if len(kernel) == 1 and ndim == 1 and input is None:
         ndim = 2  # one number is a square kernel

@@ -15,6 +15,8 @@ from tconv.keras.stream_reading import KerasReading, input_of, layout_of, read_m
 from tconv.keras.stream_values import TimeValue
 from tconv.keras.whole_blocks import Blocks
 from tconv.streaming.layer_digest import fingerprint
+from tconv.streaming.look_ahead import layer_names
+from tconv.streaming.report import StreamReport
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
 from tconv.streaming.window_stream import WindowStream
@@ -29,7 +31,8 @@ _LENGTHS = 64, 96, 120, 240, 256, 480, 960, 1024, 5040, 1 << 14, 1 << 16
 class ModelStream(Stream):
     """Stream of a Keras model: chunks are [N, n, C], or [N, C, n] if the model has channels first.
 
-    Everything else is as in `Stream`. Chunks are arrays, or tensors of Keras' backend, and so are outputs.
+    Everything else is as in `Stream`; `print(stream.report)` shows the latency and where it comes from.
+    Chunks are arrays, or tensors of Keras' backend, and so are outputs.
 
     >>> import keras, numpy as np, tconv.keras
     >>> model = keras.Sequential([keras.Input((None, 4)), keras.layers.Conv1DTranspose(1, 4, 2, padding="same")])
@@ -51,6 +54,13 @@ class ModelStream(Stream):
     def __init__(self, reading: KerasReading, batch: int = 1, *, sample_rate: float | None = None) -> None:
         super().__init__(StreamGraph(reading.nodes, reading.channels), batch, sample_rate=sample_rate)
         self.channels_last, self._block_lengths = reading.channels_last, reading.blocks
+        names = [layer or name for layer, name in zip(reading.layers, layer_names(self.graph), strict=True)]
+        self.report = StreamReport(self.graph, names, sample_rate=sample_rate, against="Keras")
+
+    @property
+    def time_axis(self) -> int:
+        """Axis of time in the chunks."""
+        return 1 if self.channels_last[0] else 2
 
     @property
     def layout(self) -> str:
@@ -126,6 +136,16 @@ class ModelWindowStream(ModelStream, WindowStream):
         weights = fingerprint(*(np.asarray(keras.ops.convert_to_numpy(weight)) for weight in model.weights))
         WindowStream.__init__(self, run, channels, batch, identity=weights)
         self.sample_rate, self.channels_last, self.reason = sample_rate, (channels_last, channels_last), reason
+        self.report = StreamReport(
+            self.graph,
+            [model.name],
+            sample_rate=sample_rate,
+            is_stateful=False,
+            work=self.work_repeated(max(1, self.dependence.period)),
+            difference=self.difference,
+            against="Keras",
+            reason=reason,
+        )
 
 
 def stream(
@@ -163,6 +183,7 @@ def stream(
     try:
         made = ModelStream(read_model(model), batch, sample_rate=sample_rate)
         made.difference = _difference(model, made, _example(made, model) if example is None else example)
+        made.report.difference = made.difference
         if not made.difference <= TOLERANCE:
             raise CheckError(
                 f"the stream differs from the model by {made.difference:.1e} of its largest output; {TOLERANCE:.0e} is "

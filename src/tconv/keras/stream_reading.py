@@ -36,6 +36,8 @@ class KerasReading(NamedTuple):
     channels_last: tuple[bool, bool]
     blocks: tuple[Blocks, ...]
     """values whose lengths must be multiples"""
+    layers: tuple[str, ...]
+    """name of the layer of each node; "" where it is not known"""
 
 
 def read_model(model: Any) -> KerasReading:
@@ -65,7 +67,8 @@ def read_model(model: Any) -> KerasReading:
     if result.place != len(nodes.nodes):  # a layer that nobody reads was the last one
         nodes.nodes.append(Node(ChannelRange(0, result.channels), (result.place,)))
     found, blocks = without_marks(simplified(nodes.nodes, value.channels))
-    return KerasReading(found, value.channels, (value.channels_last, result.channels_last), blocks)
+    layers = tuple(nodes.layer_of(node.step) for node in found)
+    return KerasReading(found, value.channels, (value.channels_last, result.channels_last), blocks, layers)
 
 
 def input_of(model: Any) -> TimeValue:
@@ -122,6 +125,7 @@ def _called(nodes: NodeList, layer: Any, values: list[TimeValue]) -> list[TimeVa
             raise Refusal(_CODE)
         if layer.compute_dtype != "float32":
             raise Refusal(f"it computes in {layer.compute_dtype}; float32 is needed")
+        nodes.layer = layer.name
         return [stream_layers.rule_for(layer)(nodes, layer, *values)]
     except Refusal as reason:
         raise refused(layer.name, type(layer).__name__, reason) from None
@@ -186,6 +190,7 @@ class _Functional:
             outputs = _called(self._nodes, operation, _layer_inputs(operation, positional, keywords))
         else:
             try:
+                self._nodes.layer = name
                 given = {key: value for key, value in keywords.items() if value is not None}
                 made = stream_operations.rule_for(operation)(self._nodes, operation, *positional, **given)
             except (Refusal, TypeError) as reason:

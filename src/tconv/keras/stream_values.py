@@ -39,6 +39,9 @@ class NodeList:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
+        self.layer = ""
+        """Name of the layer that is read."""
+        self._layers: dict[int, tuple[Any, str]] = {}
 
     def add(self, step: Any, *values: TimeValue) -> TimeValue:
         """Return the output of a new node that reads these values. Raises Refusal if they do not fit it."""
@@ -49,7 +52,14 @@ class NodeList:
         except TconvError as error:
             raise Refusal(str(error)) from None
         self.nodes.append(Node(step, tuple(value.place for value in values)))
+        for part in (step, getattr(step, "weight", None)):
+            self._layers[id(part)] = part, self.layer
         return TimeValue(len(self.nodes), channels, values[0].channels_last)
+
+    def layer_of(self, step: Any) -> str:
+        """Return the name of the layer of a step, or of one that was made of it with its weight; "" for others."""
+        found = self._layers.get(id(step)) or self._layers.get(id(getattr(step, "weight", step)))
+        return "" if found is None else found[1]
 
 
 def refused(name: str, kind: str, reason: Any) -> StreamError:

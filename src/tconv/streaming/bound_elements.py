@@ -13,7 +13,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import ArgumentError
 from tconv.kernels.activation import activation_of
-from tconv.models.steps.arithmetic import Combination, Sum
+from tconv.models.steps.arithmetic import Affine, Combination, Sum
 from tconv.models.steps.functions import function_of
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.pointwise import Pointwise
@@ -60,6 +60,8 @@ def _pass_of(step: Any) -> tuple[str, tuple[float, ...]] | None:
         return ("product", ()) if step.operation == "multiply" else None
     if isinstance(step, Padding):
         return "copy", ()
+    if isinstance(step, Affine) and np.size(step.scale) == np.size(step.shift) == 1:
+        return "affine", (float(np.ravel(step.scale)[0]), float(np.ravel(step.shift)[0]))
     if type(step) is Pointwise:
         return _function_of(step.activation)
     return None

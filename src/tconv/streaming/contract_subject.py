@@ -158,12 +158,12 @@ class Subject:
         wrong = self.different(made, expected)
         if not wrong.any():
             return
-        places: Any = np.argwhere(wrong).tolist()
-        place = tuple(min(places, key=lambda index: index[self.axis]))
         along = np.flatnonzero(wrong.any(tuple(axis for axis in range(wrong.ndim) if axis != self.axis)))
+        places = np.argwhere(wrong)
+        place = tuple(map(int, places[places[:, self.axis] == along[0]][0]))
         raise ContractError(
             f"{what}: {len(along)} of {count} samples differ from the whole, from sample {along[0]} to {along[-1]}; at "
-            f"{place} the stream gave {made[place]!r}, the whole has {expected[place]!r}"
+            f"{place} the stream gave {made[place]!s}, the whole has {expected[place]!s}"
         )
 
     def different(self, made: Array, expected: Array) -> Array:

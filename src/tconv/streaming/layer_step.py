@@ -138,7 +138,7 @@ class LayerStep:
         first = max(window.start, span.start)
         values = span.values[..., first - span.start : window.stop - span.start]
         if not values.shape[-1]:  # outputs in a gap, or behind the last tap, read no input: one of zeros stands for it
-            values = np.zeros((*values.shape[:-1], 1), values.dtype)
+            first, values = window.start, np.zeros((*values.shape[:-1], 1), values.dtype)
         return first, _unfolded(values, self._given), _unfolded(out.values, self._made)
 
     def _layer_for(self, first: int, count: int, outputs: slice) -> StripLayer:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tconv._arguments import int_of
+from tconv._arguments import int_of, shown
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, ShapeError
 from tconv.streaming.chunk_layout import ChunkLayout
+from tconv.streaming.report import StreamReport
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
 
@@ -200,8 +201,8 @@ class NativeStream:
         """
         if session is not None:
             self._check_session(session)
-        if not isinstance(state, Mapping) and not hasattr(state, "files"):
-            raise ArgumentError(f"the state is a {type(state).__name__}; the dictionary of stream.state() is needed")
+        if not (isinstance(state, Mapping) or hasattr(state, "files")) or not len(state):
+            raise ArgumentError(f"the state is {shown(state)}; the arrays of stream.state() are needed")
         arrays = {str(name): state[name] for name in state}
         rest = self._sizes_of(arrays)
         before = self._stream, self._rest, self._made
@@ -244,9 +245,9 @@ class NativeStream:
         return self._opened("state_bytes").state_bytes
 
     @property
-    def report(self) -> Any:
+    def report(self) -> StreamReport:
         """Report of latency, context and state; `print` shows it."""
-        return self._opened("the report").report
+        return StreamReport(self._opened("the report").graph, sample_rate=self.sample_rate)
 
     def _for_facts(self) -> Stream:
         """Return the stream, or one for some sizes behind time: facts along time do not depend on them."""

@@ -38,6 +38,7 @@ class ProgramCache:
         self._in_pieces = all(getattr(node.step, "in_pieces", True) for node in graph.nodes)
         samples = sum(math.ceil(rate) * channels for rate, channels in zip(graph.rates, graph.channels, strict=True))
         self._sample_bytes = samples * graph.dtype.itemsize
+        self._longest = max(_SHORT, _MOST_BYTES // self._sample_bytes)
 
     def __len__(self) -> int:
         return len(self._programs)
@@ -53,33 +54,35 @@ class ProgramCache:
         return found
 
     def lengths(self, count: int, ended: bool) -> list[tuple[int, bool]]:
-        """Return the lengths, and the end, in which a chunk is pushed; `note` has counted it."""
-        if not self._in_pieces:
-            return [(count, False), (0, True)] if ended and count else [(count, ended)]
-        pieces: list[int] = []
-        longest = max(_SHORT, _MOST_BYTES // self._sample_bytes)
-        often = self._lengths[count]
-        if count > longest or (count > _SHORT and (often < _OFTEN or often * _SHARE < self._pushes)):
-            while count > _SHORT:
-                power = 1 << (min(count, longest).bit_length() - 1)
-                pieces.append(power + power // 2 if min(count, longest) >= power + power // 2 else power)
-                count -= pieces[-1]
-        if count or not pieces:
-            pieces.append(count)
-        ends = [False] * len(pieces)
-        if ended and pieces != [0]:
-            return [*zip(pieces, ends, strict=True), (0, True)]
-        return [*zip(pieces, [ended], strict=True)] if pieces == [0] else [*zip(pieces, ends, strict=True)]
+        """Return the lengths, and the end, in which so many samples are pushed; the length is counted."""
+        pieces = [count] if not self._in_pieces or self._is_usual(count) else self._pieces(count)
+        if not ended:
+            return [(each, False) for each in pieces]
+        return [*((each, False) for each in pieces if each), (0, True)]
 
-    def note(self, count: int) -> None:
-        """Count a length that is pushed."""
+    def _pieces(self, count: int) -> list[int]:
+        """Return lengths of which there are few: powers of two, and one and a half times those, as long as may be."""
+        unit = self._graph.period if count % self._graph.period == 0 else 1
+        longest, rest = max(_SHORT, self._longest // unit), count // unit
+        pieces = []
+        while rest > _SHORT:
+            most = min(rest, longest)
+            power = 1 << (most.bit_length() - 1)
+            pieces.append(power + power // 2 if most >= power + power // 2 else power)
+            rest -= pieces[-1]
+        return [each * unit for each in (*pieces, rest) if each or not pieces]
+
+    def _is_usual(self, count: int) -> bool:
+        """Return True for a length that has a program of its own: a short one, or one that comes again and again."""
         if count <= _SHORT:
-            return
+            return True
         self._lengths[count] += 1
         self._pushes += 1
         if len(self._lengths) > _MOST_LENGTHS or self._pushes > 4 * _MOST_LENGTHS:
             self._lengths = Counter({n: times // 2 for n, times in self._lengths.items() if times > 1})
             self._pushes //= 2
+        often = self._lengths[count]
+        return count <= self._longest and often >= _OFTEN and often * _SHARE >= self._pushes
 
     def program(self, received: int, count: int, ended: bool, batch: int) -> Program:
         """Return the program of a push of `count` samples for sessions that have received so many."""

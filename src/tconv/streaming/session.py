@@ -51,9 +51,11 @@ class SessionState:
         self.address: int = block.ctypes.data
 
     def contents(self, graph: StreamGraph) -> dict[str, Array]:
-        """Return views of everything in the block: "value_V" [C, samples], "memory_N_M" of node N."""
-        layout = StateLayout(graph, graph.moment(self.received), self.ended)
+        """Return views of everything: "value_V" [C, samples], "memory_N_M" of node N, and "inputs_waiting"."""
+        layout = StateLayout(graph, graph.moment(graph.used(self.received)), self.ended)
         found: dict[str, Array] = {}
+        if (waiting := self.waiting(graph)).size:
+            found["inputs_waiting"] = waiting
         for place, (offset, samples) in enumerate(zip(layout.values, layout.held, strict=True)):
             if samples:
                 shape = graph.value_shape(place, samples)
@@ -62,6 +64,12 @@ class SessionState:
             for turn, (offset, array) in enumerate(zip(offsets, node.step.new_memory(), strict=False)):
                 found[f"memory_{number}_{turn}"] = self._view(offset, array.dtype, array.shape)
         return found
+
+    def waiting(self, graph: StreamGraph) -> Array:
+        """Return a view of the inputs [C, n] that wait for more, at the end of the block."""
+        count = 0 if self.ended else self.received - graph.used(self.received)
+        shape = graph.value_shape(0, count)
+        return self._view(self.block.size - math.prod(shape) * graph.dtype.itemsize, graph.dtype, shape).T
 
     def _view(self, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
         size = math.prod(shape) * dtype.itemsize
@@ -146,5 +154,5 @@ def by_session(arrays: Any) -> dict[int, dict[str, Any]]:
 
 def empty_state(graph: StreamGraph, received: int, ended: bool) -> SessionState:
     """Return a state whose numbers are not set."""
-    layout = StateLayout(graph, graph.moment(received), ended)
-    return SessionState(received, ended, np.empty(layout.size, np.uint8))
+    size = 0 if ended else graph.state_bytes_after(received)
+    return SessionState(received, ended, np.empty(size, np.uint8))

@@ -187,13 +187,19 @@ class Stream:
             self._blocks.reclaim(states)
             outputs: dict[int, Array] = {}
             done: dict[int, SessionState] = {}
+            parts: list[Array] = []
             for (_, count), numbers in groups.items():
-                self._programs.note(count)
                 at = 0
                 for size in self._programs.batches(len(numbers), count):
-                    self._run(numbers[at : at + size], chunks, ended, outputs, done)
+                    batch = numbers[at : at + size]
+                    made, following = self._run(batch, chunks, ended, together)
+                    outputs.update(zip(batch, made, strict=True))
+                    done.update(zip(batch, following, strict=True))
+                    parts.append(made)
                     at += size
-            result = _stacked(list(outputs.values()), outputs) if together else outputs
+            result: Any = outputs
+            if together:
+                result = parts[0] if len(parts) == 1 else self._stacked([outputs[number] for number in states])
             self._blocks.retire((number, states[number]) for number in done)
             # the only change, after which nothing can fail
             self._sessions = {**states, **done}
@@ -215,50 +221,65 @@ class Stream:
         numbers: list[int],
         chunks: Mapping[int, Array],
         ended: bool,
-        outputs: dict[int, Array],
-        done: dict[int, SessionState],
-    ) -> None:
-        """Add the outputs and the next states of sessions that are at one place in time, with chunks of one length."""
-        states = [self._sessions[number] for number in numbers]
+        together: bool,
+    ) -> tuple[Any, list[SessionState]]:
+        """Return the outputs [C', m] and the next states of sessions at one place in time, with chunks of one length.
+
+        The outputs are one array [sessions, C', m] if they stay together.
+        """
+        graph = self.graph
+        first = states = [self._sessions[number] for number in numbers]
         received, count = states[0].received, chunks[numbers[0]].shape[1]
+        total, begin = received + count, graph.used(received)
+        end = total if ended else graph.used(total)
+        inputs = [chunks[number] for number in numbers]
+        if begin < received:
+            inputs = [np.concatenate([s.waiting(graph), x], 1) for s, x in zip(states, inputs, strict=True)]
         programs: list[tuple[Program, int]] = []
-        at = 0
-        if ended and received + count == 0:  # there was no input: there is no output
-            lengths: list[tuple[int, bool]] = []
-        else:
-            lengths = self._programs.lengths(count, ended)
-        for length, last in lengths:
-            programs.append((self._programs.program(received + at, length, last, len(numbers)), at))
-            at += length
-        made = [0]
-        for program, _ in programs:
-            made.append(made[-1] + program.made)
-        results = [empty((self.graph.channels[-1], made[-1]), self.graph.dtype) for _ in numbers]
-        for (program, at), begin, end in zip(programs, made, made[1:], strict=False):
-            following = self._blocks.following(states, program)
+        at = made = 0
+        # without any input there is no output
+        for length, last in self._programs.lengths(end - begin, ended) if total and (ended or end > begin) else ():
+            programs.append((self._programs.program(begin + at, length, last, len(numbers)), at))
+            at, made = at + length, made + programs[-1][0].made
+        shape = graph.channels[-1], made
+        results = (
+            empty((len(numbers), *shape), graph.dtype) if together else [empty(shape, graph.dtype) for _ in numbers]
+        )
+        rest, made = (total - end) * graph.channels[0] * graph.dtype.itemsize, 0
+        for turn, (program, at) in enumerate(programs, 1):
+            size = program.layouts[1].size + (rest if turn == len(programs) else 0)
+            following = self._blocks.following(states, program.count, program.ended, size)
             program.run(
                 states,
-                [chunks[number][:, at : at + program.count] for number in numbers],
+                [x[:, at : at + program.count] for x in inputs],
                 following,
-                [result[:, begin:end] for result in results],
-                states[0].received - program.received,
+                [result[:, made : made + program.made] for result in results],
+                begin + at - program.received,
             )
+            made += program.made
+            if states is not first:
+                self._blocks.recycle(states)
             states = following
-        if not programs:
-            states = [SessionState(0, True, state.block[:0]) for state in states]
-        for number, state, result in zip(numbers, states, results, strict=True):
-            outputs[number], done[number] = result, state
+        if not programs:  # nothing happens, but for inputs that wait
+            kept = 0 if ended else graph.window_bytes(begin)
+            states = self._blocks.following(states, 0, ended, kept + (0 if ended else rest))
+            for state, before in zip(states, first, strict=True):
+                state.block[:kept] = before.block[:kept]
+        for state, x in zip(states, inputs, strict=True):
+            state.received = total
+            if rest:
+                state.waiting(graph)[...] = x[:, end - begin :]
+        return results, states
 
-
-def _stacked(results: list[Array], numbers: Mapping[int, Array]) -> Array:
-    """Return the outputs [N, C', m] of all sessions. Raises ShapeError if they are not of one length."""
-    lengths = {result.shape[1] for result in results}
-    if len(lengths) > 1:
-        raise ShapeError(
-            f"the sessions are at different places: they have {', '.join(map(str, sorted(lengths)))} samples. Write "
-            "stream.push({session: chunk, ...}), or stream.flush(session)"
-        )
-    return np.stack(results)
+    def _stacked(self, results: list[Array]) -> Array:
+        """Return the outputs [N, C', m] of all sessions. Raises ShapeError if they are not of one length."""
+        lengths = {result.shape[1] for result in results}
+        if len(lengths) > 1:
+            raise ShapeError(
+                f"the sessions are at different places: they have {', '.join(map(str, sorted(lengths)))} samples. "
+                "Write stream.push({session: chunk, ...}), or stream.flush(session)"
+            )
+        return np.stack(results) if results else empty((0, self.graph.channels[-1], 0), self.graph.dtype)
 
 
 _streams: weakref.WeakSet[Stream] = weakref.WeakSet()

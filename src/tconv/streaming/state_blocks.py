@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.streaming.program import Program
 from tconv.streaming.session import SessionState
 
 _MOST_SIZES = 32
@@ -38,14 +37,15 @@ class StateBlocks:
             self._free.clear()
         self._free.setdefault(block.size, []).append(block)
 
-    def following(self, states: Sequence[SessionState], program: Program) -> list[SessionState]:
-        """Return a state, whose numbers are not set, for each session after a program."""
-        size, free = program.layouts[1].size, self._free.get(program.layouts[1].size, [])
+    def following(self, states: Sequence[SessionState], count: int, ended: bool, size: int) -> list[SessionState]:
+        """Return a state of so many bytes, which are not set, after `count` more samples of each of these."""
+        free = self._free.get(size, [])
         return [
-            SessionState(
-                state.received + program.count,
-                program.ended,
-                free.pop() if free else np.empty(size, np.uint8),
-            )
+            SessionState(state.received + count, ended, free.pop() if free else np.empty(size, np.uint8))
             for state in states
         ]
+
+    def recycle(self, states: Iterable[SessionState]) -> None:
+        """Take the blocks of states that no session ever had."""
+        for state in states:
+            self._put(state.block)

@@ -88,6 +88,7 @@ class StreamGraph:
         self.rates = self._rates()
         """samples of every value per sample of the input"""
         self._moments: dict[int, Moment] = {}
+        self._waiting: dict[int, int] = {}
         self.bindings: dict[Any, Any] = {}
         """packed weights and other arrays of the steps, for all programs"""
 
@@ -131,6 +132,30 @@ class StreamGraph:
         if settled is None or received < settled:
             return received
         return settled + (received - settled) % self.period
+
+    def used(self, received: int) -> int:
+        """Return the fewest inputs that have as many final outputs as so many, of the last period.
+
+        The others wait: so a stream that takes many samples for one of its output is at few places in time.
+        """
+        if self.period == 1:
+            return received
+        # of places whose whole last period is settled, or none
+        turn = self.turn(received - self.period) + self.period if received >= self.period else received
+        found = self._waiting.get(turn)
+        if found is None:
+            low, high, made = max(0, turn - self.period + 1), turn, self.moment(turn).counts[-1]
+            while low < high:
+                middle = (low + high) // 2
+                if self.moment(middle).counts[-1] == made:
+                    high = middle
+                else:
+                    low = middle + 1
+            found = turn - low
+            if len(self._waiting) >= _MOST_MOMENTS:
+                self._waiting.clear()
+            self._waiting[turn] = found
+        return received - found
 
     def _moment_from(self, before: Sequence[int], received: int) -> Moment:
         counts = self.final_counts(before, received)
@@ -186,7 +211,12 @@ class StreamGraph:
 
     def state_bytes_after(self, received: int) -> int:
         """Return the bytes of the state of a session after so many inputs."""
-        numbers = [math.prod(self.value_shape(*each)) for each in enumerate(self.moment(received).held)]
+        used = self.used(received)
+        return self.window_bytes(used) + (received - used) * self.channels[0] * self.dtype.itemsize
+
+    def window_bytes(self, used: int) -> int:
+        """Return the bytes of the state of a session that has used so many inputs, without those that wait."""
+        numbers = (math.prod(self.value_shape(*each)) for each in enumerate(self.moment(used).held))
         memory = sum(array.nbytes for node in self.nodes for array in node.step.new_memory())
         return sum(numbers) * self.dtype.itemsize + memory
 

@@ -10,7 +10,8 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import ShapeError, StreamError
 from tconv.streaming.dependence import Dependence
-from tconv.streaming.probing import Draw, ModuleProbe, Run, measure_dependence
+from tconv.streaming.module_probe import Draw, ModuleProbe, Run
+from tconv.streaming.probing import measure_dependence
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph, StreamNode
 from tconv.streaming.time_step import ENDLESS, TimeSpan

@@ -11,7 +11,9 @@ import torch
 from tconv._arrays import Array
 from tconv._arrays.torch_names import is_compiled
 from tconv.errors import ArgumentError, StreamError
+from tconv.streaming.look_ahead import layer_names
 from tconv.streaming.native_stream import NativeStream
+from tconv.streaming.report import StreamReport
 from tconv.streaming.stream_graph import StreamGraph
 from tconv.streaming.window_stream import WindowStream
 from tconv.torch.forward_pass import eval_without_gradients
@@ -22,28 +24,32 @@ from tconv.torch.stream_layout import ModuleLayout
 
 
 class ModuleStream(NativeStream):
-    """Sessions of a module that push chunks of tensors in its own layout. `tconv.torch.stream` returns it."""
+    """Sessions of a module that push chunks of tensors in its own layout. `tconv.torch.stream` returns it.
+
+    `print(stream.report)` shows the latency, where it comes from, context, state, and the difference from the module.
+    """
+
+    difference: Difference | None = None
+    """Differences from the module that were seen; None for one that runs on windows."""
+    reason: str | None = None
+    """Reason why the module runs on windows of its input; None for one whose layers were read."""
 
     def __init__(
-        self,
-        graph: StreamGraph,
-        layout: ModuleLayout,
-        batch: int,
-        sample_rate: float | None,
-        difference: Difference | None,
-        reason: str | None,
+        self, graph: StreamGraph, layout: ModuleLayout, report: StreamReport, batch: int, sample_rate: float | None
     ) -> None:
-        self.difference = difference
-        """Differences from the module that were seen; None for one that runs on windows."""
-        self.reason = reason
-        """Reason why the module runs on windows of its input; None for one whose layers were read."""
-        shown: Any = layout
+        shown: Any = layout  # it has what `ChunkLayout` has
         super().__init__(lambda rest: (graph, ()), shown, batch=batch, sample_rate=sample_rate)
+        self._report = report
 
     @property
     def layout(self) -> str:
         """Layouts of chunks and outputs, such as "[N, 128, t] -> [N, 1, t]"."""
         return self._layout.text()
+
+    @property
+    def report(self) -> StreamReport:
+        """Report of latency, context and state; `print` shows it."""
+        return self._report
 
 
 def stream(
@@ -107,8 +113,11 @@ def stream(
             if strict:
                 raise
             return _on_windows(call, time_axis, str(error), batch, sample_rate)
-    layout = ModuleLayout(reading.given, reading.made)
-    return ModuleStream(graph, layout, batch, sample_rate, difference, None)
+    names = [module or name for module, name in zip(reading.modules, layer_names(graph), strict=True)]
+    report = StreamReport(graph, names, sample_rate=sample_rate, difference=difference.from_module)
+    made = ModuleStream(graph, ModuleLayout(reading.given, reading.made), report, batch, sample_rate)
+    made.difference = difference
+    return made
 
 
 def _check_module(module: Any) -> None:
@@ -128,6 +137,11 @@ def _check_example(call: ModuleCall) -> None:
         raise ArgumentError(
             f"example is {kind}, such as codes; floating-point numbers are needed. Write the part of the module behind "
             "its embedding: tconv.torch.stream(model.decoder, embedded)"
+        )
+    if x.dtype not in (torch.float32, torch.float64):
+        kind = str(x.dtype).removeprefix("torch.")
+        raise ArgumentError(
+            f"example is {kind}; streams compute in float32. Write tconv.torch.stream(module.float(), example.float())"
         )
 
 
@@ -157,23 +171,40 @@ def _on_windows(
 
     try:
         run = _WindowRun(call, axes)
-        windows = WindowStream(run, axes.given.total, 0, draw=draw, identity=_digest(call.module))
+        dtype = call.example.numpy().dtype
+        windows = WindowStream(run, axes.given.total, 0, dtype=dtype, draw=draw, identity=_digest(call.module))
     except StreamError as error:
         raise StreamError(f"{reason}; and on windows of its input: {error}") from None
-    return ModuleStream(windows.graph, ModuleLayout(axes.given, axes.made), batch, sample_rate, None, reason)
+    names = [type(call.module).__name__]
+    work = windows.work_repeated(max(1, windows.dependence.period))
+    report = StreamReport(
+        windows.graph,
+        names,
+        sample_rate=sample_rate,
+        is_stateful=False,
+        work=work,
+        difference=windows.difference,
+        reason=reason,
+    )
+    layout = ModuleLayout(axes.given, axes.made, dtype=dtype)
+    made = ModuleStream(windows.graph, layout, report, batch, sample_rate)
+    made.reason = reason
+    return made
 
 
 class _WindowRun:
     """Function of arrays [N, C, n] that runs a module in eval mode."""
 
     def __init__(self, call: ModuleCall, axes: PlainAxes) -> None:
-        self.call, self.axes = call, axes
+        self.call, self.axes, self._count = call, axes, 0
 
     def __call__(self, x: Array) -> Array:
         if self.axes.given.sessions is None and len(x) > 1:
             return np.concatenate([self(row[None]) for row in x])
         given = torch.from_numpy(np.array(self.axes.given.native(x), order="C"))
         with eval_without_gradients(self.call.module):
+            self._count += 1  # a module that draws random numbers draws others each time, whatever the caller draws
+            torch.default_generator.manual_seed(self._count)
             made = tensors_of(self.call(given))[self.axes.output]
         return self.axes.made.canonical(made.detach().cpu().numpy())
 

@@ -11,13 +11,13 @@ import torch
 from tconv._arrays.torch_names import tree_leaves
 from tconv.errors import StreamError
 from tconv.models.layers import Node
-from tconv.models.simplification import simplified
+from tconv.models.simplification import simplified_with_numbers
 from tconv.models.steps.padding import Padding
 from tconv.torch.module_call import ModuleCall
 from tconv.torch.stream_layout import Layout
 from tconv.torch.stream_reading import OPERATIONS
-from tconv.torch.stream_reading.graph_reader import GraphReader
-from tconv.torch.stream_recording import Run, record
+from tconv.torch.stream_reading.module_graph import ModuleGraphReader
+from tconv.torch.stream_recording import RecordedRun, record
 from tconv.torch.stream_runs import OtherLengthError, Recording, layout_of, resized
 
 _SHORT = 48
@@ -37,9 +37,11 @@ class ModuleReading(NamedTuple):
     """A module that has been read: its nodes, layouts, and runs with their outputs to compare with."""
 
     nodes: list[Node]
+    modules: list[str]
+    """Names of the modules that the nodes come from."""
     given: Layout
     made: Layout
-    runs: tuple[Run, ...]
+    runs: tuple[RecordedRun, ...]
     output: int
     """Place of the output among the tensors of a run."""
     length: int
@@ -98,7 +100,7 @@ def read_module(call: ModuleCall, time: int | None = None, length: int | None = 
 def _read_at(call: ModuleCall, axes: Axes, length: int) -> ModuleReading:
     one = call.example if axes.sessions is None else call.example.narrow(axes.sessions, 0, 1)
 
-    def run(x: torch.Tensor) -> Run:
+    def run(x: torch.Tensor) -> RecordedRun:
         try:
             return record(call.module, call, x)
         except StreamError:
@@ -111,12 +113,14 @@ def _read_at(call: ModuleCall, axes: Axes, length: int) -> ModuleReading:
     if axes.sessions is not None:
         pair = run(torch.cat([resized(one, axes.time, length)] * 2, axes.sessions))
     recording = Recording(runs, pair)
-    reader = GraphReader(recording, OPERATIONS)
+    reader = ModuleGraphReader(recording, OPERATIONS)
     output = reader.read()
     given, made = recording.layout(0), recording.layout(reader.output)
     nodes = reader.nodes[:output] or [Node(Padding(((0, 0), (0, 0))), (0,))]
     place = runs[0].outputs.index(reader.output)
-    return ModuleReading(simplified(nodes, given.total), given, made, recording.runs, place, length)
+    nodes, numbers = simplified_with_numbers(nodes, given.total)
+    modules = [reader.modules[number - 1] if number <= len(reader.modules) else "" for number in numbers]
+    return ModuleReading(nodes, modules, given, made, recording.runs, place, length)
 
 
 class PlainAxes(NamedTuple):

@@ -88,7 +88,7 @@ class ModuleLayout(NamedTuple):
     made: Layout
     ndim: int = 1
     """Axes along which a graph has sizes: time."""
-    dtype: Any = np.dtype(np.float32)
+    dtype: np.dtype[Any] = np.dtype(np.float32)
 
     @property
     def has_batch(self) -> bool:
@@ -115,9 +115,12 @@ class ModuleLayout(NamedTuple):
             raise ArrayError(f"{name} is a {type(chunk).__name__}; a tensor is needed. Write torch.as_tensor(chunk)")
         if chunk.requires_grad and torch.is_grad_enabled():
             raise ArrayError(f"{name} needs gradients, which streams have none of. Write chunk.detach()")
-        if chunk.device.type != "cpu" or chunk.dtype != torch.float32:
-            kind = f"{chunk.dtype} on {chunk.device}".replace("torch.", "")
-            raise DtypeError(f"{name} is {kind}; float32 on the CPU is needed. Write chunk.cpu().float()")
+        kind, needed = str(chunk.dtype).removeprefix("torch."), self.dtype.name
+        if chunk.device.type != "cpu" or kind != needed:
+            raise DtypeError(
+                f"{name} is {kind} on {chunk.device}; {needed} on the CPU is needed. Write "
+                f"chunk.to('cpu', torch.{needed})"
+            )
         shape = tuple(chunk.shape)
         sizes = [chunk.shape[axis] for axis, role in enumerate(self.given.axes) if role == "C" and axis < chunk.ndim]
         fits = len(shape) == len(self.given.axes) and tuple(sizes) == self.given.channels

@@ -48,7 +48,7 @@ def placed(place: str, reason: str) -> StreamError:
     return StreamError(f"{place}: {reason}" if place else reason)
 
 
-class Value(NamedTuple):
+class TimeValue(NamedTuple):
     """Reference to a value that depends on the input."""
 
     number: int
@@ -60,8 +60,8 @@ class Stale(NamedTuple):
     number: int
 
 
-class Operation(NamedTuple):
-    """One call: arguments with `Value` in place of tensors that depend on the input, and the numbers of its results.
+class RecordedOperation(NamedTuple):
+    """One call: arguments with a `TimeValue` in place of tensors that depend on the input, and numbers of results.
 
     `name` has no underscores around it: "add" for `+`, `add_` and `torch.add`.
     """
@@ -73,10 +73,10 @@ class Operation(NamedTuple):
     results: tuple[int, ...]
 
 
-class Run(NamedTuple):
+class RecordedRun(NamedTuple):
     """The operations of one run in their order, and the shapes and dtypes of values by number; 0 is the input."""
 
-    operations: list[Operation]
+    operations: list[RecordedOperation]
     shapes: dict[int, tuple[int, ...]]
     dtypes: dict[int, torch.dtype]
     outputs: tuple[int, ...]
@@ -87,7 +87,7 @@ class Run(NamedTuple):
     """The input."""
 
 
-def record(module: torch.nn.Module, call: Callable[[torch.Tensor], Any], x: torch.Tensor) -> Run:
+def record(module: torch.nn.Module, call: Callable[[torch.Tensor], Any], x: torch.Tensor) -> RecordedRun:
     """Run `call(x)`, which calls the module, and return the operations on values that depend on x.
 
     The module is in evaluation mode and without gradients; that is for the caller. Errors of the module pass through.
@@ -104,8 +104,8 @@ def record(module: torch.nn.Module, call: Callable[[torch.Tensor], Any], x: torc
     stale = [reference for reference, _ in entries if isinstance(reference, Stale)]
     if stale:
         raise StreamError("the output is a view of a value that is changed in place afterwards")
-    tracked = [(reference.number, leaf) for reference, leaf in entries if isinstance(reference, Value)]
-    return Run(
+    tracked = [(reference.number, leaf) for reference, leaf in entries if isinstance(reference, TimeValue)]
+    return RecordedRun(
         recorder.operations,
         recorder.shapes,
         recorder.dtypes,
@@ -126,7 +126,7 @@ class Recorder(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.operations: list[Operation] = []
+        self.operations: list[RecordedOperation] = []
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.dtypes: dict[int, torch.dtype] = {}
         self.places: list[str] = []
@@ -144,14 +144,14 @@ class Recorder(TorchFunctionMode):
         return number
 
     def reference(self, leaf: Any) -> Any:
-        """Return a `Value`, or `Stale`, for a tensor that depends on the input; anything else as it is."""
+        """Return a `TimeValue`, or `Stale`, for a tensor that depends on the input; anything else as it is."""
         if not isinstance(leaf, torch.Tensor):
             return leaf
         entry = self._entries.get(leaf)
         written = self._written.get(_address(leaf)) if self._written else None
         if written is not None and (entry is None or entry.serial < written[0]):
             return Stale(-1 if entry is None else entry.number)
-        return leaf if entry is None else Value(entry.number)
+        return leaf if entry is None else TimeValue(entry.number)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function, and record it if an argument depends on the input."""
@@ -161,7 +161,7 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         references = [self.reference(leaf) for leaf in given]
-        if not any(isinstance(each, (Value, Stale)) for each in references) or name in NEW_CONSTANTS:
+        if not any(isinstance(each, (TimeValue, Stale)) for each in references) or name in NEW_CONSTANTS:
             return func(*args, **kwargs)
         if name in LIKE_ANOTHER and args and isinstance(args[0], torch.Tensor) and self.reference(args[0]) is args[0]:
             return func(*args, **kwargs)
@@ -178,7 +178,7 @@ class Recorder(TorchFunctionMode):
         if not changed and len(results) == 1 and any(results[0] is leaf for leaf in given):
             return result  # the tensor itself, as contiguous() may return it
         numbers = tuple(self.track(leaf) for leaf in results)
-        self.operations.append(Operation(name, self._place, changed_args, changed_kwargs, numbers))
+        self.operations.append(RecordedOperation(name, self._place, changed_args, changed_kwargs, numbers))
         return result
 
     @property
@@ -206,7 +206,7 @@ def _replaced(value: Any, of: Callable[[Any], Any]) -> Any:
     """Return a structure with other leaves."""
     if isinstance(value, dict):
         return {key: _replaced(each, of) for key, each in value.items()}
-    if isinstance(value, (list, tuple)) and not isinstance(value, (Value, Stale)):
+    if isinstance(value, (list, tuple)) and not isinstance(value, (TimeValue, Stale)):
         return tuple(_replaced(each, of) for each in value)
     if isinstance(value, slice):
         return slice(*(_replaced(each, of) for each in (value.start, value.stop, value.step)))

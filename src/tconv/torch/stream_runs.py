@@ -13,7 +13,7 @@ import torch
 
 from tconv.errors import StreamError
 from tconv.torch.stream_layout import Layout
-from tconv.torch.stream_recording import Operation, Run, Stale, Value, placed
+from tconv.torch.stream_recording import RecordedOperation, RecordedRun, Stale, TimeValue, placed
 
 
 class OtherLengthError(StreamError):
@@ -39,13 +39,13 @@ class Recording:
     for a module that has no axis for them.
     """
 
-    def __init__(self, runs: Sequence[Run], pair: Run | None) -> None:
+    def __init__(self, runs: Sequence[RecordedRun], pair: RecordedRun | None) -> None:
         self.runs, self.pair = tuple(runs), pair
         self._every = [*runs, *([] if pair is None else [pair])]
         self._layouts: dict[int, Layout] = {}
         self.operations = [self._merged(group) for group in zip(*self._same_operations(), strict=True)]
 
-    def _same_operations(self) -> list[list[Operation]]:
+    def _same_operations(self) -> list[list[RecordedOperation]]:
         every = [run.operations for run in self._every]
         for group in zip(*every, strict=False):
             if len({operation.name for operation in group}) > 1:
@@ -60,7 +60,7 @@ class Recording:
             raise StreamError("the outputs are other values at other lengths")
         return every
 
-    def _merged(self, group: Sequence[Operation]) -> Operation:
+    def _merged(self, group: Sequence[RecordedOperation]) -> RecordedOperation:
         first = group[0]
         try:
             args = self._argument([each.args for each in group])
@@ -71,7 +71,7 @@ class Recording:
 
     def _argument(self, group: Sequence[Any]) -> Any:
         first = group[0]
-        if isinstance(first, (Value, Stale)):
+        if isinstance(first, (TimeValue, Stale)):
             if any(each != first for each in group):
                 raise _DifferentError
             return first

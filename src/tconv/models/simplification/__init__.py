@@ -74,9 +74,14 @@ def simplified(nodes: Sequence[Node], channels: int | None = None) -> list[Node]
     >>> [node.step.activation for node in simplified([Node(layer, (0,)), Node(Pointwise("relu"), (1,))])]
     ['relu']
     """
+    return simplified_with_numbers(nodes, channels)[0]
+
+
+def simplified_with_numbers(nodes: Sequence[Node], channels: int | None = None) -> tuple[list[Node], list[int]]:
+    """Return the nodes of `simplified`, and the number that each had among the given ones, larger for new nodes."""
     graph = graph_of(nodes, channels)
     if graph is None:
-        return list(nodes)
+        return list(nodes), list(range(1, len(nodes) + 1))
     for _ in range(_MOST_SWEEPS):
         changed = False
         for rule in RULES:
@@ -84,4 +89,4 @@ def simplified(nodes: Sequence[Node], channels: int | None = None) -> list[Node]
                 changed |= number in graph and rule(graph, number)
         if not changed:
             break
-    return graph.nodes()
+    return graph.nodes(), graph.numbers()

@@ -15,12 +15,14 @@ from tconv.torch.stream_reading import (
     normalization,
 )
 from tconv.torch.stream_reading.arithmetic import larger_or_smaller, pointwise
-from tconv.torch.stream_reading.graph_reader import OperationReader
 from tconv.torch.stream_reading.layouts import permuted
+from tconv.torch.stream_reading.module_graph import OperationReader
 from tconv.torch.stream_reading.normalization import all_of_time, over_channels
-from tconv.torch.stream_reading.recurrent import recurrent
+from tconv.torch.stream_reading.recurrent import recurrent_cell
 
-_IDENTITIES = "contiguous clone detach to cpu float type type_as alias data requires_grad positive real cuda"
+_IDENTITIES = (
+    "contiguous clone detach to cpu float double half bfloat16 type type_as alias data requires_grad positive real cuda"
+)
 _DROPOUTS = "dropout dropout1d feature_dropout alpha_dropout feature_alpha_dropout"
 _RESHAPES = "view reshape view_as reshape_as squeeze unsqueeze flatten unflatten ravel"
 _OVER_TIME = (
@@ -35,10 +37,10 @@ OPERATIONS: dict[str, OperationReader] = {
     "linear": convolutions.linear,
     "matmul": convolutions.matmul,
     "rmatmul": convolutions.matmul,
-    "lstm": recurrent("lstm"),
-    "gru": recurrent("gru"),
-    "rnn_tanh": recurrent("tanh"),
-    "rnn_relu": recurrent("relu"),
+    "lstm": recurrent_cell("lstm"),
+    "gru": recurrent_cell("gru"),
+    "rnn_tanh": recurrent_cell("tanh"),
+    "rnn_relu": recurrent_cell("relu"),
     # arithmetic
     "add": arithmetic.add,
     "radd": arithmetic.add,

@@ -9,16 +9,16 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import StreamError
 from tconv.models.steps.channels import ChannelRange, Concat
+from tconv.models.steps.crop_like import CropLike
 from tconv.models.steps.padding import Padding
 from tconv.torch.stream_reading.convolutions import ordinary
-from tconv.torch.stream_reading.graph_reader import GraphReader, arguments, number_of
 from tconv.torch.stream_reading.layouts import channels_inside, reshaped
-from tconv.torch.stream_reading.lengths import end_of
-from tconv.torch.stream_recording import Operation, Value
+from tconv.torch.stream_reading.module_graph import ModuleGraphReader, arguments, number_of
+from tconv.torch.stream_recording import RecordedOperation, TimeValue
 from tconv.torch.stream_runs import Constant, Varying
 
 
-def getitem(reader: GraphReader, operation: Operation) -> int:
+def getitem(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read an index of slices, whole numbers, None and an ellipsis."""
     a = arguments(operation, "input", "index")
     layout, place = reader.layout(a.input), reader.place(a.input)
@@ -43,7 +43,7 @@ def getitem(reader: GraphReader, operation: Operation) -> int:
     return place
 
 
-def _selected(reader: GraphReader, value: Any, place: int, axis: int, index: int) -> int:
+def _selected(reader: ModuleGraphReader, value: Any, place: int, axis: int, index: int) -> int:
     layout = reader.layout(value)
     if layout.axes[axis] != "C":
         raise StreamError("an index takes a single sample of time, or a single session")
@@ -52,7 +52,7 @@ def _selected(reader: GraphReader, value: Any, place: int, axis: int, index: int
     return place if size == 1 else _channels(reader, place, start, start + inside)
 
 
-def _sliced(reader: GraphReader, value: Any, place: int, axis: int, part: slice) -> int:
+def _sliced(reader: ModuleGraphReader, value: Any, place: int, axis: int, part: slice) -> int:
     """Return the place of a slice along one axis; other axes may have been cut already."""
     if part == slice(None):
         return place
@@ -75,13 +75,13 @@ def _sliced(reader: GraphReader, value: Any, place: int, axis: int, part: slice)
     return _channels(reader, place, start * inside, stop * inside)
 
 
-def _channels(reader: GraphReader, place: int, start: int, stop: int) -> int:
+def _channels(reader: ModuleGraphReader, place: int, start: int, stop: int) -> int:
     if (start, stop) == (0, reader.channels(place)):
         return place
     return reader.add(ChannelRange(start, stop), place)
 
 
-def _cropped(reader: GraphReader, value: Any, place: int, part: slice) -> int:
+def _cropped(reader: ModuleGraphReader, value: Any, place: int, part: slice) -> int:
     """Return the place of the samples from a number on to one counted from the end."""
     lengths = reader.lengths(value)
     if part.step not in (None, 1):
@@ -93,24 +93,25 @@ def _cropped(reader: GraphReader, value: Any, place: int, part: slice) -> int:
     starts = {start for start, _ in ends}
     if len(starts) > 1:
         raise StreamError("a slice begins at a place that depends on the length")
-    hi, multiple = end_of([stop - length for (_, stop), length in zip(ends, lengths, strict=True)], lengths, ())
-    if multiple > 1:
-        raise StreamError("a slice ends at a place that depends on the length")
-    return padded(reader, place, -starts.pop(), hi)
+    lo, stops = starts.pop(), [stop for _, stop in ends]
+    if len({stop - length for stop, length in zip(stops, lengths, strict=True)}) == 1:
+        return padded(reader, place, -lo, stops[0] - lengths[0])
+    like, factor = reader.place_of_length(stops)
+    return padded(reader, reader.add(CropLike((1, factor)), place, like), -lo, 0)
 
 
 def _at(value: Any, run: int) -> Any:
     return value.values[run] if isinstance(value, Varying) else value
 
 
-def padded(reader: GraphReader, place: int, lo: int, hi: int, value: float = 0.0) -> int:
+def padded(reader: ModuleGraphReader, place: int, lo: int, hi: int, value: float = 0.0) -> int:
     """Return the place of a value with samples of a number before and behind it; negative numbers crop."""
     if (lo, hi) == (0, 0):
         return place
     return reader.add(Padding(((0, 0), (lo, hi)), "constant", value), place)
 
 
-def narrow(reader: GraphReader, operation: Operation) -> int:
+def narrow(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read a slice from a start on, of a length."""
     a = arguments(operation, "input", "dim", "start", "length")
     axis = reader.axis(a.input, number_of(a.dim, "dim"))
@@ -120,14 +121,14 @@ def narrow(reader: GraphReader, operation: Operation) -> int:
     return _sliced(reader, a.input, reader.place(a.input), axis, slice(a.start, stop))
 
 
-def select(reader: GraphReader, operation: Operation) -> int:
+def select(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read one step of an axis."""
     a = arguments(operation, "input", "dim", "index")
     axis = reader.axis(a.input, number_of(a.dim, "dim"))
     return _selected(reader, a.input, reader.place(a.input), axis, number_of(a.index, "the index"))
 
 
-def parts(reader: GraphReader, operation: Operation) -> list[int]:
+def parts(reader: ModuleGraphReader, operation: RecordedOperation) -> list[int]:
     """Read `chunk`, `split`, `tensor_split` and `unbind` of an axis of channels: the sizes are those of the results."""
     names = {"chunk": ("chunks", 0), "unbind": (None, 0)}.get(operation.name, ("split_size", 0))
     value = operation.args[0] if operation.args else operation.kwargs.get("input")
@@ -148,7 +149,7 @@ def parts(reader: GraphReader, operation: Operation) -> list[int]:
 # -- together ----------------------------------------------------------------------------------------------------
 
 
-def cat(reader: GraphReader, operation: Operation) -> int:
+def cat(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read a concatenation of channels, or of time with constant samples."""
     a = arguments(operation, "tensors", dim=0, out=None)
     (result,) = operation.results
@@ -159,10 +160,10 @@ def cat(reader: GraphReader, operation: Operation) -> int:
     if layout.axes[axis] == "B":
         raise StreamError("cat puts sessions together")
     channels_inside(reader, result, axis)
-    some = next(each for each in a.tensors if isinstance(each, Value))
+    some = next(each for each in a.tensors if isinstance(each, TimeValue))
     places = []
     for each in a.tensors:
-        if isinstance(each, Value):
+        if isinstance(each, TimeValue):
             if reader.layout(each).axes != layout.axes:
                 raise StreamError(f"cat puts {reader.layout(each)} beside {layout}")
             places.append(reader.place(each))
@@ -171,7 +172,7 @@ def cat(reader: GraphReader, operation: Operation) -> int:
     return reader.add(Concat(), *places)
 
 
-def _constant_channels(reader: GraphReader, constant: Constant, axis: int, result: int, some: int) -> int:
+def _constant_channels(reader: ModuleGraphReader, constant: Constant, axis: int, result: int, some: int) -> int:
     """Return the place of channels with constant numbers, of the length of another value."""
     layout = reader.layout(result)
     sizes = list(layout.channels)
@@ -182,9 +183,9 @@ def _constant_channels(reader: GraphReader, constant: Constant, axis: int, resul
     return reader.affine(one, np.zeros(count, np.float32), np.broadcast_to(values, count))
 
 
-def _extended(reader: GraphReader, tensors: Any) -> int:
+def _extended(reader: ModuleGraphReader, tensors: Any) -> int:
     """Return the place of a value with constant samples before and behind it."""
-    values = [number for number, each in enumerate(tensors) if isinstance(each, Value)]
+    values = [number for number, each in enumerate(tensors) if isinstance(each, TimeValue)]
     if len(values) != 1:
         raise StreamError("cat puts values behind each other in time")
     value = tensors[values[0]]
@@ -206,7 +207,7 @@ def _extended(reader: GraphReader, tensors: Any) -> int:
     return place
 
 
-def stack(reader: GraphReader, operation: Operation) -> int:
+def stack(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read values that become steps of a new axis, behind sessions and before all channels."""
     a = arguments(operation, "tensors", dim=0, out=None)
     (result,) = operation.results
@@ -215,7 +216,7 @@ def stack(reader: GraphReader, operation: Operation) -> int:
     return reader.add(Concat(), *(reader.place(each) for each in a.tensors))
 
 
-def repeat(reader: GraphReader, operation: Operation) -> int:
+def repeat(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read copies of all channels behind each other."""
     value = operation.args[0]
     (result,) = operation.results
@@ -231,7 +232,7 @@ def repeat(reader: GraphReader, operation: Operation) -> int:
     return reader.add(Concat(), *[reader.place(value)] * times[wide[0]])
 
 
-def flip(reader: GraphReader, operation: Operation) -> int:
+def flip(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read the channels in reverse order."""
     a = arguments(operation, "input", "dims")
     dims = a.dims if isinstance(a.dims, tuple) else (a.dims,)

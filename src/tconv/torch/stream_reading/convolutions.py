@@ -11,11 +11,11 @@ from tconv.errors import StreamError
 from tconv.geometry import Geometry
 from tconv.models.layers import Convolution
 from tconv.models.steps.strided_convolution import StridedConvolution
-from tconv.torch.stream_reading.graph_reader import GraphReader, arguments, bias_of, number_of, weight_of
-from tconv.torch.stream_recording import Operation, Value
+from tconv.torch.stream_reading.module_graph import ModuleGraphReader, arguments, bias_of, number_of, weight_of
+from tconv.torch.stream_recording import RecordedOperation, TimeValue
 
 
-def check_channels_before_time(reader: GraphReader, value: Any, name: str) -> None:
+def check_channels_before_time(reader: ModuleGraphReader, value: Any, name: str) -> None:
     """Raise StreamError unless a value is [sessions, C, T] or [C, T]."""
     layout = reader.layout(value)
     axes = layout.axes[-2:]
@@ -24,7 +24,7 @@ def check_channels_before_time(reader: GraphReader, value: Any, name: str) -> No
         raise StreamError(f"{name} runs along another axis than time: its input is {layout}")
 
 
-def conv1d(reader: GraphReader, operation: Operation) -> int:
+def conv1d(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read an ordinary convolution."""
     a = arguments(operation, "input", "weight", bias=None, stride=1, padding=0, dilation=1, groups=1)
     place = reader.place(a.input)
@@ -50,7 +50,7 @@ def ordinary(
     return StridedConvolution(row, bias, (1, stride), ((0, 0), sides), (1, dilation), groups)
 
 
-def conv_transpose1d(reader: GraphReader, operation: Operation) -> int:
+def conv_transpose1d(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read a transposed convolution."""
     a = arguments(operation, "input", "weight", bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1)
     place = reader.place(a.input)
@@ -64,18 +64,18 @@ def conv_transpose1d(reader: GraphReader, operation: Operation) -> int:
     return reader.add(Convolution(np.ascontiguousarray(weight[:, :, None]), geometry, bias_of(a.bias)), place)
 
 
-def linear(reader: GraphReader, operation: Operation) -> int:
+def linear(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read a matrix over the last axis, which is that of the channels."""
     a = arguments(operation, "input", "weight", bias=None)
     return _matrix(reader, a.input, weight_of(a.weight), bias_of(a.bias), -1)
 
 
-def matmul(reader: GraphReader, operation: Operation) -> int:
+def matmul(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read a product with a constant matrix, on either side."""
     a = arguments(operation, "input", "other")
-    if isinstance(a.input, Value) and isinstance(a.other, Value):
+    if isinstance(a.input, TimeValue) and isinstance(a.other, TimeValue):
         raise StreamError("matmul multiplies two values that depend on the input, as attention does")
-    if isinstance(a.input, Value):
+    if isinstance(a.input, TimeValue):
         return _matrix(reader, a.input, _square(weight_of(a.other)).T, None, -1)
     return _matrix(reader, a.other, _square(weight_of(a.input)), None, -2)
 
@@ -86,7 +86,7 @@ def _square(weight: Array) -> Array:
     return weight.reshape(weight.shape[-2:])
 
 
-def _matrix(reader: GraphReader, value: Any, weight: Array, bias: Array | None, axis: int) -> int:
+def _matrix(reader: ModuleGraphReader, value: Any, weight: Array, bias: Array | None, axis: int) -> int:
     """Return the place of a matrix [C_out, C_in] over an axis that has all channels."""
     layout = reader.layout(value)
     if len(layout.axes) < -axis or layout.axes[axis] != "C":

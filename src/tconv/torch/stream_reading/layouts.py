@@ -12,21 +12,21 @@ from tconv.errors import StreamError
 from tconv.geometry import Geometry
 from tconv.models.layers import Convolution
 from tconv.torch.stream_layout import Layout
-from tconv.torch.stream_reading.graph_reader import GraphReader, arguments, number_of
-from tconv.torch.stream_recording import Operation, Value
+from tconv.torch.stream_reading.module_graph import ModuleGraphReader, arguments, number_of
+from tconv.torch.stream_recording import RecordedOperation, TimeValue
 
 Segments = tuple[tuple[str, ...], tuple[int, ...]]
 
 
-def identity(reader: GraphReader, operation: Operation) -> list[int | None]:
+def identity(reader: ModuleGraphReader, operation: RecordedOperation) -> list[int | None]:
     """Read an operation whose result is its input."""
-    value = next((each for each in operation.args if isinstance(each, Value)), operation.kwargs.get("input"))
+    value = next((each for each in operation.args if isinstance(each, TimeValue)), operation.kwargs.get("input"))
     if len(operation.results) != 1 or reader.layout(value) != reader.layout(operation.results[0]):
         raise StreamError(f"{operation.name} changes the layout of a value")
     return [reader.place(value)]
 
 
-def dropout(reader: GraphReader, operation: Operation) -> list[int | None]:
+def dropout(reader: ModuleGraphReader, operation: RecordedOperation) -> list[int | None]:
     """Read dropout in evaluation mode."""
     a = arguments(operation, "input", p=0.5, training=True, inplace=False)
     if a.training:
@@ -34,10 +34,10 @@ def dropout(reader: GraphReader, operation: Operation) -> list[int | None]:
     return [reader.place(a.input)]
 
 
-def permuted(order_of: Callable[[GraphReader, Operation, int], Sequence[int]]) -> Callable[..., int]:
+def permuted(order_of: Callable[[ModuleGraphReader, RecordedOperation, int], Sequence[int]]) -> Callable[..., int]:
     """Return the reader of an operation that takes the axes in another order."""
 
-    def read(reader: GraphReader, operation: Operation) -> int:
+    def read(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
         value = operation.args[0] if operation.args else operation.kwargs.get("input")
         layout = reader.layout(value)
         order = [axis % len(layout.axes) for axis in order_of(reader, operation, len(layout.axes))]
@@ -55,14 +55,14 @@ def _axes(value: Any) -> list[int]:
     return [number_of(each, "an axis") for each in (value if isinstance(value, tuple) else (value,))]
 
 
-def permute_order(reader: GraphReader, operation: Operation, count: int) -> Sequence[int]:
+def permute_order(reader: ModuleGraphReader, operation: RecordedOperation, count: int) -> Sequence[int]:
     """Return the order of axes of `permute`."""
     if "dims" in operation.kwargs:
         return _axes(operation.kwargs["dims"])
     return _axes(operation.args[1:])
 
 
-def transpose_order(reader: GraphReader, operation: Operation, count: int) -> Sequence[int]:
+def transpose_order(reader: ModuleGraphReader, operation: RecordedOperation, count: int) -> Sequence[int]:
     """Return the order of axes of `transpose` and `swapaxes`."""
     a = [*operation.args[1:], *(each for name, each in operation.kwargs.items() if name != "input")]
     one, two = (number_of(each, "an axis") % count for each in a)
@@ -71,17 +71,17 @@ def transpose_order(reader: GraphReader, operation: Operation, count: int) -> Se
     return order
 
 
-def last_two(reader: GraphReader, operation: Operation, count: int) -> Sequence[int]:
+def last_two(reader: ModuleGraphReader, operation: RecordedOperation, count: int) -> Sequence[int]:
     """Return the order of axes of `mT`."""
     return [*range(count - 2), count - 1, count - 2]
 
 
-def reversed_order(reader: GraphReader, operation: Operation, count: int) -> Sequence[int]:
+def reversed_order(reader: ModuleGraphReader, operation: RecordedOperation, count: int) -> Sequence[int]:
     """Return the order of axes of `T`."""
     return [*reversed(range(count))]
 
 
-def movedim_order(reader: GraphReader, operation: Operation, count: int) -> Sequence[int]:
+def movedim_order(reader: ModuleGraphReader, operation: RecordedOperation, count: int) -> Sequence[int]:
     """Return the order of axes of `movedim`."""
     a = arguments(operation, "input", "source", "destination")
     sources, targets = ([axis % count for axis in _axes(each)] for each in (a.source, a.destination))
@@ -95,7 +95,7 @@ def movedim_order(reader: GraphReader, operation: Operation, count: int) -> Sequ
 # -- shapes ------------------------------------------------------------------------------------------------------
 
 
-def reshaped(reader: GraphReader, operation: Operation) -> int:
+def reshaped(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read an operation that splits, merges, adds or drops axes without moving a number."""
     value = operation.args[0] if operation.args else operation.kwargs.get("input")
     (result,) = operation.results
@@ -130,7 +130,7 @@ def _merged_behind_time(before: Layout, after: Layout) -> int | None:
     return parts[-1][1] if parts[:-1] == _segments(after) else None
 
 
-def _interleaved(reader: GraphReader, place: int, factor: int) -> int:
+def _interleaved(reader: ModuleGraphReader, place: int, factor: int) -> int:
     """Return the place of a value whose groups of so many channels are samples that follow each other."""
     channels = reader.channels(place) // factor
     weight = np.zeros((channels * factor, 1, 1, factor), np.float32)
@@ -139,7 +139,7 @@ def _interleaved(reader: GraphReader, place: int, factor: int) -> int:
     return reader.add(Convolution(weight, Geometry((1, factor), (1, factor), 0, 1, channels)), place)
 
 
-def channels_inside(reader: GraphReader, value: Any, axis: int) -> tuple[int, int]:
+def channels_inside(reader: ModuleGraphReader, value: Any, axis: int) -> tuple[int, int]:
     """Return the channels for each step along an axis of channels, and its size.
 
     Raises StreamError for time and sessions, and if other channels are around it.
@@ -154,7 +154,7 @@ def channels_inside(reader: GraphReader, value: Any, axis: int) -> tuple[int, in
     return math.prod(layout.channels[number + 1 :]), size
 
 
-def expand(reader: GraphReader, operation: Operation) -> int:
+def expand(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read a copy of one channel for several."""
     value = operation.args[0] if operation.args else operation.kwargs.get("input")
     (result,) = operation.results

@@ -11,8 +11,8 @@ from tconv.models.steps.padding import Padding
 from tconv.models.steps.pooling import Pooling
 from tconv.models.steps.resizing import Resize
 from tconv.torch.stream_reading.convolutions import check_channels_before_time
-from tconv.torch.stream_reading.graph_reader import GraphReader, arguments, number_of
-from tconv.torch.stream_recording import Operation
+from tconv.torch.stream_reading.module_graph import ModuleGraphReader, arguments, number_of
+from tconv.torch.stream_recording import RecordedOperation
 from tconv.torch.stream_runs import OtherLengthError, Varying
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
@@ -35,7 +35,7 @@ def end_of(added: Sequence[int], lengths: Sequence[int], strides: Iterable[int])
     )
 
 
-def pad(reader: GraphReader, operation: Operation) -> int:
+def pad(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read padding of time, with a rule for its end where that depends on the length."""
     a = arguments(operation, "input", "pad", mode="constant", value=None)
     layout, place, lengths = reader.layout(a.input), reader.place(a.input), reader.lengths(a.input)
@@ -66,7 +66,7 @@ def pad(reader: GraphReader, operation: Operation) -> int:
     return place
 
 
-def interpolate(reader: GraphReader, operation: Operation) -> int:
+def interpolate(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read interpolation by a factor."""
     a = arguments(
         operation,
@@ -101,7 +101,7 @@ def interpolate(reader: GraphReader, operation: Operation) -> int:
     return reader.add(step, reader.place(a.input))
 
 
-def repeat_interleave(reader: GraphReader, operation: Operation) -> int:
+def repeat_interleave(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read each sample several times."""
     a = arguments(operation, "input", "repeats", dim=None, output_size=None)
     axis = reader.axis(a.input, a.dim)
@@ -110,13 +110,13 @@ def repeat_interleave(reader: GraphReader, operation: Operation) -> int:
     return reader.add(Resize((1, number_of(a.repeats, "repeats")), "nearest"), reader.place(a.input))
 
 
-def avg_pool1d(reader: GraphReader, operation: Operation) -> int:
+def avg_pool1d(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read means of windows."""
     a = arguments(operation, "input", "kernel_size", stride=None, padding=0, ceil_mode=False, count_include_pad=True)
     return _pooled(reader, a, "mean", bool(a.count_include_pad))
 
 
-def max_pool1d(reader: GraphReader, operation: Operation) -> int:
+def max_pool1d(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read largest values of windows."""
     a = arguments(
         operation, "input", "kernel_size", stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
@@ -126,7 +126,7 @@ def max_pool1d(reader: GraphReader, operation: Operation) -> int:
     return _pooled(reader, a, "max", False)
 
 
-def _pooled(reader: GraphReader, a: Any, kind: str, counts: bool) -> int:
+def _pooled(reader: ModuleGraphReader, a: Any, kind: str, counts: bool) -> int:
     check_channels_before_time(reader, a.input, "pooling")
     kernel, padding = number_of(a.kernel_size, "kernel_size"), number_of(a.padding, "padding")
     stride = kernel if a.stride in (None, ()) else number_of(a.stride, "stride")

@@ -11,11 +11,11 @@ from tconv.errors import StreamError
 from tconv.models.steps.channel_softmax import ChannelSoftmax
 from tconv.models.steps.pooling import ChannelMean
 from tconv.streaming.channel_norm import ChannelNorm
-from tconv.torch.stream_reading.graph_reader import GraphReader, OperationReader, arguments, weight_of
-from tconv.torch.stream_recording import Operation
+from tconv.torch.stream_reading.module_graph import ModuleGraphReader, OperationReader, arguments, weight_of
+from tconv.torch.stream_recording import RecordedOperation
 
 
-def batch_norm(reader: GraphReader, operation: Operation) -> int:
+def batch_norm(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read a batch norm in evaluation mode: it multiplies and adds constants."""
     a = arguments(
         operation,
@@ -39,7 +39,7 @@ def batch_norm(reader: GraphReader, operation: Operation) -> int:
     return reader.affine(reader.place(a.input), scale, shift)
 
 
-def _check_channels(reader: GraphReader, value: Any, axes: list[int], name: str) -> None:
+def _check_channels(reader: ModuleGraphReader, value: Any, axes: list[int], name: str) -> None:
     """Raise StreamError unless these axes are all channels of a value."""
     layout = reader.layout(value)
     if any(layout.axes[axis] != "C" for axis in axes):
@@ -48,20 +48,20 @@ def _check_channels(reader: GraphReader, value: Any, axes: list[int], name: str)
         raise StreamError(f"{name} is taken over some of the channels of {layout}")
 
 
-def layer_norm(reader: GraphReader, operation: Operation) -> int:
+def layer_norm(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read a normalization over the channels of each moment."""
     a = arguments(operation, "input", "normalized_shape", weight=None, bias=None, eps=1e-5)
     return _normalized(reader, a, "layer_norm", a.bias, a.eps, True)
 
 
-def rms_norm(reader: GraphReader, operation: Operation) -> int:
+def rms_norm(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     """Read a normalization by the root of the mean square of the channels of each moment."""
     a = arguments(operation, "input", "normalized_shape", weight=None, eps=None)
     eps = float(np.finfo(np.float32).eps) if a.eps is None else a.eps
     return _normalized(reader, a, "rms_norm", None, eps, False)
 
 
-def _normalized(reader: GraphReader, a: Any, name: str, bias: Any, eps: float, centred: bool) -> int:
+def _normalized(reader: ModuleGraphReader, a: Any, name: str, bias: Any, eps: float, centred: bool) -> int:
     count = len(reader.layout(a.input).axes)
     _check_channels(reader, a.input, [*range(count - len(a.normalized_shape), count)], name)
     gain, shift = (None if each is None else weight_of(each).reshape(-1) for each in (a.weight, bias))
@@ -71,7 +71,7 @@ def _normalized(reader: GraphReader, a: Any, name: str, bias: Any, eps: float, c
 def over_channels(kind: str) -> OperationReader:
     """Return the reader of a mean or a sum over all channels."""
 
-    def read(reader: GraphReader, operation: Operation) -> int:
+    def read(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
         a = arguments(operation, "input", dim=None, keepdim=False, dtype=None, out=None)
         if a.dim is None:
             raise StreamError(f"{operation.name} is taken over time: it reads all of it")
@@ -86,7 +86,7 @@ def over_channels(kind: str) -> OperationReader:
 def all_of_time(reason: str) -> OperationReader:
     """Return the reader of an operation that no stream can compute, with the reason."""
 
-    def read(reader: GraphReader, operation: Operation) -> int:
+    def read(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
         raise StreamError(f"{operation.name} {reason}")
 
     return read
@@ -95,7 +95,7 @@ def all_of_time(reason: str) -> OperationReader:
 def softmax(log: bool) -> OperationReader:
     """Return the reader of a softmax over all channels, or of its logarithm."""
 
-    def read(reader: GraphReader, operation: Operation) -> int:
+    def read(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
         a = arguments(operation, "input", dim=None, _stacklevel=3, dtype=None)
         _check_channels(reader, a.input, [reader.axis(a.input, a.dim)], operation.name)
         return reader.add(ChannelSoftmax(log), reader.place(a.input))

@@ -6,15 +6,15 @@ from typing import Any
 
 from tconv.errors import StreamError
 from tconv.streaming.recurrent import Recurrent, RecurrentWeights
-from tconv.torch.stream_reading.graph_reader import GraphReader, OperationReader, arguments, weight_of
-from tconv.torch.stream_recording import Operation
+from tconv.torch.stream_reading.module_graph import ModuleGraphReader, OperationReader, arguments, leaves_of, weight_of
+from tconv.torch.stream_recording import RecordedOperation
 from tconv.torch.stream_runs import Constant
 
 
-def recurrent(cell: str) -> OperationReader:
+def recurrent_cell(cell: str) -> OperationReader:
     """Return the reader of recurrent layers of a kind of `streaming.recurrent.CELLS`."""
 
-    def read(reader: GraphReader, operation: Operation) -> list[int | None]:
+    def read(reader: ModuleGraphReader, operation: RecordedOperation) -> list[int | None]:
         a = arguments(
             operation,
             *("input", "hx", "params", "has_biases", "num_layers", "dropout", "train", "bidirectional", "batch_first"),
@@ -27,7 +27,7 @@ def recurrent(cell: str) -> OperationReader:
         time = (1 if a.batch_first else 0) if len(layout.axes) == 3 else 0
         if layout.axes[time] != "T" or layout.axes[-1] != "C" or layout.size(len(layout.axes) - 1) != layout.total:
             raise StreamError(f"{cell} runs along another axis than time: its input is {layout}")
-        for state in a.hx if isinstance(a.hx, tuple) else (a.hx,):
+        for state in leaves_of(a.hx):
             if not isinstance(state, Constant) or any(bool(each.any()) for each in state.tensors):
                 raise StreamError(f"{cell} begins with a state that is not 0")
         weights = [weight_of(each) for each in a.params]

@@ -41,13 +41,15 @@ PASSES: dict[str, ElementPass] = {
     "sum": ElementPass(2, 2, lambda f, x, n: x[0] * n[0] + x[1] * n[1]),
     "product": ElementPass(2, 0, lambda f, x, n: x[0] * x[1]),
     "copy": ElementPass(1, 0, lambda f, x, n: x[0]),
+    "affine": ElementPass(1, 2, lambda f, x, n: x[0] * n[0] + n[1]),
     "activation": ElementPass(1, 3, lambda f, x, n: apply_activation(f, x[0], n[0], n[1], n[2])),
     "elu": ElementPass(1, 1, lambda f, x, n: functions.elu(f, x[0], n[0])),
     "tanh": ElementPass(1, 0, lambda f, x, n: functions.tanh(f, x[0])),
     "sigmoid": ElementPass(1, 0, lambda f, x, n: functions.sigmoid(f, x[0])),
     "silu": ElementPass(1, 0, lambda f, x, n: functions.silu(f, x[0])),
 }
-"""Passes by name. "sum" has the factors of both inputs, "activation" slope, lowest and highest output."""
+"""Passes by name. "sum" has the factors of both inputs, "affine" a factor and what is added to the product,
+"activation" slope, lowest and highest output."""
 
 _NAMES = "x x_pitch z z_pitch out out_pitch length pieces first second third"
 _PLACES = {name: place for place, name in enumerate(_NAMES.split())}

@@ -1,8 +1,9 @@
-"""`GraphReader`: nodes of a graph along time, made one by one from the operations of a recording."""
+"""`ModuleGraphReader`: nodes of a graph along time, made one by one from the operations of a recording."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,16 +16,16 @@ from tconv.models.layers import Node
 from tconv.models.steps.arithmetic import Affine
 from tconv.streaming.time_step import along_time
 from tconv.torch.stream_layout import Layout
-from tconv.torch.stream_recording import Operation, Stale, Value, placed
+from tconv.torch.stream_recording import RecordedOperation, Stale, TimeValue, placed
 from tconv.torch.stream_runs import Constant, OtherLengthError, Recording, Varying
 
-OperationReader = Callable[["GraphReader", Operation], Any]
+OperationReader = Callable[["ModuleGraphReader", RecordedOperation], Any]
 """Reader of an operation: it returns the place of its result, or one for each result; None for one that is refused."""
 
 _FLOAT32 = np.dtype(np.float32)
 
 
-class GraphReader:
+class ModuleGraphReader:
     """Nodes that have been read, with the place of every value: 0 is the input, j the output of the j-th node."""
 
     def __init__(self, recording: Recording, readers: Mapping[str, OperationReader]) -> None:
@@ -43,12 +44,16 @@ class GraphReader:
 
     def read(self) -> int:
         """Read the operations that the output depends on, and return its place. Raises StreamError."""
+        for operation in self.recording.operations:
+            if not operation.results:
+                reason = f"{operation.name} reads numbers of a value, on which what the module does may depend"
+                raise placed(operation.place, reason)
         (output,) = self._outputs()
         self.output = output
         needed = {output}
         kept = []
         for operation in reversed(self.recording.operations):
-            if not operation.results or needed & {*operation.results}:
+            if needed & {*operation.results}:
                 kept.append(operation)
                 needed |= {leaf.number for leaf in leaves_of((operation.args, operation.kwargs)) if _is_read(leaf)}
         for operation in reversed(kept):
@@ -80,12 +85,10 @@ class GraphReader:
             raise StreamError(f"the module returns {count} with time; one is needed. Write a module that returns it")
         return found
 
-    def _read(self, operation: Operation) -> None:
+    def _read(self, operation: RecordedOperation) -> None:
         if any(isinstance(leaf, Stale) for leaf in leaves_of((operation.args, operation.kwargs))):
             raise StreamError(f"{operation.name} reads a value that is changed in place, or a view of it")
         reader = self._readers.get(operation.name)
-        if not operation.results:
-            raise StreamError(f"{operation.name} reads numbers of a value, which a stream has not got yet")
         if reader is None:
             raise StreamError(f"{operation.name} is an operation that has no form along time here")
         before = len(self.nodes)
@@ -104,7 +107,7 @@ class GraphReader:
             if place is not None:
                 self._check(operation, number, place)
 
-    def _check(self, operation: Operation, number: int, place: int) -> None:
+    def _check(self, operation: RecordedOperation, number: int, place: int) -> None:
         """Compare the channels, lengths and dtype of a node's output with those that were recorded."""
         recording = self.recording
         if recording.runs[0].dtypes[number] != torch.float32:
@@ -129,9 +132,21 @@ class GraphReader:
         self.nodes.append(Node(step, places))
         return len(self.nodes)
 
+    def place_of_length(self, wanted: Sequence[int]) -> tuple[int, Fraction | int]:
+        """Return the first place, and a factor, whose lengths times it are these. Raises StreamError if none has them.
+
+        A module cuts a value to the length of another one, or to a multiple of it.
+        """
+        for place, lengths in enumerate(self._lengths):
+            factors = {Fraction(two, one) for one, two in zip(lengths, wanted, strict=True)}
+            factor = min(factors)
+            if len(factors) == 1 and 1 in (factor.numerator, factor.denominator):
+                return place, int(factor) if factor.denominator == 1 else factor
+        raise OtherLengthError(f"a slice ends at {list(wanted)}: no rule of the length that a stream knows")
+
     def place(self, value: Any) -> int:
         """Return the place of a value. Raises StreamError for anything else."""
-        if not isinstance(value, Value):
+        if not isinstance(value, TimeValue):
             raise StreamError("a constant stands where a value along time is needed")
         place = self._places.get(value.number)
         if place is None:
@@ -157,7 +172,7 @@ class GraphReader:
     def _number(self, value: Any) -> int:
         if isinstance(value, int):
             return value
-        if not isinstance(value, Value):
+        if not isinstance(value, TimeValue):
             raise StreamError("a constant stands where a value along time is needed")
         return value.number
 
@@ -187,7 +202,7 @@ class GraphReader:
         return self.add(Affine(*(each.reshape(-1) if each.size == 1 else each for each in arrays)), place)
 
 
-def _strides(operation: Operation) -> list[int]:
+def _strides(operation: RecordedOperation) -> list[int]:
     """Return the whole numbers among the first arguments of an operation that may have a stride."""
     if operation.name not in ("conv1d", "avg_pool1d", "max_pool1d"):
         return []
@@ -244,16 +259,16 @@ def leaves_of(value: Any) -> list[Any]:
         value = tuple(value.values())
     if isinstance(value, slice):
         value = (value.start, value.stop, value.step)
-    if isinstance(value, tuple) and not isinstance(value, (Value, Stale, Constant, Varying)):
+    if isinstance(value, tuple) and not isinstance(value, (TimeValue, Stale, Constant, Varying)):
         return [leaf for each in value for leaf in leaves_of(each)]
     return [value]
 
 
 def _is_read(leaf: Any) -> bool:
-    return isinstance(leaf, (Value, Stale))
+    return isinstance(leaf, (TimeValue, Stale))
 
 
-def arguments(operation: Operation, *names: str, **defaults: Any) -> SimpleNamespace:
+def arguments(operation: RecordedOperation, *names: str, **defaults: Any) -> SimpleNamespace:
     """Return the arguments of an operation by name: those in `names` must be given, the others have defaults."""
     every = [*names, *defaults]
     given = dict(zip(every, operation.args, strict=False))
