@@ -5,7 +5,8 @@ import pytest
 
 from stream_steps import cut, in_parts, numbers, whole
 from tconv.errors import ArgumentError, DtypeError, ShapeError
-from tconv.models.layers import Node
+from tconv.models.layers import Convolution, Node
+from tconv.streaming.channel_norm import ChannelNorm
 from tconv.streaming.inverse_stft import InverseSTFT, padded_window
 from tconv.streaming.istft_stream import ISTFTStream
 from tconv.streaming.sessions import Stream
@@ -135,3 +136,22 @@ def test_bad_input_is_refused():
     stream.flush()
     with pytest.raises(ArgumentError, match="has ended"):
         stream.push(np.zeros((1, 9, 3), np.complex64))
+
+
+def test_a_decoder_may_end_in_it():
+    rng, step = np.random.default_rng(6), STEPS["16 by 5, normalized"]
+    weight = numbers(rng, 18, 4, 1, 3)
+    nodes = [
+        Node(Convolution.ordinary(weight, numbers(rng, 18), ((0, 0), (1, 1))), (0,)),
+        Node(ChannelNorm(numbers(rng, 18)), (1,)),
+        Node(step, (2,)),
+    ]
+    graph = StreamGraph(nodes, 4)
+    stream = Stream(graph, batch=2)
+    x = numbers(rng, 2, 4, 70)
+    chunks = [stream.push(x[:, :, t : t + 1]) for t in range(40)]
+    state = stream.state()
+    restored = Stream(graph, batch=0)
+    restored.restore(state)
+    chunks += [restored.push(x[:, :, 40:47]), restored.push(x[:, :, 47:]), restored.flush()]
+    np.testing.assert_array_equal(np.concatenate(chunks, 2), stream(x))
