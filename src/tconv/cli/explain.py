@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from tconv.cli.explain_options import as_options, native_arguments, whole_numbers
-from tconv.cli.explain_stack import explain_stack
+from tconv.cli.explain_stack import print_stack
 from tconv.cli.figures import new_picture
 from tconv.cli.stack_words import EXAMPLE, refuse_options_of_one_layer
 from tconv.dialects import dialect as find_dialect
@@ -101,7 +101,7 @@ def run(
             "all": every,
         }
         refuse_options_of_one_layer(one)
-        explain_stack(layers, dialect, input, sample_rate, chunk, as_json)
+        print_stack(layers, dialect, input, sample_rate, chunk, as_json)
         return
     if kernel is None:
         raise ArgumentError(f"there is no layer. Write tconv explain --kernel 4 --stride 2, or a stack: {EXAMPLE}")

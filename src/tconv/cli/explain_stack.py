@@ -12,7 +12,7 @@ from tconv.errors import ArgumentError
 from tconv.streaming.stack_window import StackWindow, window
 
 
-def explain_stack(
+def print_stack(
     words: Sequence[str],
     dialect: str,
     input: Sequence[int] | None,

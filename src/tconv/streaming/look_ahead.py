@@ -47,7 +47,7 @@ def layer_names(graph: StreamGraph) -> list[str]:
     return [f"{number} {_kind(_inner(node.step))}" for number, node in enumerate(graph.nodes, 1)]
 
 
-def look_ahead(graph: StreamGraph, names: Sequence[str]) -> tuple[LookAhead, ...]:
+def waiting_layers(graph: StreamGraph, names: Sequence[str]) -> tuple[LookAhead, ...]:
     """Return the layers that add to the latency, along the path that waits longest; their sum is the latency."""
     waits = _waits(graph)
     rows: list[LookAhead] = []

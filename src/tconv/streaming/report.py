@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from tconv._cached_property import cached_property
-from tconv.streaming.look_ahead import LookAhead, causal_latency, layer_names, look_ahead
+from tconv.streaming.look_ahead import LookAhead, causal_latency, layer_names, waiting_layers
 from tconv.streaming.stream_graph import StreamGraph
 from tconv.streaming.time_step import ENDLESS
 from tconv.streaming.window_table import columns, count_of
@@ -139,7 +139,7 @@ class StreamReport:
     @cached_property
     def look_ahead(self) -> tuple[LookAhead, ...]:
         """Outputs that each layer adds to the latency, along the path that waits longest; their sum is the latency."""
-        return look_ahead(self.graph, self.names)
+        return waiting_layers(self.graph, self.names)
 
     @cached_property
     def causal_latency(self) -> int | None:
