@@ -213,3 +213,53 @@ def test_a_state_goes_on_elsewhere():
     here.restore(there.state())
     made = np.concatenate([first, here.push(x[:, :, 23:]), here.flush()], 2)
     np.testing.assert_allclose(made, run(x), rtol=0, atol=1e-4)
+
+
+def test_a_module_that_fails_leaves_the_sessions_as_they_were():
+    inner, broken = MODULES["decoder"][0], []
+
+    def run(x):
+        if broken:
+            raise RuntimeError("out of memory")
+        return inner(x)
+
+    stream, x = WindowStream(run, CHANNELS), numbers(1, CHANNELS, 60)
+    first = stream.push(x[:, :, :30])
+    broken.append(True)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        stream.push(x[:, :, 30:50])
+    broken.clear()
+    made = np.concatenate([first, stream.push(x[:, :, 30:]), stream.flush()], 2)
+    np.testing.assert_allclose(made, inner(x), rtol=0, atol=1e-4)
+
+
+def test_nan_spreads_over_its_outputs_and_is_gone_with_its_window():
+    run = MODULES["decoder"][0]
+    stream, x = WindowStream(run, CHANNELS), numbers(1, CHANNELS, 80)
+    x[0, 1, 20] = np.nan
+    made = np.concatenate([*(stream.push(x[:, :, at : at + 4]) for at in range(0, 80, 4)), stream.flush()], 2)
+    np.testing.assert_array_equal(np.isnan(made), np.isnan(run(x)))
+
+
+def test_sessions_in_doubles_go_on_by_themselves():
+    run = conv(5, sides=(2, 2))
+    stream = WindowStream(lambda x: run(x).astype(np.float64), CHANNELS, batch=0, dtype=np.float64, sample_rate=100)
+    one, two = stream.open(), stream.open()
+    x = numbers(2, CHANNELS, 40).astype(np.float64)
+    made = {one: [stream.push({one: x[0, :, :7]})[one]], two: []}
+    for at in range(7, 40, 3):
+        for number, chunk in stream.push({one: x[0, :, at : at + 3], two: x[1, :, at - 7 : at - 4]}).items():
+            made[number].append(chunk)
+    made[two].append(stream.push({two: x[1, :, 33:]})[two])
+    whole = run(x)
+    for number, each in zip((one, two), whole, strict=True):
+        joined = np.concatenate([*made[number], stream.flush(number)], 1)
+        np.testing.assert_allclose(joined, each, rtol=0, atol=1e-12)
+
+
+def test_the_report_names_the_way_and_the_work():
+    stream = WindowStream(MODULES["decoder"][0], CHANNELS, sample_rate=1000)
+    report = stream.report
+    assert (report.way, report.latency, report.left_context, report.right_context) == ("exact windows", 5, 8, 2)
+    assert report.work == stream.work_repeated(5) > 2
+    assert "exact windows" in str(report)

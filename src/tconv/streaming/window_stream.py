@@ -12,6 +12,7 @@ from tconv.errors import ShapeError, StreamError
 from tconv.streaming.dependence import Dependence
 from tconv.streaming.module_probe import Draw, ModuleProbe, Run
 from tconv.streaming.probing import measure_dependence
+from tconv.streaming.report import StreamReport
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph, StreamNode
 from tconv.streaming.time_step import ENDLESS, TimeSpan
@@ -20,6 +21,7 @@ _REPEATED = 8
 """Inputs of the longest window, in contexts: no more than an eighth of its work is repeated."""
 _PUSHES = 64
 """Chunks over which repeated work is counted."""
+_CHUNK_SECONDS = 0.020
 _TOLERANCE = 2e-5
 """Difference from the whole that counts as rounding, as a share of the largest output."""
 
@@ -149,9 +151,20 @@ class WindowStream(Stream):
         probe.check_repeatable(self.dependence.shortest + 16)
         sample = probe(probe.random(1, self.dependence.shortest))
         self.step = ModuleStep(run, self.dependence, channels, sample.shape[1], alone=probe.alone, identity=identity)
-        super().__init__(StreamGraph([StreamNode(self.step, (0,))], channels, np.dtype(dtype)), batch)
+        graph = StreamGraph([StreamNode(self.step, (0,))], channels, np.dtype(dtype))
+        super().__init__(graph, batch, sample_rate=sample_rate)
         self.difference = _checked_difference(self, probe)
         """largest difference from the module's own whole output that was seen, as a share of the largest output"""
+        self.report = self._report()
+
+    def _report(self) -> StreamReport:
+        """Latency, context and state, and the work for chunks of 20 ms, or of the context's length without a rate."""
+        chunk = self.dependence.held
+        if self.sample_rate is not None:
+            chunk = round(_CHUNK_SECONDS * self.sample_rate / self.dependence.rate)
+        work = self.work_repeated(max(1, chunk))
+        settings: dict[str, Any] = {"sample_rate": self.sample_rate, "difference": self.difference}
+        return StreamReport(self.graph, ["the module"], is_stateful=False, work=work, against="the module", **settings)
 
     def work_repeated(self, chunk: int) -> float:
         """Return the inputs that the module sees for every input of a chunk of this length, in steady state."""
