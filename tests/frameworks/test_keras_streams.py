@@ -1,5 +1,7 @@
 """Streams of Keras models: any chunks give the bits of the whole, which is what the model computes."""
 
+import doctest
+import importlib
 import os
 import re
 from pathlib import Path
@@ -210,6 +212,12 @@ def test_the_page_runs(capsys):
     assert capsys.readouterr().out == "[N, t, 16] -> [N, t, 1] 2\n"
 
 
+@pytest.mark.parametrize("name", ["model_stream", "stream_reading", "stream_convolutions"])
+def test_examples(name):
+    module = importlib.import_module(f"tconv.keras.{name}")
+    assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
+
+
 def test_tensors_return_tensors():
     stream = tconv.keras.stream(with_weights(sequential(L.Conv1DTranspose(2, 4, 2))))
     x = ops.ones((1, 6, C))
@@ -314,6 +322,11 @@ def test_a_model_that_cannot_be_read_runs_on_windows():
     assert stream.report.way == "exact windows"
     with pytest.raises(StreamError, match=r"the time of a group.* and on windows of its input: "):
         tconv.keras.stream(sequential(L.Conv1D(3, 3), L.GroupNormalization(1)))
+
+
+def test_a_model_without_time_is_refused_with_both_reasons():
+    with pytest.raises(StreamError, match=r"Flatten.* and on windows of its input: the model (does not take|returns)"):
+        tconv.keras.stream(sequential(L.Flatten(), shape=(16, C)))
 
 
 def test_a_model_whose_backend_differs_is_refused():

@@ -130,7 +130,13 @@ class ModelWindowStream(ModelStream, WindowStream):
         channels, channels_last = value.channels, value.channels_last
 
         def run(x: Array) -> Array:
-            made = _called(model, x.swapaxes(1, 2) if channels_last else x)
+            given = x.swapaxes(1, 2) if channels_last else x
+            try:
+                made = _called(model, given)
+            except Exception as error:  # of the model's own code
+                raise StreamError(f"the model does not take an input of shape {given.shape}: {error}") from error
+            if made.ndim != 3:
+                raise StreamError(f"the model returns shape {made.shape}; three axes, one of them time, are needed")
             return made.swapaxes(1, 2) if channels_last else made
 
         weights = fingerprint(*(np.asarray(keras.ops.convert_to_numpy(weight)) for weight in model.weights))
