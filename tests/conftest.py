@@ -12,6 +12,10 @@ from hypothesis import settings
 import tconv
 from child_processes import finished
 
+# Threads of PyTorch and ncnn that wait for each other let other processes run. Without it they spin on the cores that two
+# workers share, until the scheduler takes them away: a small convolution takes milliseconds.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 settings.register_profile("here", deadline=None, max_examples=100)
 settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")

@@ -28,6 +28,7 @@ from tconv.keras.layer_calls import is_installed
 
 layers = keras.layers
 BACKEND = keras.config.backend()
+assert os.environ["KERAS_BACKEND"] == BACKEND  # else another file of this process has imported Keras before
 
 
 @pytest.fixture(autouse=True)

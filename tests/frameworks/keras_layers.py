@@ -28,6 +28,7 @@ except ImportError:  # the wheels of some releases have no tests
     keras_own = types.SimpleNamespace(ConvTransposeBasicTest=object, ConvTransposeCorrectnessTest=object)
 
 BACKEND = keras.config.backend()
+assert os.environ["KERAS_BACKEND"] == BACKEND  # else another file of this process has imported Keras before
 LAYERS = {1: ours.Conv1DTranspose, 2: ours.Conv2DTranspose, 3: ours.Conv3DTranspose}
 STOCK = {1: keras.layers.Conv1DTranspose, 2: keras.layers.Conv2DTranspose, 3: keras.layers.Conv3DTranspose}
 CALLS = {"torch": 60, "tensorflow": 60, "jax": 12}[BACKEND]  # JAX compiles each of them
