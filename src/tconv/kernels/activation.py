@@ -34,7 +34,7 @@ class Activation(NamedTuple):
         return slopes, np.array([self.low, self.high], dtype)
 
     def fill(self, x: Array, y: Array) -> None:
-        """Fill y with the activation of x, both canonical [N, C, ...], with the bits of `apply`; they do not overlap."""
+        """Fill y with the activation of x, both canonical [N, C, ...], with the bits of `apply`; apart in memory."""
         # of limits, NumPy's maximum says nothing of the sign of 0
         limited = self.low > -math.inf or self.high < math.inf
         if limited or accumulator(y.dtype) != y.dtype or not all(0 < slope <= 1 for slope in self.slopes.tolist()):
