@@ -127,7 +127,7 @@ class Stream:
             elif len(self._sessions) == 1 and is_of_one(state):
                 self._sessions = {number: loaded(self.graph, state) for number in self._sessions}
             else:
-                sessions = {number: loaded(self.graph, each) for number, each in by_session(state).items()}
+                sessions = {number: loaded(self.graph, each) for number, each in sorted(by_session(state).items())}
                 self._sessions, self._next = sessions, max(self._next, 1 + max(sessions, default=0))
 
     @property
