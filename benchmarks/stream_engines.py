@@ -247,7 +247,7 @@ class Worker:
             stream = engines.stream()
             bits = np.array_equal(np.concatenate(made, 2), np.asarray(stream(engines.x)))
             answer |= {"bits": bits, "latency": stream.latency, "state_bytes": stream.state_bytes}
-            answer["work"] = getattr(getattr(stream, "report", None), "work_repeated", None)
+            answer["work"] = getattr(stream.report, "work", None)
         return answer
 
     def sample(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tconv.errors import ArgumentError, DtypeError, ShapeError, TconvError
 from tconv.models.layers import Node
 from tconv.models.steps.pointwise import Pointwise
 from tconv.models.steps.strided_convolution import StridedConvolution
+from tconv.streaming import state_blocks
 from tconv.streaming.recurrent import Recurrent, RecurrentWeights
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
@@ -84,6 +85,7 @@ def test_sessions_that_come_and_go_have_the_bits_of_those_alone(make):
         made[number].append(stream.push({number: x[:, places[number] :]})[number])
         made[number].append(stream.flush(number))
         np.testing.assert_array_equal(np.concatenate(made[number], 1), whole_of(graph, x))
+        assert stream.state(number)["received"] == x.shape[1]
     stream.close(1)
     assert 1 not in stream.sessions
 
@@ -198,9 +200,11 @@ def test_states_that_do_not_fit_are_refused_and_change_nothing():
         ({**good, "value_99": good[name]}, "other arrays"),
         ({}, "has no"),
         (3, "dictionary"),
+        (None, "dictionary"),
     ]:
-        with pytest.raises((ArgumentError, ShapeError), match=error):
-            stream.restore(bad, 0)
+        for session in (0, None):
+            with pytest.raises((ArgumentError, ShapeError), match=error):
+                stream.restore(bad, session)
     rest = np.concatenate([first, stream.push({0: x[:, 9:]})[0], stream.flush(0)], 1)
     np.testing.assert_array_equal(rest, whole_of(stream.graph, x))
 
@@ -306,6 +310,19 @@ def test_a_push_allocates_nothing_that_stays():
         grown.append(tracemalloc.get_traced_memory()[0] - before)
     tracemalloc.stop()
     assert min(grown) < 6000
+
+
+def test_sessions_that_come_and_go_leave_no_memory(monkeypatch):
+    monkeypatch.setattr(state_blocks, "_LEAST", 1000)
+    rng = np.random.default_rng(13)
+    stream, x = Stream(recurrent_decoder(rng), batch=0), numbers(rng, 3, 1)
+    for _ in range(40):
+        session = stream.open()
+        for _ in range(3):  # after each the state has other bytes
+            stream.push({session: x})
+        stream.close(session)
+    blocks = [block for each in stream._blocks._free.values() for block in each]
+    assert sum(block.nbytes for block in blocks) <= max(1000, 4 * stream.state_bytes)
 
 
 def test_programs_of_random_lengths_are_few():

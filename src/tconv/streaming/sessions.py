@@ -16,7 +16,7 @@ from tconv._memory import empty
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.streaming.program import Program
 from tconv.streaming.program_cache import ProgramCache
-from tconv.streaming.session import SessionState, by_session, check_session, loaded, new_state, saved
+from tconv.streaming.session import SessionState, by_session, check_session, is_of_one, loaded, new_state, saved
 from tconv.streaming.state_blocks import StateBlocks
 from tconv.streaming.stream_graph import StreamGraph
 
@@ -130,11 +130,11 @@ class Stream:
             if session is not None:
                 self._session(session)
                 self._sessions = {**self._sessions, session: loaded(self.graph, state)}
-            elif len(self._sessions) == 1 and not any("." in str(name) for name in getattr(state, "files", state)):
+            elif len(self._sessions) == 1 and is_of_one(state):
                 self._sessions = {number: loaded(self.graph, state) for number in self._sessions}
             else:
                 sessions = {number: loaded(self.graph, each) for number, each in sorted(by_session(state).items())}
-                self._sessions, self._next = sessions, max(self._next, *(number + 1 for number in sessions))
+                self._sessions, self._next = sessions, max(self._next, 1 + max(sessions, default=0))
 
     @property
     def state_bytes(self) -> int:
@@ -254,7 +254,7 @@ class Stream:
         rest, made = (total - end) * graph.channels[0] * graph.dtype.itemsize, 0
         for turn, (program, at) in enumerate(programs, 1):
             size = program.layouts[1].size + (rest if turn == len(programs) else 0)
-            following = self._blocks.following(states, program.count, program.ended, size)
+            following = self._blocks.following(states, program.ended, size)
             program.run(
                 states,
                 [x[:, at : at + program.count] for x in inputs],
@@ -268,11 +268,11 @@ class Stream:
             states = following
         if not programs:  # nothing happens, but for inputs that wait
             kept = 0 if ended else graph.window_bytes(begin)
-            states = self._blocks.following(states, 0, ended, kept + (0 if ended else rest))
+            states = self._blocks.following(states, ended, kept + (0 if ended else rest))
             for state, before in zip(states, first, strict=True):
                 state.block[:kept] = before.block[:kept]
         for state, x in zip(states, inputs, strict=True):
-            state.received = total
+            state.received += count  # sessions at one place in time may have received more than the first, by periods
             if rest:
                 state.waiting(graph)[...] = x[:, end - begin :]
         return results, states
