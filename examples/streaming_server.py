@@ -5,8 +5,8 @@
     python examples/streaming_server.py --unix /tmp/decoder.sock             # the same on a Unix socket
     python examples/streaming_server.py --check                              # server and three clients in one process
 
-One connection is one session at a time. Every message, in both directions, is a byte for its kind, four bytes for the length of
-what follows (big-endian), and that:
+One connection has one session at a time. Every message, in both directions, is a byte for its kind, four bytes for the
+length of what follows (big-endian), and that:
 
     client   O  open the session
              P  push features: float32, little-endian, [channels, n], in C order; n is any number
@@ -167,6 +167,7 @@ class Server:
             await asyncio.wait(closing, timeout=LAST_SECONDS)
         for connection in self._connections:
             connection.writer.transport.abort()  # it does not read; nothing waits for it
+        await asyncio.gather(*closing, return_exceptions=True)
         await self._listener.wait_closed()
 
     async def _serve(self, reader, writer):

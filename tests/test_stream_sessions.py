@@ -382,7 +382,7 @@ def test_bad_chunks_are_refused_and_change_nothing():
         (lambda: stream.push(x[0]), ShapeError, r"\[2, 3, n\] is needed"),
         (lambda: stream.push(x.astype(np.float64)), DtypeError, "float64; float32 is needed"),
         (lambda: stream.push({0: x[0], 1: x[1, :1]}), ShapeError, r"\(3, n\) is needed"),
-        (lambda: stream.push({0: x[0], 5: x[1]}), ArgumentError, "no session 5; there are 0, 1"),
+        (lambda: stream.push({0: x[0], 5: x[1]}), ArgumentError, "no session 5; the sessions are 0, 1"),
         (lambda: stream.push({0: x[0], "a": x[1]}), ArgumentError, "no session 'a'"),
         (lambda: stream.push("abc"), TconvError, "is needed"),
         (lambda: stream.push(None), TconvError, "is needed"),

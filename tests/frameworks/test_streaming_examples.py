@@ -112,20 +112,29 @@ def test_a_connection_opens_one_session_after_another():
 
 
 def test_a_client_that_does_not_read_is_not_read_and_delays_no_stop(tmp_path, monkeypatch):
-    monkeypatch.setattr(example, "LAST_SECONDS", 0.05)
     path = str(tmp_path / "socket")  # whose buffers are small
 
     async def check():
         server = example.serving()
         await server.start(path=path)
-        reader, writer = await asyncio.open_unix_connection(path)
+        _, writer = await asyncio.open_unix_connection(path)
         writer.transport.pause_reading()
         writer.write(example.message(b"O"))
-        for _ in range(40):  # 5 MB of audio
-            writer.write(example.message(b"P", np.ones((20, 200), "<f4").tobytes()))
-            await asyncio.sleep(0.005)
+        chunk = example.message(b"P", np.ones((20, 20), "<f4").tobytes())  # of which 13 kB of audio become
+        while not server.sessions:
+            await asyncio.sleep(0.01)
         (connection,) = server._connections
-        assert 1 << 16 < connection.writer.transport.get_write_buffer_size() < 1 << 19
+        unread = connection.writer.transport.get_write_buffer_size
+        while unread() <= 1 << 16:
+            writer.write(chunk)
+            await asyncio.sleep(0.001)
+        taken = []
+        monkeypatch.setattr(server, "_take", lambda *message: taken.append(message))
+        writer.write(1000 * example.message(b"P"))
+        await asyncio.sleep(0.1)
+        assert len(taken) <= 1
+        monkeypatch.undo()
+        monkeypatch.setattr(example, "LAST_SECONDS", 0.05)
         audio, _ = await example.speak([np.ones((20, 9), np.float32)], path=path)
         assert audio.shape == (1, 1440)
         await asyncio.wait_for(server.stop(), 5)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from tconv._arguments import shown
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, ShapeError
 from tconv.streaming.stream_graph import Moment, StreamGraph
@@ -74,6 +76,15 @@ class SessionState:
     def _view(self, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
         size = math.prod(shape) * dtype.itemsize
         return self.block[offset : offset + size].view(dtype).reshape(shape)
+
+
+def check_session(number: Any, known: Collection[int]) -> None:
+    """Raise ArgumentError for a number that is not that of a session."""
+    if isinstance(number, bool) or not isinstance(number, Integral) or number not in known:
+        numbers = ", ".join(map(str, known)) or "none"
+        raise ArgumentError(
+            f"there is no session {shown(number)}; the sessions are {numbers}. Write stream.open() for a new one"
+        )
 
 
 def new_state(graph: StreamGraph) -> SessionState:
