@@ -365,7 +365,6 @@ ON_WINDOWS = {
     "a base that changes": (write_into_a_base, "changed in place"),
     "a constant that is written": (write_into_zeros, "changed in place"),
     "an operation that is not known": (lambda y, a: torch.einsum("bct,oc->bot", y, torch.ones(2, 4)), "einsum"),
-    "numbers that Python reads": (lambda y, a: y if y.isfinite().all() else -y, "bool reads numbers of a value"),
     "another element type": (lambda y, a: y.double().float(), "computes in float64"),
 }
 
@@ -381,6 +380,33 @@ def test_what_is_not_read_runs_on_windows(name):
         torch.testing.assert_close(made, module(x))
     with pytest.raises(StreamError, match=reason):
         tconv.torch.stream(module, x, strict=True)
+
+
+@torch.inference_mode()
+def read_in_inference_mode(y, a):
+    return y if y.relu_().sum() > 0 else -y
+
+
+READS_NUMBERS = {
+    "bool": lambda y, a: y if y.abs().mean() > 0.5 else -y,
+    "in a form that is not read": lambda y, a: torch.atan(y) if y.isfinite().all() else -y,
+    "item": lambda y, a: y * y.mean().item(),
+    "int": lambda y, a: y[:, : int(y.isfinite().sum().clamp(1, 2))],
+    "tolist": lambda y, a: y * y.tolist()[0][0][0],
+    "a slice": lambda y, a: y + torch.ones(9)[y.abs().mean().long().clamp(0, 3) :][0],
+    "a mask": lambda y, a: torch.atan(y) * len(y[y > 0]),
+    "nonzero": lambda y, a: torch.atan(y) if len((y > 0).nonzero()) > 9 else y,
+    "inference mode": read_in_inference_mode,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READS_NUMBERS)
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_module_that_reads_numbers_is_refused(name, strict):
+    module = filled(Formula(READS_NUMBERS[name]))
+    reason = "inference mode" if strict and name == "inference mode" else "reads numbers of a value, on which what"
+    with pytest.raises(StreamError, match=reason):
+        tconv.torch.stream(nn.Sequential(module), numbers(1, 3, 50), strict=strict)
 
 
 def test_a_graph_that_is_not_the_module_is_refused(monkeypatch):

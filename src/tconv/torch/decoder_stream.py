@@ -21,6 +21,7 @@ from tconv.torch.module_call import ModuleCall, made_example
 from tconv.torch.module_comparison import Difference, compare, mean_and_spread
 from tconv.torch.module_reading import ModuleReading, PlainAxes, plain_axes, read_module, tensors_of
 from tconv.torch.stream_layout import ModuleLayout
+from tconv.torch.stream_recording import NumbersReadError, check_numbers_unread
 
 
 class ModuleStream(NativeStream):
@@ -91,7 +92,8 @@ def stream(
     module with other operations runs on exact windows of its input, all that its outputs depend on, if there are such:
     `stream.reason` says why, its bits are those of the module on the windows, and its work is repeated. `strict=True`
     raises StreamError instead. What reads all of time (attention, group norm, means over time, bidirectional layers) is
-    no stream.
+    no stream, and no more is one whose Python reads numbers of a value (`if x.abs().mean() > 0.5`): what it does may depend
+    on them.
 
     `sample_rate`, that of the output, gives `latency_ms`. Raises ArgumentError for another object or an example that
     the module does not take, and StreamError, with the operation and its module, if neither way is exact.
@@ -110,8 +112,9 @@ def stream(
         try:
             reading, graph, difference = _read(call, time_axis)
         except StreamError as error:
-            if strict:
+            if strict or isinstance(error, NumbersReadError):
                 raise
+            check_numbers_unread(call.module, call, call.example)  # windows of some numbers say nothing of others
             return _on_windows(call, time_axis, str(error), batch, sample_rate)
     names = [module or name for module, name in zip(reading.modules, layer_names(graph), strict=True)]
     report = StreamReport(graph, names, sample_rate=sample_rate, difference=difference.from_module)

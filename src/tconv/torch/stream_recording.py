@@ -7,7 +7,7 @@ numbered; everything else is a constant, so that weight norms and embeddings of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +23,8 @@ shape size dim ndim ndimension __len__ numel nelement dtype device layout stride
 requires_grad grad grad_fn is_leaf is_cuda is_cpu is_mps is_xpu is_meta is_sparse is_quantized is_nested itemsize nbytes
 is_floating_point is_complex is_signed is_conj is_neg is_inference is_mkldnn is_xla element_size get_device _version
 data_ptr untyped_storage __hash__ __repr__ __format__ __str__ is_same_size is_tensor is_storage result_type can_cast
-promote_types __dlpack_device__ _is_zerotensor is_vulkan output_nr _backward_hooks
+promote_types __dlpack_device__ _is_zerotensor is_vulkan output_nr _backward_hooks is_pinned is_shared has_names dim_order
+retain_grad retains_grad sparse_dim dense_dim is_mtia is_ipu is_maia
 """
 METADATA = frozenset(_METADATA.split())
 """Functions that tell something of a value which does not depend on its numbers."""
@@ -38,14 +39,24 @@ NEW_CONSTANTS = frozenset(_NEW_CONSTANTS.split())
 LIKE_ANOTHER = frozenset({"to", "type_as", "expand_as", "view_as", "reshape_as"})
 """Methods that take no more of their other arguments than shape, dtype or device."""
 
+_SHAPED_BY_NUMBERS = """
+nonzero argwhere masked_select unique unique_consecutive zeros ones empty full arange range linspace rand randn randint
+"""
+SHAPED_BY_NUMBERS = frozenset(_SHAPED_BY_NUMBERS.split())
+"""Functions whose result has a shape that depends on numbers: the shape tells them to Python."""
+
 _IN_PLACE = "iadd isub imul idiv itruediv ifloordiv imod ipow iand ior ixor ilshift irshift"
 IN_PLACE = frozenset(_IN_PLACE.split())
 """Operators that write into their first argument."""
 
 
-def placed(place: str, reason: str) -> StreamError:
+class NumbersReadError(StreamError):
+    """Python that reads numbers of a value: what the module does may depend on them, and no window shows it."""
+
+
+def placed(place: str, reason: str, kind: type[StreamError] = StreamError) -> StreamError:
     """Return the error of an operation in a module of this name."""
-    return StreamError(f"{place}: {reason}" if place else reason)
+    return kind(f"{place}: {reason}" if place else reason)
 
 
 class TimeValue(NamedTuple):
@@ -99,6 +110,7 @@ def record(module: torch.nn.Module, call: Callable[[torch.Tensor], Any], x: torc
     with _places(names, recorder.places):
         with recorder:
             result = call(given)
+        recorder.check_numbers_unread()
         outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         entries = [(recorder.reference(leaf), leaf) for leaf in outputs]
     stale = [reference for reference, _ in entries if isinstance(reference, Stale)]
@@ -115,6 +127,17 @@ def record(module: torch.nn.Module, call: Callable[[torch.Tensor], Any], x: torc
     )
 
 
+def check_numbers_unread(module: torch.nn.Module, call: Callable[[torch.Tensor], Any], x: torch.Tensor) -> None:
+    """Raise NumbersReadError if Python reads numbers of a value that depends on x; inference mode hides none of it."""
+    recorder = Recorder(guesses=True)
+    given = x.detach().clone()
+    recorder.track(given)
+    names = {id(each): name for name, each in module.named_modules()}
+    with suppress(Exception), _places(names, recorder.places), recorder:  # the module's own errors are not asked for
+        call(given)
+    recorder.check_numbers_unread()
+
+
 class _Entry(NamedTuple):
     number: int
     serial: int
@@ -122,10 +145,15 @@ class _Entry(NamedTuple):
 
 
 class Recorder(TorchFunctionMode):
-    """Mode that records the functions whose arguments depend on tracked tensors."""
+    """Mode that records the functions whose arguments depend on tracked tensors.
 
-    def __init__(self) -> None:
+    With `guesses` it goes on in inference mode, where names alone tell what is changed in place.
+    """
+
+    def __init__(self, guesses: bool = False) -> None:
         super().__init__()
+        self._guesses = guesses
+        self._read: StreamError | None = None
         self.operations: list[RecordedOperation] = []
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.dtypes: dict[int, torch.dtype] = {}
@@ -159,32 +187,70 @@ class Recorder(TorchFunctionMode):
         name = name_of(func)
         if name in METADATA:
             return func(*args, **kwargs)
+        if name in ("getitem", "setitem") and any(self._is_tracked(leaf) for leaf in _ends_of_slices(args[1:])):
+            self._note_read("a slice")
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         references = [self.reference(leaf) for leaf in given]
         if not any(isinstance(each, (TimeValue, Stale)) for each in references) or name in NEW_CONSTANTS:
             return func(*args, **kwargs)
         if name in LIKE_ANOTHER and args and isinstance(args[0], torch.Tensor) and self.reference(args[0]) is args[0]:
             return func(*args, **kwargs)
-        if any(leaf.is_inference() for leaf in given):
+        inference = any(leaf.is_inference() for leaf in given)
+        if inference and not self._guesses:
             raise placed(self._place, f"{name} runs in inference mode, where PyTorch does not tell what it changes")
         before = [version(leaf) for leaf in given]
         changed_args, changed_kwargs = _replaced(args, self.reference), _replaced(kwargs, self.reference)
         result = func(*args, **kwargs)
         changed = [leaf for leaf, old in zip(given, before, strict=True) if version(leaf) != old]
+        if inference and _is_in_place(func):
+            changed = given[:1]
         self._serial += 1
         for leaf in changed:
             self._written[_address(leaf)] = self._serial, leaf.untyped_storage()
         results = _distinct([leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)] + changed)
         if not changed and len(results) == 1 and any(results[0] is leaf for leaf in given):
             return result  # the tensor itself, as contiguous() may return it
+        if not results or name in SHAPED_BY_NUMBERS or (name == "getitem" and self._is_mask(args[1])):
+            self._note_read(name)
         numbers = tuple(self.track(leaf) for leaf in results)
         self.operations.append(RecordedOperation(name, self._place, changed_args, changed_kwargs, numbers))
         return result
+
+    def _note_read(self, name: str) -> None:
+        reason = f"{name} reads numbers of a value, on which what the module does may depend"
+        self._read = self._read or placed(self._place, reason, NumbersReadError)
+
+    def check_numbers_unread(self) -> None:
+        """Raise NumbersReadError if Python has read numbers of a tracked tensor."""
+        if self._read is not None:
+            raise self._read
+
+    def _is_tracked(self, leaf: Any) -> bool:
+        return isinstance(self.reference(leaf), (TimeValue, Stale))
+
+    def _is_mask(self, index: Any) -> bool:
+        """Return True for an index with a mask that depends on the input."""
+        leaves = [leaf for leaf in tree_leaves(index) if isinstance(leaf, torch.Tensor)]
+        return any(leaf.dtype in (torch.bool, torch.uint8) and self._is_tracked(leaf) for leaf in leaves)
 
     @property
     def _place(self) -> str:
         """Name of the module whose forward runs."""
         return self.places[-1] if self.places else ""
+
+
+def _ends_of_slices(value: Any) -> list[Any]:
+    """Return the ends of slices in an index."""
+    if isinstance(value, (list, tuple)):
+        return [end for each in value for end in _ends_of_slices(each)]
+    return [value.start, value.stop, value.step] if isinstance(value, slice) else []
+
+
+def _is_in_place(func: Any) -> bool:
+    """Return True for a function whose name says that it writes into its first argument."""
+    name = str(getattr(func, "__name__", func))
+    inner = name.strip("_")
+    return name == "__setitem__" or (inner in IN_PLACE if name.startswith("__") else name.endswith("_"))
 
 
 def _distinct(tensors: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -44,10 +44,6 @@ class ModuleGraphReader:
 
     def read(self) -> int:
         """Read the operations that the output depends on, and return its place. Raises StreamError."""
-        for operation in self.recording.operations:
-            if not operation.results:
-                reason = f"{operation.name} reads numbers of a value, on which what the module does may depend"
-                raise placed(operation.place, reason)
         (output,) = self._outputs()
         self.output = output
         needed = {output}
@@ -59,10 +55,8 @@ class ModuleGraphReader:
         for operation in reversed(kept):
             try:
                 self._read(operation)
-            except OtherLengthError as error:
-                raise OtherLengthError(str(placed(operation.place, str(error)))) from None
             except StreamError as error:
-                raise placed(operation.place, str(error)) from None
+                raise placed(operation.place, str(error), type(error)) from None
         place = self._places[output]
         assert place is not None
         return place
