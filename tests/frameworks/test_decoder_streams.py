@@ -409,6 +409,21 @@ def test_a_module_that_reads_numbers_is_refused(name, strict):
         tconv.torch.stream(nn.Sequential(module), numbers(1, 3, 50), strict=strict)
 
 
+@pytest.mark.parametrize(("least", "length"), [(4, 50), (20, 50), (60, 50), (9, 12)])
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_module_that_branches_on_its_length_is_refused(least, length, strict):
+    module = filled(Formula(lambda y, a: y * a if y.shape[2] > least else y))
+    with pytest.raises(StreamError, match=r"for inputs of . frames? the module computes something else"):
+        tconv.torch.stream(module, numbers(1, 3, length), strict=strict)
+
+
+@pytest.mark.parametrize("least", [4, 20, 60])
+def test_windows_of_a_module_that_branches_on_its_length_are_refused(least):
+    module = filled(Formula(lambda y, a: torch.atan(y) * a if y.shape[2] > least else torch.atan(y)))
+    with pytest.raises(StreamError, match="or the length of its input"):
+        tconv.torch.stream(module, numbers(1, 3, 50))
+
+
 def test_a_graph_that_is_not_the_module_is_refused(monkeypatch):
     from tconv.torch import stream_reading
 

@@ -22,6 +22,8 @@ _REPEATED = 8
 _PUSHES = 64
 """Chunks over which repeated work is counted."""
 _CHUNK_SECONDS = 0.020
+_LEAST_CHECKED = 96
+"""Inputs of the longest check, at least: a module may branch on its length."""
 _TOLERANCE = 2e-5
 """Difference from the whole that counts as rounding, as a share of the largest output."""
 
@@ -181,7 +183,8 @@ def _checked_difference(stream: WindowStream, probe: ModuleProbe) -> float:
     """Return the largest difference of random cuts from the whole. Raises StreamError if it is more than rounding."""
     found, rng, worst = stream.dependence, np.random.default_rng(1), 0.0
     held = found.held
-    for length in (found.shortest + held // 2, found.shortest + 3 * held + 2 * found.period + int(rng.integers(9))):
+    far = found.shortest + 3 * held + 2 * found.period + int(rng.integers(9))
+    for length in sorted({found.shortest + held // 2, far, max(far, _LEAST_CHECKED)}):
         # single samples at the start, later and at the end, and long chunks between them
         cuts = {0, length, *range(min(3, length)), *range(length - 2, length)}
         cuts |= {*rng.integers(0, length, 8).tolist()} | {*(length // 2 + np.arange(3)).tolist()}

@@ -18,7 +18,7 @@ from tconv.streaming.stream_graph import StreamGraph
 from tconv.streaming.window_stream import WindowStream
 from tconv.torch.forward_pass import eval_without_gradients
 from tconv.torch.module_call import ModuleCall, made_example
-from tconv.torch.module_comparison import Difference, compare, mean_and_spread
+from tconv.torch.module_comparison import Difference, ShortInputError, compare, mean_and_spread
 from tconv.torch.module_reading import ModuleReading, PlainAxes, plain_axes, read_module, tensors_of
 from tconv.torch.stream_layout import ModuleLayout
 from tconv.torch.stream_recording import NumbersReadError, check_numbers_unread
@@ -92,8 +92,8 @@ def stream(
     module with other operations runs on exact windows of its input, all that its outputs depend on, if there are such:
     `stream.reason` says why, its bits are those of the module on the windows, and its work is repeated. `strict=True`
     raises StreamError instead. What reads all of time (attention, group norm, means over time, bidirectional layers) is
-    no stream, and no more is one whose Python reads numbers of a value (`if x.abs().mean() > 0.5`): what it does may depend
-    on them.
+    no stream. Nor is a module whose Python reads numbers of a value (`if x.abs().mean() > 0.5`), on which what it does
+    may depend, or one that computes something else for short inputs.
 
     `sample_rate`, that of the output, gives `latency_ms`. Raises ArgumentError for another object or an example that
     the module does not take, and StreamError, with the operation and its module, if neither way is exact.
@@ -112,7 +112,7 @@ def stream(
         try:
             reading, graph, difference = _read(call, time_axis)
         except StreamError as error:
-            if strict or isinstance(error, NumbersReadError):
+            if strict or isinstance(error, (NumbersReadError, ShortInputError)):
                 raise
             check_numbers_unread(call.module, call, call.example)  # windows of some numbers say nothing of others
             return _on_windows(call, time_axis, str(error), batch, sample_rate)
@@ -155,6 +155,8 @@ def _read(call: ModuleCall, time_axis: int | None) -> tuple[ModuleReading, Strea
         graph = StreamGraph(reading.nodes, reading.given.total)
         try:
             return reading, graph, compare(call, reading, graph)
+        except ShortInputError:
+            raise
         except StreamError:
             whole = call.example.shape[reading.given.time]
             if reading.length >= whole:

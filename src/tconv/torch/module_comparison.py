@@ -13,7 +13,7 @@ from tconv.errors import ShapeError, StreamError
 from tconv.streaming.stream_graph import StreamGraph
 from tconv.torch.module_call import ModuleCall
 from tconv.torch.module_reading import ModuleReading
-from tconv.torch.stream_recording import record
+from tconv.torch.stream_recording import NumbersReadError, record
 
 _TIMES = 16
 """Rounding errors of the graph may be so many times those of PyTorch."""
@@ -23,6 +23,12 @@ _UNKNOWN = 1e-4
 """The same for a module that does not run in float64."""
 _MORE = 7, 13, 29
 """Samples by which inputs of random numbers are longer than that of the first recording."""
+_FEW = 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144
+"""Lengths of short inputs that are compared, below those of the recordings."""
+
+
+class ShortInputError(StreamError):
+    """A module that computes something else for short inputs than for longer ones."""
 
 
 class Difference(NamedTuple):
@@ -66,7 +72,38 @@ def compare(call: ModuleCall, reading: ModuleReading, graph: StreamGraph) -> Dif
                 f"the graph read from the module differs from it by {worst:.2g} of the largest output, for shape "
                 f"{tuple(x.shape)}; {share:.2g} would be rounding"
             )
+    largest = max(float(np.abs(each[np.isfinite(each)]).max(initial=0)) for each in outputs)
+    _check_short_inputs(call, reading, graph, share, largest)
     return Difference(worst, rounding, module_rounding)
+
+
+def _check_short_inputs(
+    call: ModuleCall, reading: ModuleReading, graph: StreamGraph, share: float, largest: float
+) -> None:
+    """Compare with the module at a few lengths below the smallest recorded one, where it may branch on its length.
+
+    A length that the graph refuses, or the module, is no difference. Raises ShortInputError.
+    """
+    shape, time = reading.runs[0].given.shape, reading.given.time
+    for count in _FEW:
+        if count >= shape[time]:
+            break
+        x = random_like(call.example, shape, time, count - shape[time])
+        try:
+            wanted = _output(call, x, reading)
+        except NumbersReadError:
+            raise
+        except Exception:  # whatever the module raises for an input that is too short
+            continue
+        try:
+            made = _whole(graph, x, reading)
+        except StreamError:
+            continue
+        if made.shape != wanted.shape or not _share(made, wanted, largest) <= share:
+            raise ShortInputError(
+                f"for inputs of {count} frame{'s' * (count > 1)} the module computes something else than for longer "
+                f"ones (seen on shape {tuple(x.shape)}): it branches on its length"
+            )
 
 
 def random_like(example: torch.Tensor, shape: tuple[int, ...], time: int, more: int) -> torch.Tensor:
@@ -111,10 +148,10 @@ def _in_float64(call: ModuleCall, x: torch.Tensor, reading: ModuleReading) -> Ar
         return None
 
 
-def _share(a: Array, b: Array) -> float:
+def _share(a: Array, b: Array, largest: float = 0.0) -> float:
     """Return the largest difference as a share of the largest number of b; inf if other numbers are not finite."""
     same = np.isfinite(b)
     if not np.array_equal(same, np.isfinite(a)):
         return float("inf")
-    largest = float(np.abs(b[same]).max(initial=0))
+    largest = max(largest, float(np.abs(b[same]).max(initial=0)))
     return float(np.abs(a[same].astype(np.float64) - b[same]).max(initial=0)) / (largest or 1.0)

@@ -23,8 +23,8 @@ shape size dim ndim ndimension __len__ numel nelement dtype device layout stride
 requires_grad grad grad_fn is_leaf is_cuda is_cpu is_mps is_xpu is_meta is_sparse is_quantized is_nested itemsize nbytes
 is_floating_point is_complex is_signed is_conj is_neg is_inference is_mkldnn is_xla element_size get_device _version
 data_ptr untyped_storage __hash__ __repr__ __format__ __str__ is_same_size is_tensor is_storage result_type can_cast
-promote_types __dlpack_device__ _is_zerotensor is_vulkan output_nr _backward_hooks is_pinned is_shared has_names dim_order
-retain_grad retains_grad sparse_dim dense_dim is_mtia is_ipu is_maia
+promote_types __dlpack_device__ _is_zerotensor is_vulkan output_nr _backward_hooks is_pinned is_shared has_names
+dim_order retain_grad retains_grad sparse_dim dense_dim is_mtia is_ipu is_maia
 """
 METADATA = frozenset(_METADATA.split())
 """Functions that tell something of a value which does not depend on its numbers."""
