@@ -168,7 +168,7 @@ class _Measurement:
         """Check that longer inputs may be tried. Raises StreamError with the reason why not."""
         if 2 * length <= self.longest:
             return
-        seen = f"seen on {length} inputs; longest={8 * self.longest} would try more"
+        seen = f"seen on {length} inputs"
         if reach is None:
             raise StreamError(f"the dependence of the outputs on the inputs has no period that can be found ({seen})")
         past, future = reach

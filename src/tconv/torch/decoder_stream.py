@@ -21,7 +21,7 @@ from tconv.torch.module_call import ModuleCall, made_example
 from tconv.torch.module_comparison import Difference, ShortInputError, compare, mean_and_spread
 from tconv.torch.module_reading import ModuleReading, PlainAxes, plain_axes, read_module, tensors_of
 from tconv.torch.stream_layout import ModuleLayout
-from tconv.torch.stream_recording import NumbersReadError, check_numbers_unread
+from tconv.torch.stream_recording import AllOfTimeError, NumbersReadError, check_numbers_unread
 
 
 class ModuleStream(NativeStream):
@@ -31,7 +31,7 @@ class ModuleStream(NativeStream):
     """
 
     difference: Difference | None = None
-    """Differences from the module that were seen; None for one that runs on windows."""
+    """Differences from the module that were seen; for one on windows, from its own whole output."""
     reason: str | None = None
     """Reason why the module runs on windows of its input; None for one whose layers were read."""
 
@@ -95,6 +95,8 @@ def stream(
     no stream. Nor is a module whose Python reads numbers of a value (`if x.abs().mean() > 0.5`), on which what it does
     may depend, or one that computes something else for short inputs.
 
+    Streams of modules are float32: one with a float64 example runs on windows. Write module.float(), example.float().
+
     `sample_rate`, that of the output, gives `latency_ms`. Raises ArgumentError for another object or an example that
     the module does not take, and StreamError, with the operation and its module, if neither way is exact.
     """
@@ -115,7 +117,7 @@ def stream(
             if strict or isinstance(error, (NumbersReadError, ShortInputError)):
                 raise
             check_numbers_unread(call.module, call, call.example)  # windows of some numbers say nothing of others
-            return _on_windows(call, time_axis, str(error), batch, sample_rate)
+            return _on_windows(call, time_axis, error, batch, sample_rate)
     names = [module or name for module, name in zip(reading.modules, layer_names(graph), strict=True)]
     report = StreamReport(graph, names, sample_rate=sample_rate, difference=difference.from_module)
     made = ModuleStream(graph, ModuleLayout(reading.given, reading.made), report, batch, sample_rate)
@@ -150,6 +152,11 @@ def _check_example(call: ModuleCall) -> None:
 
 def _read(call: ModuleCall, time_axis: int | None) -> tuple[ModuleReading, StreamGraph, Difference]:
     """Return the graph of a module that equals it. Raises StreamError."""
+    if call.example.dtype == torch.float64:
+        raise StreamError(
+            "the example is float64, and steps of streams compute in float32. Write "
+            "tconv.torch.stream(module.float(), example.float())"
+        )
     reading = read_module(call, time_axis)
     while True:
         graph = StreamGraph(reading.nodes, reading.given.total)
@@ -165,9 +172,10 @@ def _read(call: ModuleCall, time_axis: int | None) -> tuple[ModuleReading, Strea
 
 
 def _on_windows(
-    call: ModuleCall, time_axis: int | None, reason: str, batch: int, sample_rate: float | None
+    call: ModuleCall, time_axis: int | None, known: StreamError, batch: int, sample_rate: float | None
 ) -> ModuleStream:
     """Return a stream that runs the module on windows. Raises StreamError if that is not exact."""
+    reason = str(known)
     axes = plain_axes(call, time_axis)
     mean, spread = mean_and_spread(call.example)
 
@@ -179,6 +187,8 @@ def _on_windows(
         dtype = call.example.numpy().dtype
         windows = WindowStream(run, axes.given.total, 0, dtype=dtype, draw=draw, identity=_digest(call.module))
     except StreamError as error:
+        if isinstance(known, AllOfTimeError):
+            raise StreamError(reason) from None
         raise StreamError(f"{reason}; and on windows of its input: {error}") from None
     names = [type(call.module).__name__]
     work = windows.work_repeated(max(1, windows.dependence.period))
@@ -193,7 +203,7 @@ def _on_windows(
     )
     layout = ModuleLayout(axes.given, axes.made, dtype=dtype)
     made = ModuleStream(windows.graph, layout, report, batch, sample_rate)
-    made.reason = reason
+    made.reason, made.difference = reason, Difference(windows.difference, None, None)
     return made
 
 

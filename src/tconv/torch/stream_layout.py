@@ -121,6 +121,8 @@ class ModuleLayout(NamedTuple):
                 f"{name} is {kind} on {chunk.device}; {needed} on the CPU is needed. Write "
                 f"chunk.to('cpu', torch.{needed})"
             )
+        if chunk.layout is not torch.strided:
+            raise ArrayError(f"{name} is a {chunk.layout} tensor; a dense one is needed. Write chunk.to_dense()")
         shape = tuple(chunk.shape)
         sizes = [chunk.shape[axis] for axis, role in enumerate(self.given.axes) if role == "C" and axis < chunk.ndim]
         fits = len(shape) == len(self.given.axes) and tuple(sizes) == self.given.channels

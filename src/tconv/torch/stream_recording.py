@@ -54,6 +54,10 @@ class NumbersReadError(StreamError):
     """Python that reads numbers of a value: what the module does may depend on them, and no window shows it."""
 
 
+class AllOfTimeError(StreamError):
+    """An operation that reads all of time, or all that was before: if windows fail, too, that is the reason."""
+
+
 def placed(place: str, reason: str, kind: type[StreamError] = StreamError) -> StreamError:
     """Return the error of an operation in a module of this name."""
     return kind(f"{place}: {reason}" if place else reason)

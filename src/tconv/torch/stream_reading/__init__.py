@@ -152,8 +152,8 @@ OPERATIONS: dict[str, OperationReader] = {
     "sum": over_channels("sum"),
     # what no stream can compute
     **dict.fromkeys(_OVER_TIME.split(), all_of_time("reads all of time")),
-    "scaled_dot_product_attention": all_of_time("is attention, which reads all of time"),
-    "multi_head_attention_forward": all_of_time("is attention, which reads all of time"),
+    "scaled_dot_product_attention": normalization.attention,
+    "multi_head_attention_forward": normalization.attention,
     "embedding": all_of_time("reads whole numbers: stream the module behind it, and look the numbers up before"),
 }
 """Readers by the name of the operation, as `stream_recording.name_of` has it."""

@@ -11,8 +11,13 @@ from tconv.errors import StreamError
 from tconv.models.steps.channel_softmax import ChannelSoftmax
 from tconv.models.steps.pooling import ChannelMean
 from tconv.streaming.channel_norm import ChannelNorm
-from tconv.torch.stream_reading.module_graph import ModuleGraphReader, OperationReader, arguments, weight_of
-from tconv.torch.stream_recording import RecordedOperation
+from tconv.torch.stream_reading.module_graph import (
+    ModuleGraphReader,
+    OperationReader,
+    arguments,
+    weight_of,
+)
+from tconv.torch.stream_recording import AllOfTimeError, RecordedOperation
 
 
 def batch_norm(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
@@ -30,7 +35,7 @@ def batch_norm(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     )
     layout = reader.layout(a.input)
     if a.training or a.running_mean is None or a.running_var is None:
-        raise StreamError("batch_norm has no stored statistics: it reads all of time")
+        raise AllOfTimeError("batch_norm has no stored statistics: it reads all of time")
     if len(layout.axes) < 2 or layout.axes[1] != "C" or layout.size(1) != layout.total:
         raise StreamError(f"batch_norm runs along another axis than the channels: its input is {layout}")
     mean, variance = (weight_of(each, "statistics").astype(np.float64) for each in (a.running_mean, a.running_var))
@@ -43,7 +48,7 @@ def _check_channels(reader: ModuleGraphReader, value: Any, axes: list[int], name
     """Raise StreamError unless these axes are all channels of a value."""
     layout = reader.layout(value)
     if any(layout.axes[axis] != "C" for axis in axes):
-        raise StreamError(f"{name} is taken over time: it reads all of it")
+        raise AllOfTimeError(f"{name} is taken over time: it reads all of it")
     if math.prod(layout.size(axis) or 1 for axis in axes) != layout.total:
         raise StreamError(f"{name} is taken over some of the channels of {layout}")
 
@@ -74,7 +79,7 @@ def over_channels(kind: str) -> OperationReader:
     def read(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
         a = arguments(operation, "input", dim=None, keepdim=False, dtype=None, out=None)
         if a.dim is None:
-            raise StreamError(f"{operation.name} is taken over time: it reads all of it")
+            raise AllOfTimeError(f"{operation.name} is taken over time: it reads all of it")
         dims = a.dim if isinstance(a.dim, tuple) else (a.dim,)
         _check_channels(reader, a.input, [reader.axis(a.input, dim) for dim in dims], operation.name)
         mean = reader.add(ChannelMean(), reader.place(a.input))
@@ -87,9 +92,23 @@ def all_of_time(reason: str) -> OperationReader:
     """Return the reader of an operation that no stream can compute, with the reason."""
 
     def read(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
-        raise StreamError(f"{operation.name} {reason}")
+        raise AllOfTimeError(f"{operation.name} {reason}")
 
     return read
+
+
+def attention(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
+    """Refuse attention, with what its mask is known to allow."""
+    given = operation.kwargs
+    if operation.name == "scaled_dot_product_attention":
+        given = dict(zip(("attn_mask", "dropout_p", "is_causal"), operation.args[3:], strict=False)) | given
+    if given.get("is_causal") is True:
+        reads = "all earlier samples: it needs its own state, which is not kept"
+    elif given.get("attn_mask") is not None:
+        reads = "all samples that its mask allows, earlier ones too: it needs its own state, which is not kept"
+    else:
+        reads = "all of time: no output is final before the end"
+    raise AllOfTimeError(f"{operation.name}: attention reads {reads}")
 
 
 def softmax(log: bool) -> OperationReader:

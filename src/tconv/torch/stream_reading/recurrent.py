@@ -7,7 +7,7 @@ from typing import Any
 from tconv.errors import StreamError
 from tconv.streaming.recurrent import Recurrent, RecurrentWeights
 from tconv.torch.stream_reading.module_graph import ModuleGraphReader, OperationReader, arguments, leaves_of, weight_of
-from tconv.torch.stream_recording import RecordedOperation
+from tconv.torch.stream_recording import AllOfTimeError, RecordedOperation
 from tconv.torch.stream_runs import Constant
 
 
@@ -20,7 +20,7 @@ def recurrent_cell(cell: str) -> OperationReader:
             *("input", "hx", "params", "has_biases", "num_layers", "dropout", "train", "bidirectional", "batch_first"),
         )
         if a.bidirectional:
-            raise StreamError(f"{cell} runs in both directions: it reads all of time")
+            raise AllOfTimeError(f"{cell} runs in both directions: it reads all of time")
         if not isinstance(a.batch_first, bool):
             raise StreamError(f"{cell} runs on packed sequences")
         layout = reader.layout(a.input)
