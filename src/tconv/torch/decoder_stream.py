@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from tconv.streaming.window_stream import WindowStream
 from tconv.torch.forward_pass import eval_without_gradients
 from tconv.torch.module_call import ModuleCall, made_example
 from tconv.torch.module_comparison import Difference, ShortInputError, compare, mean_and_spread
-from tconv.torch.module_reading import ModuleReading, PlainAxes, plain_axes, read_module, tensors_of
+from tconv.torch.module_reading import FEWEST, ModuleReading, PlainAxes, plain_axes, read_module, tensors_of
 from tconv.torch.stream_layout import ModuleLayout
 from tconv.torch.stream_recording import AllOfTimeError, NumbersReadError, check_numbers_unread
 
@@ -157,6 +158,10 @@ def _read(call: ModuleCall, time_axis: int | None) -> tuple[ModuleReading, Strea
             "the example is float64, and steps of streams compute in float32. Write "
             "tconv.torch.stream(module.float(), example.float())"
         )
+    with suppress(StreamError):
+        reading = read_module(call, time_axis, FEWEST)
+        graph = StreamGraph(reading.nodes, reading.given.total)
+        return reading, graph, compare(call, reading, graph)
     reading = read_module(call, time_axis)
     while True:
         graph = StreamGraph(reading.nodes, reading.given.total)

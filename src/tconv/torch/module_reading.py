@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -20,8 +19,10 @@ from tconv.torch.stream_reading.module_graph import ModuleGraphReader
 from tconv.torch.stream_recording import RecordedRun, record
 from tconv.torch.stream_runs import OtherLengthError, Recording, layout_of, resized
 
+FEWEST = 12
+"""Samples of the first recordings: short ones cost little, and most decoders take them."""
 _SHORT = 48
-"""Samples of the first recordings of a longer example."""
+"""Samples of the next recordings of a longer example, if a module does other things with the fewest."""
 _LONGER = 4
 """Factor of the lengths at which a module is recorded again, if its operations depend on short ones."""
 
@@ -52,21 +53,21 @@ def possible_axes(call: ModuleCall, time: int | None = None) -> Iterator[Axes]:
     """Yield axes of time and sessions along which the module takes another size, the likely ones first."""
     x = call.example
 
-    @cache
-    def takes(axis: int) -> bool:
-        short = resized(x, axis, min(x.shape[axis], _SHORT) + 1)
+    def takes(given: torch.Tensor) -> bool:
         try:
-            call(short)
+            call(given.clone())
         except Exception:  # whatever the module raises for another size
             return False
         return True
 
     for axis in reversed(range(x.ndim)) if time is None else [time % x.ndim]:
-        if not takes(axis):
+        counts = sorted({min(x.shape[axis], most) + 1 for most in (FEWEST, _SHORT)})
+        short = next((each for count in counts if takes(each := resized(x, axis, count))), None)
+        if short is None:
             continue
         alone = True
         for sessions in range(x.ndim):
-            if sessions != axis and takes(sessions):
+            if sessions != axis and takes(resized(short, sessions, min(x.shape[sessions], _SHORT) + 1)):
                 alone = False
                 yield Axes(axis, sessions)
         if alone:
@@ -82,7 +83,7 @@ def read_module(call: ModuleCall, time: int | None = None, length: int | None = 
     first: StreamError | None = None
     for axes in possible_axes(call, time):
         whole = call.example.shape[axes.time]
-        count = length or min(whole, _SHORT)
+        count = min(whole, length or _SHORT)
         while True:
             try:
                 return _read_at(call, axes, count)
