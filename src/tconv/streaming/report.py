@@ -32,6 +32,10 @@ class StreamReport:
     >>> report.look_ahead
     (LookAhead(layer='1 transposed convolution', samples=Fraction(4, 1), causal='crop 4:4 -> 0:8'),)
 
+    Contexts and receptive field are ranges. Where a layer skips inputs (a transposed convolution with a kernel shorter
+    than its stride, or dilated and strided) they can be a little wider than what is read; those of `tconv.window` are
+    exact there, too.
+
     `names` are those of the layers, one for each node. `sample_rate` is that of the output. `difference` is the largest
     one between the stream and the framework's own offline result that was seen on an example, as a share of the largest
     output; `against` names the framework. `work` is the arithmetic per input, that of the offline run being 1;
