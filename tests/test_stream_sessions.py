@@ -201,6 +201,8 @@ def test_a_state_moves_to_another_process(tmp_path):
         pass
     x = numbers(np.random.default_rng(2), 3, 30)
     first = stream.push({7: x[:, :17]})[7]
+    stream.restore(dict(reversed(stream.state().items())))
+    assert stream.sessions == tuple(range(8))  # the order of the rows of a chunk
     state, rest, out = (str(tmp_path / name) for name in ("state.npz", "rest.npy", "out.npy"))
     np.savez(state, **stream.state())
     np.save(rest, x[:, 17:])
