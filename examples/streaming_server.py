@@ -5,8 +5,8 @@
     python examples/streaming_server.py --unix /tmp/decoder.sock             # the same on a Unix socket
     python examples/streaming_server.py --check                              # server and three clients in one process
 
-One connection is one session. Every message, in both directions, is a byte for its kind, four bytes for the length of
-what follows (big-endian), and that:
+One connection has one session at a time. Every message, in both directions, is a byte for its kind, four bytes for the
+length of what follows (big-endian), and that:
 
     client   O  open the session
              P  push features: float32, little-endian, [channels, n], in C order; n is any number
@@ -44,6 +44,8 @@ MOST_SESSIONS, MOST_WAITING, MOST_BYTES = 64, 8, 1 << 14
 """Sessions at once, chunks of one session that wait, and bytes of a message."""
 MOST_UNREAD = 1 << 20
 """Bytes of audio that a client has not read, from which on its session waits."""
+LAST_SECONDS = 2
+"""Time in which clients may read what is left when the server stops."""
 
 
 def decoder():
@@ -133,10 +135,11 @@ class Server:
     def __init__(self, stream, about):
         self._stream, self._about = stream, about
         self._connections, self._work = set(), asyncio.Event()
+        self._again = None
         self.stopped = False
         """True once nothing more is taken."""
-        self.batches = []
-        """Number of sessions in every batch so far."""
+        self.largest = 0
+        """Most sessions in one batch so far."""
 
     @property
     def sessions(self):
@@ -159,6 +162,12 @@ class Server:
         for connection in self._connections:
             connection.send(b"X", b"the server shuts down")
             connection.writer.close()
+        closing = [asyncio.create_task(each.writer.wait_closed()) for each in self._connections]
+        if closing:
+            await asyncio.wait(closing, timeout=LAST_SECONDS)
+        for connection in self._connections:
+            connection.writer.transport.abort()  # it does not read; nothing waits for it
+        await asyncio.gather(*closing, return_exceptions=True)
         await self._listener.wait_closed()
 
     async def _serve(self, reader, writer):
@@ -168,8 +177,12 @@ class Server:
         try:
             while (received_now := await received(reader, MOST_BYTES))[0]:
                 self._take(connection, *received_now)
+                await writer.drain()  # of a client that does not read its answers, nothing more is read
+                await asyncio.sleep(0)  # one that sends without a pause leaves time to the others
         except ProtocolError as error:
             connection.send(b"X", str(error).encode())
+        except ConnectionError:
+            pass  # it vanished
         finally:
             connection.gone = True
             writer.close()
@@ -213,11 +226,13 @@ class Server:
         ready = [each for each in self._connections if each.waiting and each.session is not None]
         if any(each.is_slow for each in ready):  # it keeps its chunks until the client has read; look again soon
             ready = [each for each in ready if not each.is_slow]
-            asyncio.get_running_loop().call_later(0.05, self._work.set)
+            if self._again is not None:
+                self._again.cancel()  # one timer, however many batches others have
+            self._again = asyncio.get_running_loop().call_later(0.05, self._work.set)
         if ready:
             chunks = {each.session: torch.from_numpy(each.waiting.popleft()) for each in ready}
             audio = await asyncio.to_thread(self._stream.push, chunks)
-            self.batches.append(len(ready))
+            self.largest = max(self.largest, len(ready))
             for connection in ready:
                 connection.send_audio(audio[connection.session])
         ended = [each for each in self._connections if each.ending and not each.waiting and each.session is not None]
@@ -227,14 +242,15 @@ class Server:
                 connection.send(b"E")
             except tconv.TconvError as error:  # fewer features than the decoder needs at least
                 connection.send(b"X", str(error).encode())
+                connection.writer.close()
             self._close(connection)
         return bool(ready or ended)
 
     def _close(self, connection):
-        """Close the session of a connection."""
+        """Close the session of a connection, which may open another."""
         if connection.session is not None:
             self._stream.close(connection.session)
-            connection.session = None
+        connection.session, connection.ending = None, False
 
 
 def serving():
@@ -318,9 +334,9 @@ async def check():
         whole = np.asarray(offline(torch.from_numpy(x[None])))[0]
         if audio.shape != whole.shape or not (audio == whole).all():
             raise SystemExit(f"a session of {x.shape[1]} frames differs from the offline result")
-    print(f"3 sessions equal the offline result, bit for bit; up to {max(server.batches)} ran in one batch")
+    print(f"3 sessions equal the offline result, bit for bit; up to {server.largest} ran in one batch")
     print(f"a client that sent {MOST_WAITING + 30} chunks at once was told {busy} times that the server is busy")
-    if not busy or max(server.batches) < 2:
+    if not busy or server.largest < 2:
         raise SystemExit("the server was never busy, or never ran two sessions in one batch")
 
 

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from stream_steps import whole
+from tconv.kernels.activation import activation_of
 from tconv.kernels.simd import elementwise
 from tconv.kernels.simd.availability import reason_unavailable
+from tconv.models.steps.pointwise import Pointwise
 
 pytestmark = pytest.mark.skipif(reason_unavailable() is not None, reason="needs machine code")
 
@@ -49,6 +52,15 @@ def test_a_result_depends_on_its_own_input_only(name):
         assert elementwise.fill(name, (given,), numbers, made[:count])
         np.testing.assert_array_equal(made[:count], whole[start : start + count])
         assert made[count] == 7
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu6", ("leaky_relu", 0.2), ("clamp", -1.0, 0.0)])
+def test_an_activation_has_the_sign_of_zero_of_layers_that_apply_it(activation):
+    numbers = np.concatenate([inputs(np.random.default_rng(3)), [-0.0] * 40]).astype(np.float32).reshape(1, 1, 1, -1)
+    for x in (numbers, np.repeat(numbers, 2, 3)[..., ::2]):
+        wanted = x.copy()
+        activation_of(activation, 1).apply(wanted)
+        np.testing.assert_array_equal(whole(Pointwise(activation), x).view(np.int32), wanted.view(np.int32))
 
 
 def test_sums_and_products_round_as_numpy_does():

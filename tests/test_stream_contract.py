@@ -1,12 +1,14 @@
 """`tconv.verify_stream`: streams that keep the contract pass, and each kind of broken one is named."""
 
+import re
+
 import numpy as np
 import pytest
 
 import tconv
 from stream_breakers import BROKEN, WindowedStream
 from tconv import Geometry
-from tconv.errors import ArgumentError, ContractError, ShapeError
+from tconv.errors import ArgumentError, ContractError, ShapeError, TconvError
 
 X = np.random.default_rng(1).standard_normal((1, 3, 40), np.float32)
 
@@ -75,6 +77,15 @@ def test_objects_that_are_no_streams_are_refused():
         tconv.verify_stream(WindowedStream(), X[:, :, :3])
     with pytest.raises(ArgumentError, match="time_axis is 3"):
         tconv.verify_stream(WindowedStream(), X, time_axis=3)
+    for wrong, text in (
+        ({"tolerance": -1}, "tolerance is -1; a number from 0 on is needed"),
+        ({"tolerance": "small"}, "tolerance is 'small'"),
+        ({"context": (1, 0, 2)}, "context"),
+        ({"context": "wide"}, "context"),
+        ({"seed": 0.5}, "seed is 0.5; an integer is needed"),
+    ):
+        with pytest.raises(TconvError, match=re.escape(text)):
+            tconv.verify_stream(WindowedStream(), X, **wrong)
 
 
 @pytest.mark.parametrize(

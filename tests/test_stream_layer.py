@@ -240,6 +240,8 @@ def test_a_layer_of_another_length_is_refused():
     assert "bias has shape" in refusal(w, np.ones(4, np.float32))
     assert "activations are for real floats" in refusal(w.astype(int), activation="relu")
     assert "batch is -1" in refusal(w, batch=-1)
+    for rate in (0, -1, float("nan"), "x", True):
+        assert "samples per second of the output are needed" in refusal(w, sample_rate=rate)
     assert "have no axis for it" in refusal(w, dialect="equinox", batch=2)
     assert "method" in refusal(w, method="taps")
     assert refusal(w, activation="gelu").startswith("activation is 'gelu'")
@@ -258,7 +260,10 @@ def test_messages_and_that_a_refused_chunk_changes_nothing():
         "is needed. Write chunk with its axes in this order": x[:, :, :5].transpose(0, 2, 1),
         "the chunk has shape (4, 5); [2, 4, t] is needed. Write chunk[None] for one session": x[0, :, :5],
         "the chunk is float64; the stream has a weight of float32. Write np.asarray(chunk, np.float32)": x.astype("f8"),
-        "there is no session 7; there are 0, 1. Write stream.open()": {0: x[0, :, :2], 7: x[0, :, :2]},
+        "there is no session 7; the sessions are 0, 1. Write stream.open() for a new one": {
+            0: x[0, :, :2],
+            7: x[0, :, :2],
+        },
         "the chunk of session 1 has shape (3, 2); [4, t] is needed": {0: x[0, :, :2], 1: x[0, :3, :2]},
     }
     for text, chunk in refused.items():
@@ -296,6 +301,38 @@ def test_sizes_behind_time_come_with_the_first_chunk():
         stream.reset()
     stream.close(extra)
     assert stream.push(numbers(rng, np.float32, 1, 4, 0, 3)).shape == (1, 3, 0, 5)
+
+
+def test_sessions_have_numbers_of_any_integer_type_and_keep_their_order_in_states_of_any_order():
+    rng = np.random.default_rng(0)
+    w, x = numbers(rng, np.float32, 1, 2, 5, 3), numbers(rng, np.float32, 2, 1, 9, 4)
+    stream = tconv.stream(w, np.ones(2, np.float32), stride=2, batch=0, sample_rate=np.float32(8000))
+    sessions = [stream.open() for _ in range(12)]
+    for session in sessions:
+        if session not in (2, 10):
+            stream.close(session)
+    parts = [stream.push({np.int64(2): x[0, :, :4], 10: x[1, :, :4]})]
+    state = stream.state()
+    stream.restore({name: state[name] for name in sorted(state)})  # "10." before "2.", as files may have them
+    assert stream.sessions == (2, 10)
+    first = np.stack([parts[0][2], parts[0][10]])
+    same_bits(np.concatenate([first, stream.push(x[:, :, 4:]), stream.flush()], 2), stream(x))
+    for wrong in (np.array([2, 10]), True, 2.0, "2"):
+        with pytest.raises(TconvError, match="the sessions are 2, 10"):
+            stream.close(wrong)
+
+
+def test_a_state_of_huge_numbers_is_no_work():
+    stream = tconv.stream(np.ones((1, 2, 5, 3), np.float32), np.ones(2, np.float32))
+    stream.push(np.ones((1, 1, 9, 4), np.float32))
+    state = stream.state()
+    with pytest.raises(TconvError, match="no sizes of the axes behind time"):
+        stream.restore({**state, "sizes": np.array([1 << 63], np.uint64)})
+    far = 10**20
+    stream.restore({name.replace("0.", f"{far}.", 1): array for name, array in state.items()})
+    assert (stream.sessions, stream.open()) == ((far,), far + 1)
+    stream.reset()
+    assert stream.push(np.ones((2, 1, 9, 5), np.float32)).shape == (2, 2, 9, 7)
 
 
 def test_a_step_states_its_windows():

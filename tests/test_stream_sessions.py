@@ -17,7 +17,9 @@ import tconv
 from tconv.errors import ArgumentError, DtypeError, ShapeError, TconvError
 from tconv.models.layers import Node
 from tconv.models.steps.pointwise import Pointwise
+from tconv.models.steps.resizing import Resize
 from tconv.models.steps.strided_convolution import StridedConvolution
+from tconv.streaming import state_blocks
 from tconv.streaming.recurrent import Recurrent, RecurrentWeights
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
@@ -84,6 +86,7 @@ def test_sessions_that_come_and_go_have_the_bits_of_those_alone(make):
         made[number].append(stream.push({number: x[:, places[number] :]})[number])
         made[number].append(stream.flush(number))
         np.testing.assert_array_equal(np.concatenate(made[number], 1), whole_of(graph, x))
+        assert stream.state(number)["received"] == x.shape[1]
     stream.close(1)
     assert 1 not in stream.sessions
 
@@ -151,6 +154,17 @@ def test_a_state_saved_after_every_chunk_goes_on_with_the_same_bits(make):
     np.testing.assert_array_equal(np.concatenate(made, 1), whole_of(stream.graph, x))
 
 
+def test_a_stream_goes_on_after_more_samples_than_it_ever_had():
+    rng = np.random.default_rng(14)
+    graph = StreamGraph([Node(Resize((1, 3), "linear"), (0,)), Node(conv(rng, 3, 2, 3, (1, 1)), (1,))], 3)
+    stream, x = Stream(graph), numbers(rng, 3, 30)
+    stream.push({0: x[:, :10]})
+    state = stream.state(0)
+    wanted = stream.push({0: x[:, 10:]})[0]
+    stream.restore({**state, "received": np.array(1 << 42)}, 0)
+    np.testing.assert_array_equal(stream.push({0: x[:, 10:]})[0], wanted)
+
+
 CHILD = """
 import sys
 sys.path.insert(0, {tests!r})
@@ -198,9 +212,11 @@ def test_states_that_do_not_fit_are_refused_and_change_nothing():
         ({**good, "value_99": good[name]}, "other arrays"),
         ({}, "has no"),
         (3, "dictionary"),
+        (None, "dictionary"),
     ]:
-        with pytest.raises((ArgumentError, ShapeError), match=error):
-            stream.restore(bad, 0)
+        for session in (0, None):
+            with pytest.raises((ArgumentError, ShapeError), match=error):
+                stream.restore(bad, session)
     rest = np.concatenate([first, stream.push({0: x[:, 9:]})[0], stream.flush(0)], 1)
     np.testing.assert_array_equal(rest, whole_of(stream.graph, x))
 
@@ -308,6 +324,19 @@ def test_a_push_allocates_nothing_that_stays():
     assert min(grown) < 6000
 
 
+def test_sessions_that_come_and_go_leave_no_memory(monkeypatch):
+    monkeypatch.setattr(state_blocks, "_LEAST", 1000)
+    rng = np.random.default_rng(13)
+    stream, x = Stream(recurrent_decoder(rng), batch=0), numbers(rng, 3, 1)
+    for _ in range(40):
+        session = stream.open()
+        for _ in range(3):  # after each the state has other bytes
+            stream.push({session: x})
+        stream.close(session)
+    blocks = [block for each in stream._blocks._free.values() for block in each]
+    assert sum(block.nbytes for block in blocks) <= max(1000, 4 * stream.state_bytes)
+
+
 def test_programs_of_random_lengths_are_few():
     rng = np.random.default_rng(10)
     graph = decoder(rng)
@@ -353,7 +382,7 @@ def test_bad_chunks_are_refused_and_change_nothing():
         (lambda: stream.push(x[0]), ShapeError, r"\[2, 3, n\] is needed"),
         (lambda: stream.push(x.astype(np.float64)), DtypeError, "float64; float32 is needed"),
         (lambda: stream.push({0: x[0], 1: x[1, :1]}), ShapeError, r"\(3, n\) is needed"),
-        (lambda: stream.push({0: x[0], 5: x[1]}), ArgumentError, "no session 5; there are 0, 1"),
+        (lambda: stream.push({0: x[0], 5: x[1]}), ArgumentError, "no session 5; the sessions are 0, 1"),
         (lambda: stream.push({0: x[0], "a": x[1]}), ArgumentError, "no session 'a'"),
         (lambda: stream.push("abc"), TconvError, "is needed"),
         (lambda: stream.push(None), TconvError, "is needed"),

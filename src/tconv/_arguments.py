@@ -1,15 +1,17 @@
-"""Readers of integer arguments: one number, one per axis, or one pair per axis, as Python ints.
+"""Readers of arguments: integers, one number, one per axis, or one pair per axis, as Python ints; sample rates.
 
 Every public function reads its integers and pairs here, so that the same mistake has the same error everywhere.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping, Sequence, Set
+from numbers import Integral, Real
 from typing import Any
 
-from tconv.errors import GeometryError
+from tconv.errors import ArgumentError, GeometryError
 
 Ints = int | Sequence[int]
 Crop = int | Sequence[int | tuple[int, int]]
@@ -90,6 +92,23 @@ def int_of(value: Any, name: str, least: int | None = None, *, example: str | No
         instead = example or f"{name}={max(least, 1)}"
         raise GeometryError(f"{name} is {number}; it must be at least {least}. Write {instead}, for example")
     return number
+
+
+def sample_rate_of(value: Any, example: int = 24_000) -> float | None:
+    """Return a sample rate, in Hz, as a Python number; None for None. Raises ArgumentError for anything else.
+
+    >>> sample_rate_of(16_000)
+    16000
+    """
+    if value is None:
+        return None
+    is_number = not isinstance(value, bool) and isinstance(value, Real)
+    if not is_number or not 0 < value < math.inf:
+        raise ArgumentError(
+            f"sample_rate is {shown(value)}; the samples per second of the output are needed. Write "
+            f"sample_rate={example}, for example"
+        )
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def entries_of(value: Any) -> tuple[Any, ...] | None:

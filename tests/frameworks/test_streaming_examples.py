@@ -97,6 +97,52 @@ def test_a_place_is_free_again(monkeypatch):
     asyncio.run(serving(check))
 
 
+def test_a_connection_opens_one_session_after_another():
+    async def check(server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            for kind, body in ((b"O", b""), (b"P", np.ones((20, 9), "<f4").tobytes()), (b"E", b"")):
+                writer.write(example.message(kind, body))
+            answers = [await example.received(reader) for _ in range(4)]
+            assert [kind for kind, _ in answers] == [b"O", b"A", b"A", b"E"]
+            assert len(answers[1][1] + answers[2][1]) == 4 * 1440
+        writer.close()
+
+    asyncio.run(serving(check))
+
+
+def test_a_client_that_does_not_read_is_not_read_and_delays_no_stop(tmp_path, monkeypatch):
+    path = str(tmp_path / "socket")  # whose buffers are small
+
+    async def check():
+        server = example.serving()
+        await server.start(path=path)
+        _, writer = await asyncio.open_unix_connection(path)
+        writer.transport.pause_reading()
+        writer.write(example.message(b"O"))
+        chunk = example.message(b"P", np.ones((20, 20), "<f4").tobytes())  # of which 13 kB of audio become
+        while not server.sessions:
+            await asyncio.sleep(0.01)
+        (connection,) = server._connections
+        unread = connection.writer.transport.get_write_buffer_size
+        while unread() <= 1 << 16:
+            writer.write(chunk)
+            await asyncio.sleep(0.001)
+        taken = []
+        monkeypatch.setattr(server, "_take", lambda *message: taken.append(message))
+        writer.write(1000 * example.message(b"P"))
+        await asyncio.sleep(0.1)
+        assert len(taken) <= 1
+        monkeypatch.undo()
+        monkeypatch.setattr(example, "LAST_SECONDS", 0.05)
+        audio, _ = await example.speak([np.ones((20, 9), np.float32)], path=path)
+        assert audio.shape == (1, 1440)
+        await asyncio.wait_for(server.stop(), 5)
+        writer.transport.abort()
+
+    asyncio.run(check())
+
+
 def test_the_live_file_is_the_offline_result(tmp_path, monkeypatch, capsys):
     import live_speech
 

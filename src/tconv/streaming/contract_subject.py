@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from tconv import _arrays
-from tconv._arguments import int_of
+from tconv._arguments import int_of, ints_of, shown
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, ContractError, ShapeError
 
@@ -27,10 +29,14 @@ class Subject:
         whole: Callable[[Any], Any],
         time_axis: int | None,
         tolerance: float,
-        context: tuple[int, int] | None,
+        context: Sequence[int] | None,
         seed: int,
     ) -> None:
-        self.stream, self._whole, self.tolerance, self.context = stream, whole, float(tolerance), context
+        is_number = isinstance(tolerance, Real)
+        if not is_number or not 0 <= tolerance < math.inf:
+            raise ArgumentError(f"tolerance is {shown(tolerance)}; a number from 0 on is needed. Write tolerance=1e-6")
+        self.stream, self._whole, self.tolerance = stream, whole, float(tolerance)
+        self.context = None if context is None else ints_of(context, "context", 2, least=0)
         self.library, array = _arrays.look(example, "example")
         axis = getattr(stream, "time_axis", 2) if time_axis is None else time_axis
         axis = int_of(axis, "time_axis", example="time_axis=2")
@@ -42,7 +48,7 @@ class Subject:
                 f"the example has shape {array.shape}, {self.samples(array)} samples on axis {self.axis}; some tens "
                 "are needed. Write a longer example, or time_axis="
             )
-        self.rng, self.steady = np.random.default_rng(seed), False
+        self.rng, self.steady = np.random.default_rng(int_of(seed, "seed", least=0, example="seed=0")), False
         self._has_batch = bool(getattr(stream, "has_batch", True))
         self.expected = self.whole(self.x)
         self.made_axis = self._find_made_axis()

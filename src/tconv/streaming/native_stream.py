@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from tconv._arguments import int_of, shown
+from tconv._arguments import int_of, sample_rate_of, shown
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, ShapeError
 from tconv.streaming.chunk_layout import ChunkLayout
 from tconv.streaming.report import StreamReport
+from tconv.streaming.session import check_session
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
 
 Sizes = tuple[int, ...]
+_LARGEST = 1 << 31
+"""Largest size of an axis behind time in a state; NumPy's arrays end where all of them together pass 1 << 63."""
 
 
 class NativeStream:
@@ -42,7 +45,7 @@ class NativeStream:
         if not layout.has_batch and count != 1:
             raise ArgumentError(f"batch is {count}; chunks {layout.text()} have no axis for it. Write batch=1")
         self._graph_for, self._layout, self._of_one = graph_for, layout, layout.of_one
-        self.sample_rate = sample_rate
+        self.sample_rate = sample_rate_of(sample_rate)
         self._sessions, self._next = list(range(count)), count
         self._stream: Stream | None = None
         self._rest: Sizes = ()
@@ -85,7 +88,7 @@ class NativeStream:
 
     def close(self, session: int) -> None:
         """Drop a session."""
-        self._check_session(session)
+        check_session(session, self._sessions)
         if self._stream is not None:
             self._stream.close(session)
         self._sessions.remove(session)
@@ -93,25 +96,17 @@ class NativeStream:
     def reset(self, session: int | None = None) -> None:
         """Begin a session, or all, anew. When all do, the sizes of the axes behind time may change."""
         if session is not None:
-            self._check_session(session)
+            check_session(session, self._sessions)
         if self._stream is not None:
             self._stream.reset(session)
         if session is None or len(self._sessions) == 1:
             self._begun = False
 
-    def _check_session(self, session: Any) -> None:
-        if session not in self._sessions:
-            known = ", ".join(map(str, self._sessions)) or "none"
-            raise ArgumentError(f"there is no session {session!r}; there are {known}. Write stream.open()")
-
     def _open(self, rest: Sizes) -> Stream:
         """Return the stream for these sizes behind time, with the sessions that are open."""
         if self._stream is None or rest != self._rest:
             graph, made = self._graph_for(rest)
-            stream = Stream(graph, self._next, sample_rate=self.sample_rate)
-            for number in range(self._next):
-                if number not in self._sessions:
-                    stream.close(number)
+            stream = Stream(graph, self._next, sample_rate=self.sample_rate, sessions=self._sessions)
             self._stream, self._rest, self._made = stream, rest, made
         return self._stream
 
@@ -148,7 +143,7 @@ class NativeStream:
     def _push_some(self, chunks: Mapping[int, Any]) -> dict[int, Any]:
         taken: dict[int, Array] = {}
         for session, chunk in chunks.items():
-            self._check_session(session)
+            check_session(session, self._sessions)
             taken[session] = self._of_one.take(chunk, None, f"the chunk of session {session}")
         sizes = {array.shape[3:] for array in taken.values()}
         if len(sizes) > 1:
@@ -163,7 +158,7 @@ class NativeStream:
     def flush(self, session: int | None = None) -> Any:
         """Return the outputs that are left, at the end of a session, or of all. They take no chunk until `reset`."""
         if session is not None:
-            self._check_session(session)
+            check_session(session, self._sessions)
         made = self._opened("flush").flush(session)
         if session is None:
             return self._layout.give(self._unfolded(made, self._made))
@@ -194,7 +189,7 @@ class NativeStream:
         `numpy.savez(file, **stream.state())` writes it.
         """
         if session is not None:
-            self._check_session(session)
+            check_session(session, self._sessions)
         state = self._opened("the state").state(session)
         return {**state, "sizes": np.array(self._rest, np.int64)} if self._rest else state
 
@@ -204,7 +199,7 @@ class NativeStream:
         Raises ArgumentError or ShapeError for the state of another layer; nothing has changed then.
         """
         if session is not None:
-            self._check_session(session)
+            check_session(session, self._sessions)
         if not (isinstance(state, Mapping) or hasattr(state, "files")) or not len(state):
             raise ArgumentError(f"the state is {shown(state)}; the arrays of stream.state() are needed")
         arrays = {str(name): state[name] for name in state}
@@ -226,7 +221,8 @@ class NativeStream:
         if self._layout.ndim == 1:
             return ()
         sizes = np.asarray(arrays.pop("sizes", ()))
-        if sizes.shape != (self._layout.ndim - 1,) or sizes.dtype.kind not in "iu" or sizes.min() < 1:
+        is_one_each = sizes.shape == (self._layout.ndim - 1,) and sizes.dtype.kind in "iu"
+        if not is_one_each or not 1 <= sizes.min() <= sizes.max() <= _LARGEST:
             raise ArgumentError(
                 "the state has no sizes of the axes behind time; that of a stream with as many axes is needed. Write "
                 "stream.restore(state) with what stream.state() returned"

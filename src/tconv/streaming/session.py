@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from tconv._arguments import shown
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, ShapeError
 from tconv.streaming.stream_graph import Moment, StreamGraph
@@ -76,6 +78,15 @@ class SessionState:
         return self.block[offset : offset + size].view(dtype).reshape(shape)
 
 
+def check_session(number: Any, known: Collection[int]) -> None:
+    """Raise ArgumentError for a number that is not that of a session."""
+    if isinstance(number, bool) or not isinstance(number, Integral) or number not in known:
+        numbers = ", ".join(map(str, known)) or "none"
+        raise ArgumentError(
+            f"there is no session {shown(number)}; the sessions are {numbers}. Write stream.open() for a new one"
+        )
+
+
 def new_state(graph: StreamGraph) -> SessionState:
     """Return the state before the first sample."""
     state = empty_state(graph, 0, False)
@@ -99,8 +110,7 @@ def saved(graph: StreamGraph, state: SessionState) -> dict[str, Array]:
 
 def loaded(graph: StreamGraph, arrays: Any) -> SessionState:
     """Return the state of saved arrays. Raises ArgumentError or ShapeError for those of another stream or form."""
-    if not isinstance(arrays, Mapping) and not hasattr(arrays, "files"):
-        raise ArgumentError(f"the state is {type(arrays).__name__}; the dictionary of stream.state() is needed")
+    _check_dictionary(arrays)
     given = {str(name): np.asarray(arrays[name]) for name in arrays}
     if missing := [name for name in ("version", "graph", "received", "ended") if name not in given]:
         raise ArgumentError(f"the state has no {', '.join(missing)}; the dictionary of stream.state() is needed")
@@ -136,10 +146,20 @@ def loaded(graph: StreamGraph, arrays: Any) -> SessionState:
     return state
 
 
-def by_session(arrays: Any) -> dict[int, dict[str, Any]]:
-    """Return the arrays of each session of a state of several. Raises ArgumentError for other names."""
+def is_of_one(arrays: Any) -> bool:
+    """Return True for the arrays of a single session's state, whose names have no number of it."""
+    _check_dictionary(arrays)
+    return not any("." in str(name) for name in arrays)
+
+
+def _check_dictionary(arrays: Any) -> None:
     if not isinstance(arrays, Mapping) and not hasattr(arrays, "files"):
         raise ArgumentError(f"the state is {type(arrays).__name__}; the dictionary of stream.state() is needed")
+
+
+def by_session(arrays: Any) -> dict[int, dict[str, Any]]:
+    """Return the arrays of each session of a state of several. Raises ArgumentError for other names."""
+    _check_dictionary(arrays)
     found: dict[int, dict[str, Any]] = {}
     for name in arrays:
         number, point, rest = str(name).partition(".")

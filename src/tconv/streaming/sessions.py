@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from tconv._arguments import sample_rate_of
 from tconv._arrays import Array
 from tconv._memory import empty
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.streaming.program import Program
 from tconv.streaming.program_cache import ProgramCache
-from tconv.streaming.session import SessionState, by_session, loaded, new_state, saved
+from tconv.streaming.session import SessionState, by_session, check_session, is_of_one, loaded, new_state, saved
 from tconv.streaming.state_blocks import StateBlocks
 from tconv.streaming.stream_graph import StreamGraph
 
@@ -34,19 +35,27 @@ class Stream:
     [3, 2, 1]
 
     `sample_rate` is that of the output, for `latency_ms`. A push that fails, or is interrupted, leaves all sessions as
-    they were. Several threads may push; they wait for each other.
+    they were. Several threads may push; they wait for each other. `sessions` are the numbers of those that are open, of
+    `batch` that there ever were; without it all are.
     """
 
-    def __init__(self, graph: StreamGraph, batch: int = 1, *, sample_rate: float | None = None) -> None:
+    def __init__(
+        self,
+        graph: StreamGraph,
+        batch: int = 1,
+        *,
+        sample_rate: float | None = None,
+        sessions: Iterable[int] | None = None,
+    ) -> None:
         if isinstance(batch, bool) or not isinstance(batch, int) or batch < 0:
             raise ArgumentError(f"batch is {batch!r}; a number of sessions is needed. Write batch=1")
-        self.graph, self.sample_rate = graph, sample_rate
+        self.graph, self.sample_rate = graph, sample_rate_of(sample_rate)
         self.report: Any = None
         """what is known of the stream, printable; set by those who made it"""
         self._lock = threading.RLock()
         self._programs = ProgramCache(graph)
         self._blocks = StateBlocks()
-        self._sessions = {number: new_state(graph) for number in range(batch)}
+        self._sessions = {number: new_state(graph) for number in (range(batch) if sessions is None else sessions)}
         self._next = batch
         _streams.add(self)
 
@@ -87,11 +96,8 @@ class Stream:
             self._sessions = {**self._sessions, **{number: new_state(self.graph) for number in numbers}}
 
     def _session(self, number: int) -> SessionState:
-        state = self._sessions.get(number) if isinstance(number, int) else None
-        if state is None:
-            known = ", ".join(map(str, self._sessions)) or "none"
-            raise ArgumentError(f"there is no session {number!r}; there are {known}. Write stream.open()")
-        return state
+        check_session(number, self._sessions)
+        return self._sessions[number]
 
     # -- states --------------------------------------------------------------------------------------------------
 
@@ -124,11 +130,11 @@ class Stream:
             if session is not None:
                 self._session(session)
                 self._sessions = {**self._sessions, session: loaded(self.graph, state)}
-            elif len(self._sessions) == 1 and not any("." in str(name) for name in getattr(state, "files", state)):
+            elif len(self._sessions) == 1 and is_of_one(state):
                 self._sessions = {number: loaded(self.graph, state) for number in self._sessions}
             else:
-                sessions = {number: loaded(self.graph, each) for number, each in by_session(state).items()}
-                self._sessions, self._next = sessions, max(self._next, *sessions, 0) + 1
+                sessions = {number: loaded(self.graph, each) for number, each in sorted(by_session(state).items())}
+                self._sessions, self._next = sessions, max(self._next, 1 + max(sessions, default=0))
 
     @property
     def state_bytes(self) -> int:
@@ -248,7 +254,7 @@ class Stream:
         rest, made = (total - end) * graph.channels[0] * graph.dtype.itemsize, 0
         for turn, (program, at) in enumerate(programs, 1):
             size = program.layouts[1].size + (rest if turn == len(programs) else 0)
-            following = self._blocks.following(states, program.count, program.ended, size)
+            following = self._blocks.following(states, program.ended, size)
             program.run(
                 states,
                 [x[:, at : at + program.count] for x in inputs],
@@ -262,11 +268,11 @@ class Stream:
             states = following
         if not programs:  # nothing happens, but for inputs that wait
             kept = 0 if ended else graph.window_bytes(begin)
-            states = self._blocks.following(states, 0, ended, kept + (0 if ended else rest))
+            states = self._blocks.following(states, ended, kept + (0 if ended else rest))
             for state, before in zip(states, first, strict=True):
                 state.block[:kept] = before.block[:kept]
         for state, x in zip(states, inputs, strict=True):
-            state.received = total
+            state.received += count  # sessions at one place in time may have received more than the first, by periods
             if rest:
                 state.waiting(graph)[...] = x[:, end - begin :]
         return results, states

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from tconv._arguments import Ints, ints_of, shown
+from tconv._arguments import Ints, ints_of, sample_rate_of
 from tconv._cached_property import cached_property
 from tconv.errors import ArgumentError, ShapeError
 from tconv.geometry import Slices, ranges_of
@@ -229,17 +228,10 @@ def window(
     layers = layers_of_chain(chain, input_shape)
     ndim = layers[0].geometry.ndim
     sizes = None if input_shape is None else ints_of(input_shape, "input_shape", ndim, least=1)
-    if sample_rate is not None:
-        is_number = isinstance(sample_rate, (int, float)) and not isinstance(sample_rate, bool)
-        if not is_number or not 0 < sample_rate < math.inf:
-            raise ArgumentError(
-                f"sample_rate is {shown(sample_rate)}; the samples per second of the output are needed. Write "
-                "sample_rate=24000, for example"
-            )
-        if ndim > 1:
-            raise ArgumentError(
-                f"sample_rate was given for {ndim} axes; it is that of one axis, time. Write the call without "
-                "sample_rate="
-            )
+    rate = sample_rate_of(sample_rate)
+    if rate is not None and ndim > 1:
+        raise ArgumentError(
+            f"sample_rate was given for {ndim} axes; it is that of one axis, time. Write the call without sample_rate="
+        )
     slices = None if output is None else tuple(slice(*each) for each in ranges_of(output, "output", ndim))
-    return StackWindow(layers, slices, sizes, sample_rate)
+    return StackWindow(layers, slices, sizes, rate)

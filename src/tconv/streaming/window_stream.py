@@ -22,6 +22,7 @@ _REPEATED = 8
 _PUSHES = 64
 """Chunks over which repeated work is counted."""
 _CHUNK_SECONDS = 0.020
+_LONGEST_CHUNK = 1 << 16
 _TOLERANCE = 2e-5
 """Difference from the whole that counts as rounding, as a share of the largest output."""
 _LONG, _LONG_OUTPUT = 2048, 1 << 15
@@ -157,16 +158,26 @@ class WindowStream(Stream):
         super().__init__(graph, batch, sample_rate=sample_rate)
         self.difference = _checked_difference(self, probe)
         """largest difference from the module's own whole output that was seen, as a share of the largest output"""
-        self.report = self._report()
+        self.report = self.report_of("the module", sample_rate=sample_rate, against="the module")
 
-    def _report(self) -> StreamReport:
-        """Latency, context and state, and the work for chunks of 20 ms, or of the context's length without a rate."""
+    def report_of(
+        self, name: str, *, sample_rate: float | None, against: str = "PyTorch", reason: str | None = None
+    ) -> StreamReport:
+        """Return the report of a module: the work for chunks of 20 ms, or of the context's length without a rate."""
         chunk = self.dependence.held
-        if self.sample_rate is not None:
-            chunk = round(_CHUNK_SECONDS * self.sample_rate / self.dependence.rate)
-        work = self.work_repeated(max(1, chunk))
-        settings: dict[str, Any] = {"sample_rate": self.sample_rate, "difference": self.difference}
-        return StreamReport(self.graph, ["the module"], is_stateful=False, work=work, against="the module", **settings)
+        if sample_rate is not None:
+            chunk = round(min(_CHUNK_SECONDS * sample_rate / self.dependence.rate, _LONGEST_CHUNK))
+        return StreamReport(
+            self.graph,
+            [name],
+            sample_rate=sample_rate,
+            is_stateful=False,
+            work=self.work_repeated(max(1, chunk)),
+            chunk=max(1, chunk),
+            difference=self.difference,
+            against=against,
+            reason=reason,
+        )
 
     def work_repeated(self, chunk: int) -> float:
         """Return the inputs that the module sees for every input of a chunk of this length, in steady state."""

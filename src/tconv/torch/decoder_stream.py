@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tconv._arguments import int_of
+from tconv._arguments import int_of, sample_rate_of
 from tconv._arrays import Array
 from tconv._arrays.torch_names import is_compiled, uncompiled
 from tconv.errors import ArgumentError, StreamError
@@ -98,6 +98,7 @@ def stream(
     the module does not take, and StreamError, with the operation and its module, if neither way is exact.
     """
     _check_module(module)
+    sample_rate = sample_rate_of(sample_rate)
     call = ModuleCall(module, made_example(module) if example is None else example)
     _check_example(call)
     time_axis = _axis(time_axis, call.example.ndim)
@@ -197,17 +198,7 @@ def _on_windows(
         windows = WindowStream(run, axes.given.total, 0, dtype=dtype, draw=draw, identity=_digest(call))
     except StreamError as error:
         raise StreamError(f"{reason}; and on windows of its input: {error}") from None
-    names = [type(call.module).__name__]
-    work = windows.work_repeated(max(1, windows.dependence.period))
-    report = StreamReport(
-        windows.graph,
-        names,
-        sample_rate=sample_rate,
-        is_stateful=False,
-        work=work,
-        difference=windows.difference,
-        reason=reason,
-    )
+    report = windows.report_of(type(call.module).__name__, sample_rate=sample_rate, reason=reason)
     layout = ModuleLayout(axes.given, axes.made, dtype=dtype)
     made = ModuleStream(windows.graph, layout, report, batch, sample_rate)
     made.reason = reason

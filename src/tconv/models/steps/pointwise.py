@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from tconv._arrays import Array
 from tconv._cached_property import cached_property
 from tconv.errors import ArgumentError
 from tconv.kernels.activation import Activation, activation_of
+from tconv.kernels.simd import elementwise
 from tconv.models.steps.functions import function_of
 from tconv.models.steps.pieces import PIECE, flat_pieces
 from tconv.models.steps.same_place import SamePlace
@@ -66,7 +68,7 @@ class Pointwise(SamePlace):
             activation = self._activations.get(y.shape[-3])
             if activation is None:
                 activation = self._activations[y.shape[-3]] = activation_of(self.activation, y.shape[-3]) or _NONE
-            activation.fill(*((x[None], y[None]) if y.ndim == 3 else (x, y)))
+            _activate(activation, *((x[None], y[None]) if y.ndim == 3 else (x, y)))
             return
         fill, numbers = function[0].fill, function[1]
         spare = np.empty((3, min(PIECE, y.size)), y.dtype)
@@ -82,6 +84,13 @@ class Pointwise(SamePlace):
         """Step that gives the sizes of numbers whose difference the result is; None if it is not one."""
         function = function_of(self.activation)
         return None if function is None or function[0].terms is None else _Magnitudes(self.activation)
+
+
+def _activate(activation: Activation, x: Array, y: Array) -> None:
+    """Fill y [N, C, h, w]."""
+    numbers = float(activation.slopes[0]), activation.low, activation.high
+    if len(activation.slopes) > 1 or not elementwise.fill("activation", (x,), numbers, y):
+        activation.fill(x, y)
 
 
 class _Magnitudes(Pointwise):

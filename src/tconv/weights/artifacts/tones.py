@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tconv._arguments import shown
+from tconv._arguments import sample_rate_of
 from tconv._arrays import Array
 from tconv.errors import ArgumentError
 
@@ -58,20 +58,13 @@ def tones_of(response: Array, sample_rate: float | None) -> tuple[Tone, ...]:
 
 def checked_sample_rate(sample_rate: Any, ndim: int) -> float | None:
     """Return the sample rate as a number. Raises ArgumentError if it is none, or there is more than one axis."""
-    if sample_rate is None:
-        return None
-    number = isinstance(sample_rate, (int, float, np.integer, np.floating)) and not isinstance(sample_rate, bool)
-    if not number or not math.isfinite(sample_rate) or sample_rate <= 0:
-        raise ArgumentError(
-            f"sample_rate is {shown(sample_rate)}; the samples per second of the output are needed. Write "
-            "sample_rate=44100, for example"
-        )
-    if ndim > 1:
+    rate = sample_rate_of(sample_rate, example=44_100)
+    if rate is not None and ndim > 1:
         raise ArgumentError(
             f"sample_rate= was given, and the layers have {ndim} spatial axes; only signals of one axis have tones. "
             "Write the call without sample_rate="
         )
-    return float(sample_rate)
+    return None if rate is None else float(rate)
 
 
 def described(tone: Tone, sample_rate: float | None) -> str:
