@@ -164,6 +164,56 @@ assert len(allocated) > 100
 
 
 @linux
+def test_streams_and_passes_touch_nothing_else(python):
+    """Arrays of passes, and the workspace and the states of sessions, lie between pages that may not be accessed."""
+    python(
+        GUARDED
+        + """
+from tconv.kernels.simd import elementwise
+from tconv.kernels.simd.elementwise.element_pass import PASSES
+from tconv.streaming import program, session, state_blocks
+from tconv.streaming.sessions import Stream
+from test_stream_graph import decoder
+from test_stream_sessions import recurrent_decoder
+rng = np.random.default_rng(0)
+regions = [Region(1 << 15) for _ in range(4)]
+for at_end in (False, True):
+    for length in (1, 3, 8, 17, 31, 4099):
+        for name, kind in PASSES.items():
+            *inputs, out = [each.place((length,), [1], at_end) for each in regions[: kind.inputs + 1]]
+            for x in inputs:
+                x[...] = rng.standard_normal(length)
+            assert elementwise.fill(name, tuple(inputs), (0.5, -2.0, 2.0)[: kind.numbers], out)
+            regions[kind.inputs].check(out)
+    for units in (1, 5, 16, 37):
+        shapes = (3, 4 * units), (3, 4 * units), (3, units), (3, units)
+        arrays = [each.place(s, [s[1] + 2, 1], at_end) for each, s in zip(regions, shapes)]
+        for x in arrays[:3]:
+            x[...] = rng.standard_normal(x.shape)
+        assert elementwise.lstm(*arrays)
+        for each, x in list(zip(regions, arrays))[2:]:
+            each.check(x)
+
+def guarded(size):
+    region = Region(size)
+    kept.append(region)
+    return region.numbers.view(np.uint8)[region.numbers.size - size :]
+
+kept = []
+program.aligned, program.Workspace.fits = guarded, lambda self, size: False
+program.Workspace.grow = lambda self, size: setattr(self, "memory", guarded(size))
+state_blocks.StateBlocks._block = lambda self, size: guarded(size)
+for make in (decoder, recurrent_decoder):
+    stream = Stream(make(rng), batch=3)
+    x = rng.standard_normal((3, 3, 31), np.float32)
+    made = [stream.push(x[:, :, a:b]) for a, b in [(0, 1), (1, 14), (14, 31)]]
+    np.testing.assert_array_equal(np.concatenate([*made, stream.flush()], 2), stream(x))
+assert len(kept) > 25
+"""
+    )
+
+
+@linux
 def test_large_arrays_touch_nothing_else(python):
     """Outputs that are written past the caches, and inputs that are prefetched."""
     python(

@@ -17,6 +17,7 @@ import tconv
 from tconv.errors import ArgumentError, DtypeError, ShapeError, TconvError
 from tconv.models.layers import Node
 from tconv.models.steps.pointwise import Pointwise
+from tconv.models.steps.resizing import Resize
 from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.streaming import state_blocks
 from tconv.streaming.recurrent import Recurrent, RecurrentWeights
@@ -151,6 +152,17 @@ def test_a_state_saved_after_every_chunk_goes_on_with_the_same_bits(make):
         stream.restore(np.load(file))
     made.append(stream.flush(0))
     np.testing.assert_array_equal(np.concatenate(made, 1), whole_of(stream.graph, x))
+
+
+def test_a_stream_goes_on_after_more_samples_than_it_ever_had():
+    rng = np.random.default_rng(14)
+    graph = StreamGraph([Node(Resize((1, 3), "linear"), (0,)), Node(conv(rng, 3, 2, 3, (1, 1)), (1,))], 3)
+    stream, x = Stream(graph), numbers(rng, 3, 30)
+    stream.push({0: x[:, :10]})
+    state = stream.state(0)
+    wanted = stream.push({0: x[:, 10:]})[0]
+    stream.restore({**state, "received": np.array(1 << 42)}, 0)
+    np.testing.assert_array_equal(stream.push({0: x[:, 10:]})[0], wanted)
 
 
 CHILD = """

@@ -53,18 +53,18 @@ def add_convolution(
     key = id(step), form.name, left % g.stride[1]
     if key not in packed:
         packed[key] = form.pack(p, step.weight)
-    bias = None if step.bias is None else _contiguous(packed, step)
+    bias = None if step.bias is None else _contiguous(packed, step, p.accumulate)
     call = compiled(form, p, strides[0], strides[1], threads, activation is not None)
-    arrays = () if activation is None else _activation(packed, step, activation)
+    arrays = () if activation is None else _activation(packed, step, activation, p.accumulate)
     commands.sequence.add(call, x, packed[key], bias, out.values, arrays)
     return True
 
 
-def _contiguous(packed: dict[Any, Any], step: Convolution) -> Array:
-    bias: Array = packed.setdefault((id(step), "bias"), np.ascontiguousarray(step.bias, step.weight.dtype))
+def _contiguous(packed: dict[Any, Any], step: Convolution, dtype: Any) -> Array:
+    bias: Array = packed.setdefault((id(step), "bias"), np.ascontiguousarray(step.bias, dtype))
     return bias
 
 
-def _activation(packed: dict[Any, Any], step: Convolution, activation: Any) -> tuple[Array, ...]:
-    arrays: tuple[Array, ...] = packed.setdefault((id(step), "activation"), activation.arrays(step.channels[1]))
+def _activation(packed: dict[Any, Any], step: Convolution, activation: Any, dtype: Any) -> tuple[Array, ...]:
+    arrays: tuple[Array, ...] = packed.setdefault((id(step), "activation"), activation.arrays(step.channels[1], dtype))
     return arrays

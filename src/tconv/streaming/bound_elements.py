@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from tconv._arrays import Array
 from tconv.errors import ArgumentError
 from tconv.kernels.activation import activation_of
 from tconv.models.steps.arithmetic import Affine, Combination, Sum
@@ -39,17 +38,12 @@ def add_elements(commands: Commands, step: Any, given: Sequence[TimeSpan], out: 
         first = out.start - before - span.start
         if first < 0 or first + count > span.values.shape[-1]:
             return False
-        inputs.append(_rows(span.values[..., first : first + count]))
-    rows = _rows(out.values)
+        inputs.append(span.rows[:, first : first + count])
+    rows = out.rows
     if any(each.shape != rows.shape or not each[0].flags.c_contiguous for each in (*inputs, rows)):
         return False
     commands.sequence.add_pass(name, tuple(inputs), numbers, rows)
     return True
-
-
-def _rows(values: Array) -> Array:
-    """Return values [B, C, 1, T] as [B, T, C]."""
-    return values[:, :, 0].transpose(0, 2, 1)
 
 
 def _pass_of(step: Any) -> tuple[str, tuple[float, ...]] | None:

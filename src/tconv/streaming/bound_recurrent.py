@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.geometry import Geometry
 from tconv.models.layers import Convolution
-from tconv.operator.strips import DIRECT
 from tconv.streaming.bound_convolution import add_convolution
 from tconv.streaming.commands import Commands
 from tconv.streaming.recurrent import Recurrent
 from tconv.streaming.time_step import TimeSpan
 
-_PIXEL = Geometry((1, 1))
 _MOST_SAMPLES = 64
 """Samples beyond which the calls would be too many: blocks of them are computed in Python."""
 
@@ -33,11 +30,11 @@ def add_recurrent(
     """Add LSTM layers, with the products and cells of `Recurrent.compute`; False if they cannot be added."""
     products = packed.setdefault((id(step), "products"), _products(step))
     count, first = out.values.shape[-1], out.start - given.start
-    made = _rows(out.values)
+    made = out.rows
     if products is None or not commands.compiled or out.values.dtype != np.float32 or count > _MOST_SAMPLES:
         return False
     sessions = len(made)
-    x = _rows(given.values)[:, first : first + count]
+    x = given.rows[:, first : first + count]
     for number, (from_input, from_state) in enumerate(products):
         h, c = memory[2 * number : 2 * number + 2]
         units = c.shape[1]
@@ -59,13 +56,11 @@ def _products(step: Recurrent) -> list[tuple[Convolution, Convolution]] | None:
     if step.cell != "lstm":
         return None
     found = []
-    for layer in step._prepared:
-        if layer.projected is not None:
+    for layer in step.prepared:
+        pair = layer.from_input, layer.from_state
+        if layer.projected is not None or any(not p.is_direct or p.weight.dtype != np.float32 for p in pair):
             return None
-        pair = [product._layer for product in (layer.from_input, layer.from_state)]
-        if any(each.method != DIRECT or each.weight.dtype != np.float32 for each in pair):
-            return None
-        first, second = (Convolution(each.weight, _PIXEL, each._bias) for each in pair)
+        first, second = (Convolution(product.weight, product.geometry, product.bias) for product in pair)
         found.append((first, second))
     return found
 
@@ -74,11 +69,6 @@ def _add_product(
     commands: Commands, packed: dict[Any, Any], product: Convolution, x: Array, out: Array, threads: int
 ) -> None:
     """Add the product of rows x [B, n, C] as out [B, n, M]."""
-    spans = [TimeSpan(rows.transpose(0, 2, 1)[:, :, None], 0) for rows in (x, out)]
+    spans = TimeSpan.of_rows(x, 0), TimeSpan.of_rows(out, 0)
     added = add_convolution(commands, packed, product, spans[0], x.shape[1], spans[1], threads)
     assert added
-
-
-def _rows(values: Array) -> Array:
-    """Return values [B, C, 1, T] as [B, T, C]."""
-    return values[:, :, 0].transpose(0, 2, 1)

@@ -15,7 +15,7 @@ from tconv.streaming.bound_elements import add_elements
 from tconv.streaming.bound_recurrent import add_recurrent
 from tconv.streaming.commands import Command, Commands
 from tconv.streaming.recurrent import Recurrent
-from tconv.streaming.time_step import ENDLESS, NetworkTimeStep, TimeSpan, TimeStep
+from tconv.streaming.time_step import NetworkTimeStep, TimeSpan, TimeStep
 
 
 def add_step(
@@ -52,7 +52,7 @@ def add_step(
     def compute(distance: int) -> None:
         shifts = [int(rate * distance) for rate in rates]
         spans = [TimeSpan(span.values, span.start + shift) for span, shift in zip(given, shifts, strict=False)]
-        whole = [size if size >= ENDLESS else size + shift for size, shift in zip(sizes, shifts, strict=False)]
+        whole = [size + shift for size, shift in zip(sizes, shifts, strict=False)]  # an end that is far stays far
         step.compute(spans, whole, TimeSpan(out.values, out.start + shifts[-1]), memory)
 
     commands.add(compute)

@@ -97,7 +97,7 @@ class ISTFTStream:
 
     def _taken(self, frames: Any, ndim: int) -> Array:
         """Return frames as real [N, 2 K, n], or without N. Raises ShapeError, DtypeError."""
-        self._library, array = _arrays.take(frames, "the chunk")
+        library, array = _arrays.take(frames, "the chunk")
         k, is_complex = self._step.frequencies, array.dtype.kind == "c"
         shape = array.shape if is_complex else array.shape[:-1]
         if len(shape) != ndim or shape[-2] != k or (not is_complex and array.shape[-1] != 2):
@@ -110,6 +110,7 @@ class ISTFTStream:
         if real.dtype != self._dtype:
             wanted = np.result_type(self._dtype, np.complex64)
             raise DtypeError(f"the chunk is {array.dtype}; {wanted}, or {self._dtype} with both parts, is needed")
+        self._library = library
         return np.concatenate([real, imaginary], -2)
 
     def _given(self, samples: Array) -> Any:

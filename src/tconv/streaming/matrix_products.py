@@ -12,12 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tconv._arrays import Array, is_finite
+from tconv._arrays import Array
 from tconv.geometry import Geometry
-from tconv.kernels.problem import Problem
-from tconv.operator.strips import DIRECT, StripLayer, layer_method
-
-_PIXEL = Geometry((1, 1))
+from tconv.operator.strips import DIRECT, StripLayer
 
 
 class MatrixProduct:
@@ -32,18 +29,20 @@ class MatrixProduct:
     """
 
     LEAST = 2
+    geometry = Geometry((1, 1))
+    """That of a convolution of one tap."""
 
     def __init__(self, weight: Array, bias: Array | None = None) -> None:
-        canonical = np.ascontiguousarray(weight.T)[:, :, None, None]
-        self._layer = StripLayer(canonical, bias, _PIXEL, None)
-        into, out = canonical.shape[:2]
-        problem = Problem(_PIXEL, 1, into, out, (1, 1), canonical.dtype, finite_weight=is_finite(canonical))
-        self._direct = layer_method(problem) == DIRECT
+        self.weight, self.bias = np.ascontiguousarray(weight.T)[:, :, None, None], bias
+        """as a convolution has them"""
+        self._layer = StripLayer(self.weight, bias, self.geometry, None)
+        self.is_direct = self._layer.method == DIRECT
+        """True for direct sums; else BLAS multiplies vector by vector"""
         self._calls: dict[int, Callable[[Array, Array], Any]] = {}
 
     def __call__(self, x: Array, out: Array) -> None:
         """Fill out."""
-        if self._direct:
+        if self.is_direct:
             self._run(x, out)
             return
         pair, sums = (np.zeros((self.LEAST, each.shape[1]), each.dtype) for each in (x, out))

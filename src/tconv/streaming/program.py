@@ -140,11 +140,7 @@ class Program:
         for place in sorted(self._aliases, reverse=True):
             target, first = self._aliases[place]
             arrays[place] = arrays[target][:, first:]
-        # [sessions, samples, channels] as [sessions, channels, 1, samples]
-        self._spans = [
-            TimeSpan(array.transpose(0, 2, 1)[:, :, None], low)
-            for array, low in zip(arrays, self.before.low, strict=True)
-        ]
+        self._spans = [TimeSpan.of_rows(array, low) for array, low in zip(arrays, self.before.low, strict=True)]
         self._tables = np.zeros((2, self.batch), np.int64)
         commands = Commands()
         readers: list[list[int]] = [[] for _ in arrays]

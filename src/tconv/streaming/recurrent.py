@@ -194,9 +194,9 @@ class Recurrent(SameTime):
         states = CELLS[self.cell].states
         block = self._spare.pop(key, None)  # another thread that has taken it leaves none
         if block is None:
-            block = _RecurrentBlock(*key, self._prepared, self._dtype)
+            block = _RecurrentBlock(*key, self.prepared, self._dtype)
         block.views[0][...] = x.transpose(0, 2, 1)
-        for number, layer in enumerate(self._prepared):
+        for number, layer in enumerate(self.prepared):
             layer.run(block, number, memory[states * number : states * (number + 1)])
         y[...] = block.views[-1].transpose(0, 2, 1)
         if len(self._spare) >= _SPARE:
@@ -204,7 +204,8 @@ class Recurrent(SameTime):
         self._spare[key] = block
 
     @cached_property
-    def _prepared(self) -> list[_LayerProducts]:
+    def prepared(self) -> list[_LayerProducts]:
+        """Products of every layer."""
         return [_LayerProducts(CELLS[self.cell], layer, self._dtype) for layer in self.layers]
 
 

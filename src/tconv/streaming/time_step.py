@@ -24,14 +24,29 @@ _ROW = slice(0, 1)
 
 
 class TimeSpan(NamedTuple):
-    """Samples of a value from time `start` on: [sessions, C, ..., T, ...], with time at the graph's `time_axis`."""
+    """Samples of a value from time `start` on: [sessions, C, 1, T]."""
 
     values: Array
     start: int
 
+    @property
+    def rows(self) -> Array:
+        """View with channels last, [sessions, T, C]: in a program the numbers of a session lie in this order."""
+        return self.values[:, :, 0].transpose(0, 2, 1)
+
+    @classmethod
+    def of_rows(cls, rows: Array, start: int) -> TimeSpan:
+        """Return the span of rows [sessions, T, C]."""
+        return cls(rows.transpose(0, 2, 1)[:, :, None], start)
+
 
 class TimeStep(Protocol):
-    """Layer of a stream with one input or more."""
+    """Layer of a stream with one input or more.
+
+    It may also have `period`, inputs after which all happens again, if that is not the denominator of its rate;
+    `in_pieces`, False if chunks must not be cut for it; and `bound(given, sizes, out)`, which returns `compute` as a
+    function of the numbers that are in these arrays when it is called, or None.
+    """
 
     def output_channels(self, given: Sequence[int]) -> int:
         """Return the channels of the output for those of the inputs. Raises ShapeError if they do not fit."""

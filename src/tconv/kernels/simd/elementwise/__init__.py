@@ -16,14 +16,17 @@ def fill(name: str, inputs: tuple[Array, ...], numbers: tuple[float, ...], out: 
 
     The names are those of `element_pass.PASSES`.
     """
-    arrays = *inputs, out
-    if reason_unavailable() is not None or any(a.dtype.str != "<f4" or not a.flags.c_contiguous for a in arrays):
+    if reason_unavailable() is not None or not all(_is_read(array, out.shape) for array in (*inputs, out)):
         return False
     from tconv.kernels.simd.elementwise import element_pass
 
     if out.size:
         element_pass.run(name, inputs, numbers, out)
     return True
+
+
+def _is_read(array: Array, shape: tuple[int, ...]) -> bool:
+    return array.dtype.str == "<f4" and array.flags.c_contiguous and array.shape == shape
 
 
 def lstm(inputs: Array, sums: Array, cell: Array, out: Array) -> bool:
