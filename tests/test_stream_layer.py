@@ -221,6 +221,32 @@ def test_dialects(dialect, weight, arguments, shape):
         assert made.shape[stream.time_axis - 1] > 0
 
 
+@pytest.mark.parametrize(
+    ("dialect", "weight", "arguments", "shape", "sizes"),
+    [
+        ("tensorflow", (16, 3, 4), {"strides": 8, "padding": "SAME"}, (2, 20, 4), (160,)),
+        ("tensorflow", (16, 3, 4), {"strides": 8, "padding": "VALID"}, (2, 20, 4), (168,)),
+        ("tensorflow", (2, 3, 4), {"strides": 3, "padding": "VALID"}, (2, 20, 4), (59,)),
+        ("tensorflow", (5, 3, 4), {"strides": 2, "data_format": "NCW"}, (2, 4, 20), (40,)),
+        (
+            "tensorflow",
+            (5, 3, 3, 4),
+            {"strides": 2, "padding": [[0, 0], [1, 2], [1, 0], [0, 0]]},
+            (2, 9, 5, 4),
+            (18, 10),
+        ),
+        ("tflite", (3, 5, 4, 4), {"strides": (2, 3), "padding": "SAME"}, (2, 9, 5, 4), (18, 15)),
+    ],
+)
+def test_tensorflow_needs_no_output_shape(dialect, weight, arguments, shape, sizes):
+    rng = np.random.default_rng(0)
+    w, bias, x = numbers(rng, np.float32, *weight), numbers(rng, np.float32, 3), numbers(rng, np.float32, *shape)
+    stream = tconv.stream(w, bias, dialect=dialect, batch=2, **arguments)
+    whole = tconv.conv_transpose(x, w, bias, dialect=dialect, method="simd", output_shape=sizes, **arguments)
+    same_bits(stream(x), whole)
+    same_bits(streamed(stream, x, rng, axis=stream.time_axis), whole)
+
+
 def test_a_layer_of_another_length_is_refused():
     def refusal(*given, **named):
         with pytest.raises(TconvError) as caught:
@@ -233,7 +259,8 @@ def test_a_layer_of_another_length_is_refused():
         "output_shape="
     )
     text = refusal(w, dialect="tensorflow", strides=2, output_shape=(1, 40, 3))
-    assert text.endswith('Write dialect="keras" with strides=, padding= and dilation_rate=; its layouts are the same')
+    assert text.endswith("and a stream does not know its length. Write the call without output_shape=")
+    assert "padding is 'same'; TensorFlow takes \"SAME\"" in refusal(w, dialect="tensorflow", padding="same")
     assert "depends on the sizes of x" in refusal(w, dialect="paddle", stride=2, padding="SAME")
     assert "geometry=tconv.Geometry(" in refusal(w, dialect="paddle", stride=2, padding="SAME")
     assert "Write stride=" in refusal(w, strides=2)
