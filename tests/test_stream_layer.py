@@ -283,6 +283,8 @@ def test_messages_and_that_a_refused_chunk_changes_nothing():
         "the chunk has shape (1, 4, 5); [2, 4, t] is needed. Write stream.push({session: chunk}) for some": x[
             :1, :, :5
         ],
+        "[2, 4, t] is needed. Write batch=3 where the stream is made, or stream.open()": np.ones((3, 4, 5), np.float32),
+        "the chunk is None; an array is needed. Write stream.flush()": None,
         "the chunk has shape (2, 5, 3); [2, 4, t] is needed": np.ones((2, 5, 3), np.float32),
         "is needed. Write chunk with its axes in this order": x[:, :, :5].transpose(0, 2, 1),
         "the chunk has shape (4, 5); [2, 4, t] is needed. Write chunk[None] for one session": x[0, :, :5],
@@ -305,6 +307,18 @@ def test_messages_and_that_a_refused_chunk_changes_nothing():
             stream.restore(bad)
     stream.reset()
     same_bits(np.concatenate([stream.push(x), stream.flush()], 2), stream(x))
+
+
+def test_a_changed_count_in_a_state_is_refused():
+    w, x = np.ones((2, 1, 4), np.float32), np.ones((1, 2, 90), np.float32)
+    stream = tconv.stream(w, np.ones(1, np.float32), stride=2)
+    stream.push(x)
+    state = stream.state()
+    with pytest.raises(TconvError, match="not as it was saved"):
+        stream.restore({**state, "0.received": state["0.received"] + 1})
+    stream.restore(state)
+    with pytest.raises(TconvError, match=r"Write stream\.open\(\) first: no session is open"):
+        tconv.stream(w, batch=0).push(x)
 
 
 def test_sizes_behind_time_come_with_the_first_chunk():
