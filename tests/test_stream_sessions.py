@@ -23,6 +23,7 @@ from tconv.models.steps.resizing import Resize
 from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.streaming import state_blocks
 from tconv.streaming.recurrent import Recurrent, RecurrentWeights
+from tconv.streaming.session import checksum
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph
 from test_stream_graph import conv, decoder, numbers
@@ -179,7 +180,8 @@ def test_a_stream_goes_on_after_more_samples_than_it_ever_had():
     stream.push({0: x[:, :10]})
     state = stream.state(0)
     wanted = stream.push({0: x[:, 10:]})[0]
-    stream.restore({**state, "received": np.array(1 << 42)}, 0)
+    far = {**state, "received": np.array(1 << 42)}
+    stream.restore({**far, "checksum": checksum(far)}, 0)
     np.testing.assert_array_equal(stream.push({0: x[:, 10:]})[0], wanted)
 
 
@@ -222,6 +224,9 @@ def test_states_that_do_not_fit_are_refused_and_change_nothing():
     for bad, error in [
         (other, "another stream"),
         ({**good, "received": np.array(3)}, "is needed|other arrays"),
+        ({**good, "received": good["received"] + 1}, "checksum|is needed|other arrays"),
+        ({**good, name: good[name] + 1}, "not as it was saved: its numbers do not have its checksum"),
+        ({each: array for each, array in good.items() if each != "checksum"}, "has no checksum"),
         ({**good, "received": np.array(-1)}, "number of samples"),
         ({**good, "received": np.array(2.5)}, "number of samples"),
         ({**good, "version": np.array(99)}, "version"),

@@ -58,6 +58,9 @@ class ModelStream(Stream):
         names = [layer or name for layer, name in zip(reading.layers, layer_names(self.graph), strict=True)]
         self.report = StreamReport(self.graph, names, sample_rate=sample_rate, against="Keras")
 
+    def __repr__(self) -> str:
+        return f"<stream {self.layout} of {self.graph.dtype}, {len(self.sessions)} sessions>"
+
     @property
     def time_axis(self) -> int:
         """Axis of time in the chunks."""

@@ -197,8 +197,8 @@ def _figures(report: StreamReport) -> list[str]:
     return [
         f"rate             {count_of(rate.numerator, 'output')} per {per}",
         f"latency          {latency}",
-        f"context          outputs depend on {left} before their own and {report.right_context} after it",
-        f"receptive field  {field}",
+        f"context          the outputs of one input depend on {left} before it and {report.right_context} after it",
+        f"receptive field  {field}: the most that a single output depends on",
         f"state            {report.state_bytes:,} bytes per session",
         f"work             {report.work:.2f} of the offline run's{chunks}: {repeated}",
     ]
@@ -213,7 +213,7 @@ def _look_ahead_table(report: StreamReport) -> list[str]:
     table += [(row.layer, *_amount(row.samples, total), row.causal or "-") for row in few]
     if len(few) < len(rows):
         others = total - sum(row.samples for row in few)
-        table.append((f"{len(rows) - len(few)} others", *_amount(others, total), "the same for each"))
+        table.append((f"{len(rows) - len(few)} others, in sum", *_amount(others, total), "each moved likewise"))
     lines = columns(table)
     left = report.causal_latency
     if left is not None and left < report.latency:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -123,8 +123,20 @@ def _read_at(call: ModuleCall, axes: Axes, length: int) -> ModuleReading:
     nodes = reader.nodes[:output] or [Node(Padding(((0, 0), (0, 0))), (0,))]
     place = runs[0].outputs.index(reader.output)
     nodes, numbers = simplified_with_numbers(nodes, given.total)
+    numbers = [_own(reader.nodes, number, node.step) for node, number in zip(nodes, numbers, strict=True)]
     modules = [reader.modules[number - 1] if number <= len(reader.modules) else "" for number in numbers]
     return ModuleReading(nodes, modules, given, made, recording.runs, place, length)
+
+
+def _own(read: Sequence[Node], number: int, step: object) -> int:
+    """Return the number of the node whose kind a step has: a layer joined with the activation behind it has its number.
+
+    A step without one keeps its number.
+    """
+    place = number
+    while 0 < place <= len(read) and type(read[place - 1].step) is not type(step):
+        place = read[place - 1].inputs[0]
+    return place if 0 < place <= len(read) else number
 
 
 class PlainAxes(NamedTuple):
