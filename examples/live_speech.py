@@ -81,6 +81,8 @@ def main():
     parser.add_argument("--output", default="live.wav")
     parser.add_argument("--raw", action="store_true", help="write the samples to the standard output, too")
     given = parser.parse_args()
+    if given.frames < 1:
+        parser.error(f"--frames is {given.frames}; at least 1 is needed")
     say = lambda text: print(text, file=sys.stderr if given.raw else sys.stdout)  # noqa: E731
     model = EncodecModel.from_pretrained(given.model).eval() if given.model else untrained_model(given.filters)
     rate = model.config.sampling_rate

@@ -65,6 +65,44 @@ class TailOfSumsWithoutState:
         self.push, self.flush, self.reset = stream.push, stream.flush, stream.reset
 
 
+class WithoutEmptyChunks(WindowedStream):
+    """Stream with an error for chunks without a sample."""
+
+    def made(self, x, count):
+        return super().made(x, count) if count else [][0]
+
+
+class AllAtTheEnd(WindowedStream):
+    """Stream that keeps its input, and computes nothing before the flush."""
+
+    latency = None
+
+    def push(self, chunk):
+        if self.ended or chunk.shape[:2] != (1, 3):
+            raise ValueError("refused")
+        self.window = np.concatenate([self.window, chunk], 2)
+
+    def flush(self):
+        self.ended = True
+        return self(self.window)
+
+
+def test_errors_of_the_stream_are_breaches():
+    with pytest.raises(
+        ContractError, match=r"^push of an empty chunk \(chunk \d+ of the cuts 0, [\d, .]+\) raised IndexError: list"
+    ) as caught:
+        tconv.verify_stream(WithoutEmptyChunks(), X)
+    assert isinstance(caught.value.__cause__, IndexError)
+    with pytest.raises(ArgumentError, match=r"the example has shape \(1, 2, 40\); the whole of 40 samples raised"):
+        tconv.verify_stream(WindowedStream(), X[:, :2])
+
+
+def test_a_stream_that_waits_for_the_end_is_named():
+    report = tconv.verify_stream(AllAtTheEnd(), X)
+    assert report.checks["final"] == "nothing comes before flush, of an input of 40 samples"
+    assert report.checks["latency"].startswith("nothing comes before flush")
+
+
 def test_a_wrong_context_is_named():
     with pytest.raises(ContractError, match=r"context is \(1, 0\); an output changes with an input 2 samples before"):
         tconv.verify_stream(WindowedStream(), X, context=(1, 0))

@@ -221,6 +221,32 @@ def test_dialects(dialect, weight, arguments, shape):
         assert made.shape[stream.time_axis - 1] > 0
 
 
+@pytest.mark.parametrize(
+    ("dialect", "weight", "arguments", "shape", "sizes"),
+    [
+        ("tensorflow", (16, 3, 4), {"strides": 8, "padding": "SAME"}, (2, 20, 4), (160,)),
+        ("tensorflow", (16, 3, 4), {"strides": 8, "padding": "VALID"}, (2, 20, 4), (168,)),
+        ("tensorflow", (2, 3, 4), {"strides": 3, "padding": "VALID"}, (2, 20, 4), (59,)),
+        ("tensorflow", (5, 3, 4), {"strides": 2, "data_format": "NCW"}, (2, 4, 20), (40,)),
+        (
+            "tensorflow",
+            (5, 3, 3, 4),
+            {"strides": 2, "padding": [[0, 0], [1, 2], [1, 0], [0, 0]]},
+            (2, 9, 5, 4),
+            (18, 10),
+        ),
+        ("tflite", (3, 5, 4, 4), {"strides": (2, 3), "padding": "SAME"}, (2, 9, 5, 4), (18, 15)),
+    ],
+)
+def test_tensorflow_needs_no_output_shape(dialect, weight, arguments, shape, sizes):
+    rng = np.random.default_rng(0)
+    w, bias, x = numbers(rng, np.float32, *weight), numbers(rng, np.float32, 3), numbers(rng, np.float32, *shape)
+    stream = tconv.stream(w, bias, dialect=dialect, batch=2, **arguments)
+    whole = tconv.conv_transpose(x, w, bias, dialect=dialect, method="simd", output_shape=sizes, **arguments)
+    same_bits(stream(x), whole)
+    same_bits(streamed(stream, x, rng, axis=stream.time_axis), whole)
+
+
 def test_a_layer_of_another_length_is_refused():
     def refusal(*given, **named):
         with pytest.raises(TconvError) as caught:
@@ -233,7 +259,8 @@ def test_a_layer_of_another_length_is_refused():
         "output_shape="
     )
     text = refusal(w, dialect="tensorflow", strides=2, output_shape=(1, 40, 3))
-    assert text.endswith('Write dialect="keras" with strides=, padding= and dilation_rate=; its layouts are the same')
+    assert text.endswith("and a stream does not know its length. Write the call without output_shape=")
+    assert "padding is 'same'; TensorFlow takes \"SAME\"" in refusal(w, dialect="tensorflow", padding="same")
     assert "depends on the sizes of x" in refusal(w, dialect="paddle", stride=2, padding="SAME")
     assert "geometry=tconv.Geometry(" in refusal(w, dialect="paddle", stride=2, padding="SAME")
     assert "Write stride=" in refusal(w, strides=2)
@@ -256,6 +283,8 @@ def test_messages_and_that_a_refused_chunk_changes_nothing():
         "the chunk has shape (1, 4, 5); [2, 4, t] is needed. Write stream.push({session: chunk}) for some": x[
             :1, :, :5
         ],
+        "[2, 4, t] is needed. Write batch=3 where the stream is made, or stream.open()": np.ones((3, 4, 5), np.float32),
+        "the chunk is None; an array is needed. Write stream.flush()": None,
         "the chunk has shape (2, 5, 3); [2, 4, t] is needed": np.ones((2, 5, 3), np.float32),
         "is needed. Write chunk with its axes in this order": x[:, :, :5].transpose(0, 2, 1),
         "the chunk has shape (4, 5); [2, 4, t] is needed. Write chunk[None] for one session": x[0, :, :5],
@@ -278,6 +307,18 @@ def test_messages_and_that_a_refused_chunk_changes_nothing():
             stream.restore(bad)
     stream.reset()
     same_bits(np.concatenate([stream.push(x), stream.flush()], 2), stream(x))
+
+
+def test_a_changed_count_in_a_state_is_refused():
+    w, x = np.ones((2, 1, 4), np.float32), np.ones((1, 2, 90), np.float32)
+    stream = tconv.stream(w, np.ones(1, np.float32), stride=2)
+    stream.push(x)
+    state = stream.state()
+    with pytest.raises(TconvError, match="not as it was saved"):
+        stream.restore({**state, "0.received": state["0.received"] + 1})
+    stream.restore(state)
+    with pytest.raises(TconvError, match=r"Write stream\.open\(\) first: no session is open"):
+        tconv.stream(w, batch=0).push(x)
 
 
 def test_sizes_behind_time_come_with_the_first_chunk():

@@ -185,7 +185,7 @@ def test_recurrent_layers_remember_all_inputs():
     assert report.left_context is None
     assert report.receptive_field is None
     assert report.right_context == 1
-    assert "context          outputs depend on all inputs before their own and 1 after it" in str(report)
+    assert "context          the outputs of one input depend on all inputs before it and 1 after it" in str(report)
 
 
 def test_the_text():
@@ -196,8 +196,8 @@ def test_the_text():
         "",
         "rate             16 outputs per input",
         "latency          90 outputs = 3.75 ms at 24000 Hz: a push holds back the last ones until later inputs come",
-        "context          outputs depend on 6 inputs before their own and 6 after it",
-        "receptive field  13 inputs",
+        "context          the outputs of one input depend on 6 inputs before it and 6 after it",
+        "receptive field  13 inputs: the most that a single output depends on",
         f"state            {report.state_bytes:,} bytes per session",
         "work             1.00 of the offline run's: nothing is computed twice",
         "",
@@ -218,7 +218,7 @@ def test_the_text():
     deep = str(StreamReport(chain(*[conv(2 * k + 3, (k + 1, k + 1)) for k in range(14)])))
     rows = [line.split() for line in deep.splitlines()]
     assert ["14", "convolution", "14", "13%", "padding", "14:14", "->", "28:0"] in rows
-    assert ["4", "others", "10", "10%", "the", "same", "for", "each"] in rows
+    assert ["4", "others,", "in", "sum", "10", "10%", "each", "moved", "likewise"] in rows
     causal = str(StreamReport(chain(conv(3, (2, 0))), sample_rate=8000))
     assert "latency          0 outputs: causal" in causal
     assert "look-ahead of" not in causal

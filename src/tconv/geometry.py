@@ -202,8 +202,8 @@ class Geometry:
         >>> Geometry(kernel=4, stride=2, crop=1).input_window([slice(4, 6)])
         (slice(1, 4, None),)
 
-        Without `input_shape` the input is unbounded on both sides; with it the range is clipped to the input.
-        Raises ShapeError for anything but one slice with start, stop and step 1 per axis.
+        Without `input_shape` the input is unbounded on both sides; with it both ranges are clipped to what exists.
+        Raises ShapeError for anything but one slice with start <= stop and step 1 per axis.
         """
         sizes = None if input_shape is None else self._sizes(input_shape, "input")
         ranges = self._ranges(output, "output", None if sizes is None else self.output_shape(sizes))
@@ -224,7 +224,7 @@ class Geometry:
 
         Without `input_shape` the range may exceed the output (also below 0); with it the range is clipped to
         the output.
-        Raises ShapeError for anything but one slice with start, stop and step 1 per axis.
+        Raises ShapeError for anything but one slice with start <= stop and step 1 per axis.
         """
         limits = None if input_shape is None else self._sizes(input_shape, "input")
         sizes = None if limits is None else self.output_shape(limits)
@@ -306,7 +306,7 @@ class ConvolutionGeometry:
 def ranges_of(slices: Slices, side: str, ndim: int) -> list[tuple[int, int]]:
     """Return (start, stop) per axis of slices of the "output" or "input".
 
-    Raises ShapeError for anything but one slice with start, stop and step 1 per axis.
+    Raises ShapeError for anything but one slice with start <= stop and step 1 per axis.
     """
     ranges = []
     given: Any = slices  # one axis may be a bare slice
@@ -320,6 +320,11 @@ def ranges_of(slices: Slices, side: str, ndim: int) -> list[tuple[int, int]]:
         start, stop = (
             int_of(end, f"the {name} of the {side} window's slice", example="slice(0, 16)") for name, end in ends
         )
+        if stop < start:
+            raise ShapeError(
+                f"the {side} window has slice({start}, {stop}), which ends before it starts. Write "
+                f"slice({stop}, {start})"
+            )
         ranges.append((start, stop))
     if len(ranges) != ndim:
         raise ShapeError(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tconv.torch
-from tconv.errors import ArgumentError
+from tconv.errors import ArgumentError, ArrayError, ShapeError
 
 CASES = [
     # n_fft, hop_length, win_length, center, normalized, onesided
@@ -63,3 +63,12 @@ def test_real_parts_and_sessions():
         tconv.torch.StreamingISTFT(16, win_length=12, window=window)
     with pytest.raises(ArgumentError, match="win_length is 20; 16, which is n_fft, or less is needed"):
         tconv.torch.StreamingISTFT(16, win_length=20)
+    with pytest.raises(ArgumentError, match=r"length is 3000; a stream .* Write flush\(length=3000\)"):
+        tconv.torch.StreamingISTFT(16, window=window, length=3000)
+    with pytest.raises(ArgumentError, match="return_complex is True; complex signals are not streamed"):
+        tconv.torch.StreamingISTFT(16, window=window, return_complex=True)
+    alone = tconv.torch.StreamingISTFT(16, window=window, return_complex=False)
+    with pytest.raises(ShapeError, match=r"\(2, 9, 9\); \[1, 9, n\] is needed; it has 2 sessions\. Write batch=2"):
+        alone.push(x)
+    with pytest.raises(ArrayError, match=r"the chunk is None; frames are needed\. Write stream\.flush\(\)"):
+        alone.push(None)

@@ -29,12 +29,23 @@ def print_stack(
     if as_json:
         print(json.dumps(_facts(stack, sizes, output, chunks)))
         return
-    parts = [str(stack)]
+    parts = [str(stack), *_notes(layers)]
     if sizes is not None and output is not None:
         parts.append("\n".join(_size_lines(stack, sizes, output)))
     if chunks is not None:
         parts.append("\n".join(_chunk_lines(chunks)))
     print("\n\n".join(parts))
+
+
+def _notes(layers: Sequence[Any]) -> list[str]:
+    """Return a note on kernels of several axes: their numbers may have been meant as kernel, stride and padding."""
+    if len(getattr(layers[0], "kernel", ())) < 2:
+        return []
+    kernel = "x".join(map(str, layers[0].kernel))
+    return [
+        f"Note: the kernel was read as {kernel}, one number per axis. A stride has its name: transposed 16 stride 8 "
+        "padding 4"
+    ]
 
 
 def _facts(

@@ -149,7 +149,7 @@ def valid_size_refused(geometry: Geometry, input: Sizes, native: Native) -> bool
     if geometry.ndim != 2 or native.get("padding") != "VALID":
         return False
     large = spatial_output_shape(native.get("output_shape"), geometry, input, "TRANSPOSE_CONV", -1)
-    axes = zip(large, input, geometry.extent, geometry.stride, strict=True)
+    axes = zip(large or (), input, geometry.extent, geometry.stride, strict=True)
     return any(L not in legal_output_sizes((0, 0), n, e, s) for L, n, e, s in axes)
 
 

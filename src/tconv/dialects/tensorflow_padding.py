@@ -20,6 +20,16 @@ NAMED_PADDING: dict[str, Pair | None] = {"SAME": None, "VALID": (0, 0)}
 """Padding per axis that each name stands for; None for SAME, whose padding depends on the sizes."""
 
 
+class _Natural:
+    def __repr__(self) -> str:
+        return "natural"
+
+
+NATURAL: Any = _Natural()
+"""output_shape of a call whose sizes are not known: n * stride with SAME, else the smallest size, which has no crop
+beyond the pair. It is for streams, whose crop must be the same for every n."""
+
+
 def legal_output_sizes(pair: Pair | None, n: int, extent: int, stride: int) -> range:
     """Return the sizes, at least 1, for which the convolution gives n."""
     last = stride * n if pair is None else stride * n + extent - 1 - sum(pair)
@@ -51,13 +61,16 @@ def crop_between(
     pairs: Sequence[Pair | None],
     padding: Any,
     small: Sequence[int],
-    large: Sequence[int],
+    large: Sequence[int] | None,
     legal: Callable[[Pair | None, int, int, int], range] = legal_output_sizes,
 ) -> Geometry:
-    """Return `plain` with the crop that makes an output of sizes `large` from an input of sizes `small`.
+    """Return `plain` with the crop that makes an output of sizes `large`, or natural ones, from one of sizes `small`.
 
     `padding` is the argument as it was given, for the message. Raises ShapeError for sizes that are not legal.
     """
+    if large is None:
+        rows = zip(small, pairs, plain.extent, plain.stride, strict=True)
+        large = [s * n if pair is None else s * (n - 1) + e - sum(pair) for n, pair, e, s in rows]
     crop = []
     for axis, (n, L, pair, e, s) in enumerate(zip(small, large, pairs, plain.extent, plain.stride, strict=True)):
         if L not in (sizes := legal(pair, n, e, s)):
@@ -85,12 +98,16 @@ def padding_name(geometry: Geometry, input: Sequence[int]) -> str | None:
 
 def spatial_output_shape(
     output_shape: Any, plain: Geometry, small: Sequence[int], operator: str, channels: int
-) -> tuple[int, ...]:
+) -> tuple[int, ...] | None:
     """Return the spatial sizes of an output_shape: a whole shape with its channels at axis `channels`, or sizes alone.
+
+    None stands for natural sizes.
 
     Raises ArgumentError if it is missing or not a sequence, ShapeError for another length, GeometryError for entries
     that are not integers.
     """
+    if output_shape is NATURAL:
+        return None
     usual = [str(s * n) for s, n in zip(plain.stride, small, strict=True)]
     text = ", ".join(["N", "C_out", *usual] if channels == 1 else ["N", *usual, "C_out"])
     if output_shape is None:

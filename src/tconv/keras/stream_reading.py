@@ -23,8 +23,8 @@ from tconv.models.steps.channels import ChannelRange
 Tensor = tuple[str, int, int]
 
 _CODE = (
-    "its call is code. Write x = keras.Input((None, channels)) and keras.Model(x, model.call(x)), which records the "
-    "layers of that code"
+    "its call is code, whose layers Keras has not recorded. Write x = keras.Input((None, channels)), then "
+    "tconv.keras.stream(keras.Model(x, model.call(x)))"
 )
 
 

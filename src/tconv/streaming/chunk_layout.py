@@ -65,6 +65,8 @@ class ChunkLayout(NamedTuple):
 
         Raises ArrayError, ShapeError or DtypeError, with what to write.
         """
+        if chunk is None:
+            raise ArrayError(f"{name} is None; an array is needed. Write stream.flush() for the end of the input")
         library, array = ("numpy", chunk) if type(chunk) is np.ndarray else _arrays.take(chunk, "chunk")
         if library != self.library:
             raise ArrayError(
@@ -90,9 +92,13 @@ class ChunkLayout(NamedTuple):
             count, channels, _ = self.data.sizes(shape)
             if channels != self.in_channels and self.in_channels in shape:
                 return "chunk with its axes in this order"
+            if channels == self.in_channels and batch == 0:
+                return "stream.open() first: no session is open"
+            if channels == self.in_channels and batch is not None and count > batch:
+                return f"batch={count} where the stream is made, or stream.open() for more sessions"
             if channels == self.in_channels and batch not in (None, count):
-                return "stream.push({session: chunk}) for some of the sessions, or stream.open() for more"
-        return "chunks of this shape, with any number of samples t"
+                return "stream.push({session: chunk}) for some of the sessions"
+        return "chunks of this shape, with any number of samples t, 0 too"
 
     def _of_dtype(self, array: Array, name: str) -> Array:
         if array.dtype == self.dtype and array.dtype.isnative:

@@ -7,6 +7,7 @@ It takes any object with `push(chunk)`, `flush()` and `reset()`, whose outputs t
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,8 +61,8 @@ def verify_stream(
     inputs with NaN; `reset`; chunks that must be refused, which must change nothing; `state` and `restore`, and
     sessions, if the stream has them. Inputs are the example, and random numbers of its size made from `seed`.
 
-    Raises ContractError at the first breach, with the cuts, the place and the numbers; ArgumentError for an object that
-    is no stream.
+    Raises ContractError at the first breach, with the cuts, the place and the numbers, for an error of the stream too;
+    ArgumentError for an object that is no stream, or an example that it does not take.
     """
     is_maker = isinstance(stream, type) or (callable(stream) and not hasattr(stream, "push"))
     made = stream() if is_maker else stream
@@ -82,6 +83,9 @@ def verify_stream(
     try:
         for name, check in CHECKS.items():
             checks[name] = check(subject)
-    finally:
-        made.reset()
+    except BaseException:
+        with suppress(Exception):  # the breach is what counts
+            made.reset()
+        raise
+    subject.reset()
     return ContractReport(subject.describe(), checks)

@@ -17,6 +17,8 @@ from tconv.errors import ArgumentError, ContractError, ShapeError
 
 _LEAST = 4
 """Samples that an example needs."""
+_MOST_CUTS = 30
+"""Cuts that a message shows."""
 
 
 class Subject:
@@ -50,7 +52,12 @@ class Subject:
             )
         self.rng, self.steady = np.random.default_rng(int_of(seed, "seed", least=0, example="seed=0")), False
         self._has_batch = bool(getattr(stream, "has_batch", True))
-        self.expected = self.whole(self.x)
+        try:
+            self.expected = self.whole(self.x)
+        except ContractError as error:
+            raise ArgumentError(f"the example has shape {array.shape}; {error}. Write one that the stream takes") from (
+                error.__cause__
+            )
         self.made_axis = self._find_made_axis()
 
     def describe(self) -> str:
@@ -113,9 +120,17 @@ class Subject:
         """Return outputs as NumPy's; None for none."""
         return None if made is None else np.array(_arrays.look(made, "the output")[1])
 
+    def called(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return the result of a function of the user. Raises ContractError with `what` for an error of it."""
+        try:
+            return function(*arguments)
+        except Exception as error:
+            raise ContractError(f"{what} raised {type(error).__name__}: {error}") from error
+
     def whole(self, x: Array) -> Array:
         """Return the result of a whole input."""
-        made = self.taken(self._whole(self.given(x)))
+        what = f"the whole of {_count(self.samples(x))}"
+        made = self.taken(self.called(what, self._whole, self.given(x)))
         if made is None:
             raise ContractError("the reference returned None for a whole input; an array is needed")
         return made
@@ -152,12 +167,25 @@ class Subject:
 
     def pushed(self, x: Array, cuts: Sequence[int]) -> list[Array | None]:
         """Return what the chunks of x between these cuts give, without a flush."""
-        return [self.push(self.part(x, a, b)) for a, b in pairwise(cuts)]
+        made = []
+        for number, (a, b) in enumerate(pairwise(cuts), 1):
+            size = "an empty chunk" if a == b else f"a chunk of {_count(b - a)}"
+            what = f"push of {size} (chunk {number} of the cuts {_cuts_text(cuts)})"
+            made.append(self.called(what, self.push, self.part(x, a, b)))
+        return made
+
+    def reset(self) -> None:
+        """Begin a new input."""
+        self.called("reset()", self.stream.reset)
+
+    def flushed(self) -> Array | None:
+        """Return what a flush gives."""
+        return self.taken(self.called("flush()", self.stream.flush))
 
     def run(self, x: Array, cuts: Sequence[int]) -> Array:
         """Return the output of a new input in chunks, and a flush."""
-        self.stream.reset()
-        return self.joined([*self.pushed(x, cuts), self.taken(self.stream.flush())])
+        self.reset()
+        return self.joined([*self.pushed(x, cuts), self.flushed()])
 
     def cuts(self, samples: int) -> list[int]:
         """Return random cuts of an input, with empty chunks among them."""
@@ -169,10 +197,9 @@ class Subject:
 
     def counts(self, x: Array) -> list[int]:
         """Return the samples that were given after each sample of a new input."""
-        self.stream.reset()
+        self.reset()
         total, found = 0, []
-        for at in range(self.samples(x)):
-            made = self.push(self.part(x, at, at + 1))
+        for made in self.pushed(x, range(self.samples(x) + 1)):
             total += 0 if made is None else self.count(made)
             found.append(total)
         return found
@@ -213,3 +240,13 @@ class Subject:
             close = np.abs(made - expected) <= self.tolerance * scale
         far: Array = ~(close & finite | (made == expected) | both_nan)
         return far
+
+
+def _count(samples: int) -> str:
+    return "1 sample" if samples == 1 else f"{samples} samples"
+
+
+def _cuts_text(cuts: Sequence[int]) -> str:
+    """Return cuts as text, the middle ones of many as points."""
+    few = [*cuts] if len(cuts) <= _MOST_CUTS else [*cuts[: _MOST_CUTS - 2], "...", cuts[-1]]
+    return ", ".join(map(str, few))

@@ -50,7 +50,8 @@ def stream(
     `stream(x)`, which are those of `tconv.conv_transpose(x, ..., method="simd")` where that method runs: not always
     those of method "auto", which may choose minimal filtering. Elsewhere (complex numbers, weights with inf or NaN)
     each sample is a sum of matrix products of its own. `stream.latency` counts the output samples that wait for
-    inputs; `sample_rate`, that of the output, gives `latency_ms`.
+    inputs; `sample_rate`, that of the output, gives `latency_ms`. TensorFlow's dialects take no output_shape here:
+    "SAME" has n * stride outputs, "VALID" all that n inputs reach.
 
     Raises the errors of `tconv.prepare`, and ArgumentError for arguments that depend on the length of the input, such
     as an output_shape.

@@ -11,8 +11,9 @@ import numpy as np
 from tconv import _arrays
 from tconv._arguments import int_of
 from tconv._arrays import Array
-from tconv.errors import ArgumentError, DtypeError, ShapeError
+from tconv.errors import ArgumentError, ArrayError, DtypeError, ShapeError
 from tconv.streaming.inverse_stft import LEAST, InverseSTFT
+from tconv.streaming.session import open_sessions_hint
 from tconv.streaming.sessions import Stream
 from tconv.streaming.stream_graph import StreamGraph, StreamNode
 
@@ -43,7 +44,14 @@ class ISTFTStream:
         if isinstance(frames, Mapping):
             taken = {number: self._taken(each, 2) for number, each in frames.items()}
             return {number: self._given(each[0]) for number, each in self._stream.push(taken).items()}
-        return self._given(self._stream.push(self._taken(frames, 3))[:, 0])
+        taken, known = self._taken(frames, 3), len(self._stream.sessions)
+        if len(taken) != known:
+            k = self._step.frequencies
+            raise ShapeError(
+                f"the chunk has shape {tuple(frames.shape)}; [{known}, {k}, n] is needed; "
+                f"{open_sessions_hint(len(taken), known)}"
+            )
+        return self._given(self._stream.push(taken)[:, 0])
 
     def flush(self, session: int | None = None, length: int | None = None) -> Any:
         """Return the samples that are left, at the end of a session, or of all; with `length`, up to so many in all.
@@ -97,6 +105,8 @@ class ISTFTStream:
 
     def _taken(self, frames: Any, ndim: int) -> Array:
         """Return frames as real [N, 2 K, n], or without N. Raises ShapeError, DtypeError."""
+        if frames is None:
+            raise ArrayError("the chunk is None; frames are needed. Write stream.flush() for the end of the input")
         library, array = _arrays.take(frames, "the chunk")
         k, is_complex = self._step.frequencies, array.dtype.kind == "c"
         shape = array.shape if is_complex else array.shape[:-1]

@@ -16,6 +16,7 @@ from tconv import _arrays
 from tconv._arrays import Array
 from tconv.dialects import DataLayout, Dialect, NativeCall, dialect
 from tconv.dialects.base import OUTPUT_SIZE_ARGUMENTS
+from tconv.dialects.tensorflow_padding import NATURAL
 from tconv.errors import ArgumentError, TconvError
 from tconv.geometry import Geometry
 from tconv.kernels.problem import accumulator
@@ -62,6 +63,7 @@ def read_stream_layer(
     weight, bias, name, native, activation = layer_call(weight, bias, name, geometry, native, activation)
     library, (w, b) = _arrays.take_all(weight=weight, bias=bias)
     if geometry is None:
+        native = _natural(dialect(name), native)
         call, geometry_for = _read(dialect(name), w.shape, native)
     read_layer(library, w, b, name, geometry, native)
     if geometry is not None:
@@ -85,7 +87,7 @@ def _read(
 ) -> tuple[NativeCall, Callable[[tuple[int, ...]], Geometry]]:
     """Return the meaning of a call with any length, and its geometry as a function of the other sizes."""
     call = speaker.read_without_x(shape, native)
-    if call is None or any(native.get(each) is not None for each in OUTPUT_SIZE_ARGUMENTS):
+    if call is None or _sizes_given(native):
         raise _length_needed(speaker, shape, native)
     channels = call.weight.sizes(shape)["I"] * (1 if call.weight.grouped == "I" else call.geometry.groups)
     data = call.data
@@ -102,17 +104,26 @@ def _read(
     return call, geometry_for
 
 
+def _natural(speaker: Dialect, native: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments with the natural output_shape where a dialect needs one, and none was given."""
+    needed = speaker.name in ("tensorflow", "tflite") and native.get("output_shape") is None
+    return {**native, "output_shape": NATURAL} if needed else native
+
+
+def _sizes_given(native: dict[str, Any]) -> list[str]:
+    """Return the names of the arguments that give a size of the output."""
+    return [name for name in OUTPUT_SIZE_ARGUMENTS if native.get(name) is not None and native[name] is not NATURAL]
+
+
 def _length_needed(speaker: Dialect, shape: tuple[int, ...], native: dict[str, Any]) -> TconvError:
     """Return the error for arguments that mean another crop for every length of the input."""
-    given = [name for name in OUTPUT_SIZE_ARGUMENTS if native.get(name) is not None]
+    given = _sizes_given(native)
     subject = f"the meaning of {speaker.framework}'s arguments depends on the sizes of x"
     instead = "geometry=tconv.Geometry(kernel, stride, crop), with a weight [C_in, C_out/groups, *kernel]"
     if given:
         subject = f"{given[0]} is that of the whole output"
         rest = {name: value for name, value in native.items() if name not in OUTPUT_SIZE_ARGUMENTS}
         with suppress(TconvError):
-            _read(speaker, shape, rest)
+            _read(speaker, shape, _natural(speaker, rest))
             instead = f"the call without {given[0]}="
-    if speaker.name in ("tensorflow", "tflite"):
-        instead = 'dialect="keras" with strides=, padding= and dilation_rate=; its layouts are the same'
     return ArgumentError(f"{subject}, and a stream does not know its length. Write {instead}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Collection, Mapping
 from numbers import Integral
@@ -87,6 +88,15 @@ def check_session(number: Any, known: Collection[int]) -> None:
         )
 
 
+def open_sessions_hint(given: int, known: int) -> str:
+    """Return what to write for a chunk of another number of sessions than are open."""
+    if not known:
+        return "no session is open. Write stream.open()"
+    if given > known:
+        return f"it has {given} sessions. Write batch={given} where the stream is made, or stream.open() for more"
+    return f"it has {given} sessions. Write stream.push({{session: chunk}}) for some of the sessions"
+
+
 def new_state(graph: StreamGraph) -> SessionState:
     """Return the state before the first sample."""
     state = empty_state(graph, 0, False)
@@ -97,6 +107,16 @@ def new_state(graph: StreamGraph) -> SessionState:
     return state
 
 
+def checksum(arrays: Mapping[str, Array]) -> Array:
+    """Return a digest of the names and numbers of a state, but for its own: 8 bytes."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(arrays.keys() - {"checksum"}):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.name} {array.shape} ".encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return np.frombuffer(digest.digest(), np.uint8).copy()
+
+
 def saved(graph: StreamGraph, state: SessionState) -> dict[str, Array]:
     """Return a state as arrays of their own: a header, the samples of each value that has some, recurrent state."""
     arrays: dict[str, Array] = {
@@ -105,15 +125,17 @@ def saved(graph: StreamGraph, state: SessionState) -> dict[str, Array]:
         "received": np.array(state.received, np.int64),
         "ended": np.array(state.ended),
     }
-    return arrays | {name: array.copy(order="C") for name, array in state.contents(graph).items()}
+    arrays |= {name: array.copy(order="C") for name, array in state.contents(graph).items()}
+    return {"checksum": checksum(arrays), **arrays}
 
 
 def loaded(graph: StreamGraph, arrays: Any) -> SessionState:
     """Return the state of saved arrays. Raises ArgumentError or ShapeError for those of another stream or form."""
     _check_dictionary(arrays)
     given = {str(name): np.asarray(arrays[name]) for name in arrays}
-    if missing := [name for name in ("version", "graph", "received", "ended") if name not in given]:
+    if missing := [name for name in ("version", "graph", "received", "ended", "checksum") if name not in given]:
         raise ArgumentError(f"the state has no {', '.join(missing)}; the dictionary of stream.state() is needed")
+    is_as_saved = np.array_equal(given.pop("checksum"), checksum({name: given[name] for name in given}))
     version = given.pop("version")
     if version.shape or version.dtype.kind not in "iu" or int(version) != VERSION:
         raise ArgumentError(f"the state has version {version}; {VERSION} is needed. Save it with this version of tconv")
@@ -141,6 +163,11 @@ def loaded(graph: StreamGraph, arrays: Any) -> SessionState:
                 f"{name} of the state is {given[name].dtype} {given[name].shape}; after {int(received)} samples "
                 f"{array.dtype} {array.shape} is needed"
             )
+    if not is_as_saved:
+        raise ArgumentError(
+            "the state is not as it was saved: its numbers do not have its checksum. Restore what stream.state() "
+            "returned"
+        )
     for name, array in wanted.items():
         array[...] = given[name]
     return state

@@ -16,7 +16,16 @@ from tconv._memory import empty
 from tconv.errors import ArgumentError, DtypeError, ShapeError
 from tconv.streaming.program import Program
 from tconv.streaming.program_cache import ProgramCache
-from tconv.streaming.session import SessionState, by_session, check_session, is_of_one, loaded, new_state, saved
+from tconv.streaming.session import (
+    SessionState,
+    by_session,
+    check_session,
+    is_of_one,
+    loaded,
+    new_state,
+    open_sessions_hint,
+    saved,
+)
 from tconv.streaming.state_blocks import StateBlocks
 from tconv.streaming.stream_graph import StreamGraph
 
@@ -177,9 +186,11 @@ class Stream:
             if together:
                 array = np.asarray(chunk)
                 if array.ndim != 3 or len(array) != len(states):
-                    raise ShapeError(
+                    needed = (
                         f"the chunk has shape {array.shape}; [{len(states)}, {self.graph.channels[0]}, n] is needed"
                     )
+                    hint = f"; {open_sessions_hint(len(array), len(states))}" if array.ndim == 3 else ""
+                    raise ShapeError(needed + hint)
                 chunks = dict(zip(states, array, strict=True))
             else:
                 chunks = {number: np.asarray(each) for number, each in chunk.items()}
@@ -189,7 +200,7 @@ class Stream:
                 if state.ended:
                     raise ArgumentError(f"session {number} has ended. Write stream.reset({number}) before a new input")
                 self._check(each, "the chunk")
-                groups.setdefault((self.graph.turn(state.received), each.shape[1]), []).append(number)
+                groups.setdefault((self.graph.waiting_turn(state.received), each.shape[1]), []).append(number)
             self._blocks.reclaim(states)
             outputs: dict[int, Array] = {}
             done: dict[int, SessionState] = {}

@@ -218,12 +218,14 @@ def window(
     position by itself are left out. Chains may contain chains.
 
     `output` is a slice per axis; `.input` are then the inputs that it needs. `input_shape` makes the input end at its
-    borders: without it, it is endless. `sample_rate` is that of the output, along one axis.
+    borders: without it, it is endless. Slices beyond the borders are clipped to them, as `Geometry.input_window` does.
+    `sample_rate` is that of the output, along one axis.
 
     Windows are exact: the first and the last input of a window can change the slice, and none outside of it can.
 
-    Raises ArgumentError for a layer whose window is not known, ShapeError for slices and sizes that do not fit, and
-    TooLargeError for a stack in which one input reaches more than 16 million positions.
+    Raises ArgumentError for a layer whose window is not known, ShapeError for anything but one slice with start <= stop
+    per axis and for sizes that do not fit, and TooLargeError for a stack in which one input reaches more than 16
+    million positions.
     """
     layers = layers_of_chain(chain, input_shape)
     ndim = layers[0].geometry.ndim

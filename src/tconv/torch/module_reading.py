@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,6 +25,10 @@ _SHORT = 48
 """Samples of the next recordings of a longer example, if a module does other things with the fewest."""
 _LONGER = 4
 """Factor of the lengths at which a module is recorded again, if its operations depend on short ones."""
+_NO_TIME = (
+    "the module takes no other length than that of the example, along any axis; its other arguments, which do not "
+    "change, may need this one"
+)
 
 
 class Axes(NamedTuple):
@@ -60,10 +64,10 @@ def possible_axes(call: ModuleCall, time: int | None = None) -> Iterator[Axes]:
             return False
         return True
 
-    for axis in reversed(range(x.ndim)) if time is None else [time % x.ndim]:
+    for axis in reversed(range(x.ndim)) if time is None else [time]:
         counts = sorted({min(x.shape[axis], most) + 1 for most in (FEWEST, _SHORT)})
         short = next((each for count in counts if takes(each := resized(x, axis, count))), None)
-        if short is None:
+        if short is None or (time is None and axis == 0 and x.ndim > 2 and x.shape[0] == 1):  # one session
             continue
         alone = True
         for sessions in range(x.ndim):
@@ -95,7 +99,7 @@ def read_module(call: ModuleCall, time: int | None = None, length: int | None = 
             except StreamError as error:
                 first = first or error
                 break
-    raise first or StreamError("the module takes no other length than that of the example, along any axis")
+    raise first or StreamError(_NO_TIME)
 
 
 def _read_at(call: ModuleCall, axes: Axes, length: int) -> ModuleReading:
@@ -120,8 +124,20 @@ def _read_at(call: ModuleCall, axes: Axes, length: int) -> ModuleReading:
     nodes = reader.nodes[:output] or [Node(Padding(((0, 0), (0, 0))), (0,))]
     place = runs[0].outputs.index(reader.output)
     nodes, numbers = simplified_with_numbers(nodes, given.total)
+    numbers = [_own(reader.nodes, number, node.step) for node, number in zip(nodes, numbers, strict=True)]
     modules = [reader.modules[number - 1] if number <= len(reader.modules) else "" for number in numbers]
     return ModuleReading(nodes, modules, given, made, recording.runs, place, length)
+
+
+def _own(read: Sequence[Node], number: int, step: object) -> int:
+    """Return the number of the node whose kind a step has: a layer joined with the activation behind it has its number.
+
+    A step without one keeps its number.
+    """
+    place = number
+    while 0 < place <= len(read) and type(read[place - 1].step) is not type(step):
+        place = read[place - 1].inputs[0]
+    return place if 0 < place <= len(read) else number
 
 
 class PlainAxes(NamedTuple):
@@ -140,7 +156,7 @@ def plain_axes(call: ModuleCall, time: int | None = None) -> PlainAxes:
             return _shapes_along(call, axes)
         except StreamError as error:
             first = first or error
-    raise first or StreamError("the module takes no other length than that of the example, along any axis")
+    raise first or StreamError(_NO_TIME)
 
 
 def _shapes_along(call: ModuleCall, axes: Axes) -> PlainAxes:

@@ -111,6 +111,10 @@ class ModuleLayout(NamedTuple):
 
     def take(self, chunk: Any, batch: int | None, name: str = "the chunk") -> Array:
         """Return a chunk of so many sessions as [N, C, n]; None takes any number. Raises ArrayError, ShapeError."""
+        if chunk is None:
+            raise ArrayError(f"{name} is None; a tensor is needed. Write stream.flush() for the end of the input")
+        if isinstance(chunk, list) and not chunk:
+            raise ArrayError(f"{name} is []; a tensor {self.given.text()} is needed. Write one with 0 samples t")
         if not isinstance(chunk, torch.Tensor):
             raise ArrayError(f"{name} is a {type(chunk).__name__}; a tensor is needed. Write torch.as_tensor(chunk)")
         if chunk.requires_grad and torch.is_grad_enabled():
@@ -130,13 +134,20 @@ class ModuleLayout(NamedTuple):
             count = "N" if batch is None else str(batch)
             raise ShapeError(
                 f"{name} has shape {shape}; {self.given.text(count)} is needed, with any number of samples t. Write "
-                f"{self._instead(shape)}"
+                f"{self._instead(shape, batch if fits else None)}"
             )
         return np.ascontiguousarray(self.given.canonical(chunk.detach().numpy()))
 
-    def _instead(self, shape: tuple[int, ...]) -> str:
-        """Return what to write for a chunk of a wrong shape."""
+    def _instead(self, shape: tuple[int, ...], batch: int | None) -> str:
+        """Return what to write for a chunk of a wrong shape; `batch` if its number of sessions is what is wrong."""
         count = len(self.given.axes)
+        if batch == 0:
+            return "stream.open() first: no session is open"
+        if batch is not None and shape[self.given.sessions or 0] > batch:
+            number = shape[self.given.sessions or 0]
+            return f"batch={number} where the stream is made, or stream.open() for more sessions"
+        if batch is not None:
+            return "stream.push({session: chunk}) for some of the sessions"
         if len(shape) == count - 1 and self.has_batch:
             return f"chunk.unsqueeze({self.given.sessions}) for one session"
         if len(shape) == count + 1 and not self.has_batch:

@@ -15,7 +15,7 @@ from torch.nn.modules import module as modules
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from tconv._arrays.torch_names import tree_leaves, version
+from tconv._arrays.torch_names import tree_leaves, version, watching
 from tconv.errors import StreamError
 
 _METADATA = """
@@ -36,14 +36,18 @@ new_tensor new_empty_strided
 NEW_CONSTANTS = frozenset(_NEW_CONSTANTS.split())
 """Functions that make a tensor of the shape, dtype or device of a value, but not of its numbers."""
 
+_NUMBERS_IN_SHAPES = "nonzero argwhere masked_select unique unique_consecutive bincount"
+NUMBERS_IN_SHAPES = frozenset(_NUMBERS_IN_SHAPES.split())
+"""Functions whose results have shapes that depend on the numbers of a value, which the module can read there."""
+
 LIKE_ANOTHER = frozenset({"to", "type_as", "expand_as", "view_as", "reshape_as"})
 """Methods that take no more of their other arguments than shape, dtype or device."""
 
 _SHAPED_BY_NUMBERS = """
-nonzero argwhere masked_select unique unique_consecutive zeros ones empty full arange range linspace rand randn randint
+zeros ones empty full arange range linspace rand randn randint
 """
 SHAPED_BY_NUMBERS = frozenset(_SHAPED_BY_NUMBERS.split())
-"""Functions whose result has a shape that depends on numbers: the shape tells them to Python."""
+"""Functions that make a tensor of a size: one computed from values tells their numbers to Python."""
 
 _IN_PLACE = "iadd isub imul idiv itruediv ifloordiv imod ipow iand ior ixor ilshift irshift"
 IN_PLACE = frozenset(_IN_PLACE.split())
@@ -112,9 +116,11 @@ def record(module: torch.nn.Module, call: Callable[[torch.Tensor], Any], x: torc
     given = x.detach().clone()
     recorder.track(given)
     with _places(names, recorder.places):
-        with recorder:
+        with watching(recorder.look_at), recorder:
             result = call(given)
         recorder.check_numbers_unread()
+        if recorder.hidden is not None:
+            raise recorder.hidden
         outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         entries = [(recorder.reference(leaf), leaf) for leaf in outputs]
     stale = [reference for reference, _ in entries if isinstance(reference, Stale)]
@@ -163,6 +169,10 @@ class Recorder(TorchFunctionMode):
         self.dtypes: dict[int, torch.dtype] = {}
         self.places: list[str] = []
         self._entries: Any = WeakIdKeyDictionary()
+        self.inside = 0
+        """Depth of functions that are running now, each seen by this mode."""
+        self.hidden: StreamError | None = None
+        """Error of the first operator that it does not see; raised later, as torch.jit would make another of it."""
         self._serial = 0
         self._written: dict[int, tuple[int, Any]] = {}
         """Storages that were written in place, by address: the count of operations before, and the storage, kept."""
@@ -187,7 +197,13 @@ class Recorder(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function, and record it if an argument depends on the input."""
-        kwargs = kwargs or {}
+        self.inside += 1
+        try:
+            return self._called(func, args, kwargs or {})
+        finally:
+            self.inside -= 1
+
+    def _called(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         name = name_of(func)
         if name in METADATA:
             return func(*args, **kwargs)
@@ -195,13 +211,17 @@ class Recorder(TorchFunctionMode):
             self._note_read("a slice")
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         references = [self.reference(leaf) for leaf in given]
-        if not any(isinstance(each, (TimeValue, Stale)) for each in references) or name in NEW_CONSTANTS:
+        depend = [isinstance(each, (TimeValue, Stale)) for each in references]
+        if not any(depend) or (name in NEW_CONSTANTS and not any(depend[1:])):  # a number to fill it with may follow
             return func(*args, **kwargs)
         if name in LIKE_ANOTHER and args and isinstance(args[0], torch.Tensor) and self.reference(args[0]) is args[0]:
             return func(*args, **kwargs)
+        if self._read is None and _shape_tells_numbers(name, given, depend, len(args) + len(kwargs)):
+            reason = f"{name} gives a shape that depends on the numbers of a value"
+            self._read = placed(self.place, reason, NumbersReadError)
         inference = any(leaf.is_inference() for leaf in given)
         if inference and not self._guesses:
-            raise placed(self._place, f"{name} runs in inference mode, where PyTorch does not tell what it changes")
+            raise placed(self.place, f"{name} runs in inference mode, where PyTorch does not tell what it changes")
         before = [version(leaf) for leaf in given]
         changed_args, changed_kwargs = _replaced(args, self.reference), _replaced(kwargs, self.reference)
         result = func(*args, **kwargs)
@@ -214,15 +234,15 @@ class Recorder(TorchFunctionMode):
         results = _distinct([leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)] + changed)
         if not changed and len(results) == 1 and any(results[0] is leaf for leaf in given):
             return result  # the tensor itself, as contiguous() may return it
-        if not results or name in SHAPED_BY_NUMBERS or (name == "getitem" and self._is_mask(args[1])):
+        if not results or name in SHAPED_BY_NUMBERS:
             self._note_read(name)
         numbers = tuple(self.track(leaf) for leaf in results)
-        self.operations.append(RecordedOperation(name, self._place, changed_args, changed_kwargs, numbers))
+        self.operations.append(RecordedOperation(name, self.place, changed_args, changed_kwargs, numbers))
         return result
 
     def _note_read(self, name: str) -> None:
         reason = f"{name} reads numbers of a value, on which what the module does may depend"
-        self._read = self._read or placed(self._place, reason, NumbersReadError)
+        self._read = self._read or placed(self.place, reason, NumbersReadError)
 
     def check_numbers_unread(self) -> None:
         """Raise NumbersReadError if Python has read numbers of a tracked tensor."""
@@ -232,13 +252,16 @@ class Recorder(TorchFunctionMode):
     def _is_tracked(self, leaf: Any) -> bool:
         return isinstance(self.reference(leaf), (TimeValue, Stale))
 
-    def _is_mask(self, index: Any) -> bool:
-        """Return True for an index with a mask that depends on the input."""
-        leaves = [leaf for leaf in tree_leaves(index) if isinstance(leaf, torch.Tensor)]
-        return any(leaf.dtype in (torch.bool, torch.uint8) and self._is_tracked(leaf) for leaf in leaves)
+    def look_at(self, operator: Any, given: Any) -> None:
+        """Note an operator that reads a tracked tensor outside of the functions that this mode sees."""
+        if self.inside or self.hidden is not None:
+            return
+        if any(self.reference(leaf) is not leaf for leaf in tree_leaves(given)):
+            reason = f"{operator} runs in code whose operations cannot be seen, such as that of torch.jit"
+            self.hidden = placed(self.place, reason)
 
     @property
-    def _place(self) -> str:
+    def place(self) -> str:
         """Name of the module whose forward runs."""
         return self.places[-1] if self.places else ""
 
@@ -255,6 +278,21 @@ def _is_in_place(func: Any) -> bool:
     name = str(getattr(func, "__name__", func))
     inner = name.strip("_")
     return name == "__setitem__" or (inner in IN_PLACE if name.startswith("__") else name.endswith("_"))
+
+
+def _shape_tells_numbers(name: str, given: list[torch.Tensor], depend: list[bool], count: int) -> bool:
+    """Return True if the shape of a function's result depends on the numbers of a value, which modules may read there.
+
+    `depend` says which of the tensors given to it depend on the input; `count` is that of all arguments.
+    """
+    if name == "where":
+        return count == 1  # the places where a condition holds
+    if name == "repeat_interleave":
+        return any(depend[1:])
+    if name in ("getitem", "index"):
+        masks = (leaf.dtype in (torch.bool, torch.uint8) for leaf in given[1:])
+        return any(depends and is_mask for depends, is_mask in zip(depend[1:], masks, strict=True))
+    return name in NUMBERS_IN_SHAPES
 
 
 def _distinct(tensors: list[torch.Tensor]) -> list[torch.Tensor]:

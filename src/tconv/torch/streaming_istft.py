@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tconv._arguments import int_of
+from tconv._arguments import int_of, shown
 from tconv.errors import ArgumentError
 from tconv.streaming.inverse_stft import InverseSTFT, padded_window
 from tconv.streaming.istft_stream import ISTFTStream
@@ -30,9 +30,10 @@ class StreamingISTFT(ISTFTStream):
     last axis of 2, of N = `batch` sessions, and returns samples [N, m]; `push({session: frames})` those of some of
     them, [m]. `flush(length=None)` returns the rest, to the end or the length that `torch.istft` has. Transforms and
     sums are float64, rounded once: the samples do not depend on chunks, batch or threads. The sums of a window's
-    squares, by which `torch.istft` divides, must be above 0 from the first sample on. Complex signals are not streamed.
+    squares, by which `torch.istft` divides, must be above 0 from the first sample on.
 
-    Raises ArgumentError for arguments that `torch.istft` does not take.
+    Raises ArgumentError for arguments that `torch.istft` does not take, for a `length`, which belongs to `flush`, and
+    for `return_complex=True`: complex signals are not streamed.
     """
 
     def __init__(
@@ -44,10 +45,21 @@ class StreamingISTFT(ISTFTStream):
         center: bool = True,
         normalized: bool = False,
         onesided: bool | None = None,
+        length: None = None,
+        return_complex: bool = False,
         *,
         batch: int = 1,
         sample_rate: float | None = None,
     ) -> None:
+        if length is not None:
+            raise ArgumentError(
+                f"length is {shown(length)}; a stream does not know it before its end. Write flush(length=3000)"
+            )
+        if return_complex:
+            raise ArgumentError(
+                f"return_complex is {shown(return_complex)}; complex signals are not streamed. Write the call without "
+                "return_complex="
+            )
         step, dtype = istft_step(n_fft, hop_length, win_length, window, center, normalized, onesided)
         super().__init__(step, dtype, batch=batch, sample_rate=sample_rate)
         self._library = "torch"
