@@ -263,3 +263,7 @@ def test_the_report_names_the_way_and_the_work():
     assert (report.way, report.latency, report.left_context, report.right_context) == ("exact windows", 5, 8, 2)
     assert report.work == stream.work_repeated(5) > 2
     assert "exact windows" in str(report)
+    assert "of the offline run's in chunks of 5 inputs: contexts are computed again" in str(report)
+    fast = stream.report_of("fast", sample_rate=1e12)
+    assert fast.chunk == 1 << 16
+    assert 1 < fast.work < 1.2

@@ -16,7 +16,9 @@ import pytest
 import tconv
 from tconv.errors import ArgumentError, DtypeError, ShapeError, TconvError
 from tconv.models.layers import Node
+from tconv.models.steps.arithmetic import Affine
 from tconv.models.steps.pointwise import Pointwise
+from tconv.models.steps.pooling import Pooling
 from tconv.models.steps.resizing import Resize
 from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.streaming import state_blocks
@@ -120,6 +122,22 @@ def test_the_rows_of_a_chunk_belong_to_the_sessions_in_their_order():
         centred.push(x[:2])
 
 
+def test_sessions_run_together_where_as_many_inputs_wait():
+    rng = np.random.default_rng(15)
+    pooling, shifted = Pooling("mean", (1, 5), (1, 3), ceil=True), Affine(shift=numbers(rng, 1))
+    graph = StreamGraph([Node(pooling, (0,)), Node(shifted, (1,))], 3)
+    stream, x = Stream(graph, batch=4), numbers(rng, 4, 3, 30)
+    assert graph.turn(3) == graph.turn(6)
+    made = [[stream.push({number: x[number, :, : 3 * number]})[number]] for number in range(4)]
+    for count in (2, 1, 15):
+        chunks = {n: x[n, :, at : at + count] for n in range(4) for at in [int(stream.state(n)["received"])]}
+        for number, out in stream.push(chunks).items():
+            made[number].append(out)
+    for number, parts in enumerate(made):
+        wanted = whole_of(graph, x[number, :, : 3 * number + 18])
+        np.testing.assert_array_equal(np.concatenate([*parts, stream.flush(number)], 1), wanted)
+
+
 def test_the_number_of_threads_may_change_between_pushes():
     rng = np.random.default_rng(5)
     graph = decoder(rng)
@@ -185,6 +203,8 @@ def test_a_state_moves_to_another_process(tmp_path):
         pass
     x = numbers(np.random.default_rng(2), 3, 30)
     first = stream.push({7: x[:, :17]})[7]
+    stream.restore(dict(reversed(stream.state().items())))
+    assert stream.sessions == tuple(range(8))  # the order of the rows of a chunk
     state, rest, out = (str(tmp_path / name) for name in ("state.npz", "rest.npy", "out.npy"))
     np.savez(state, **stream.state())
     np.save(rest, x[:, 17:])

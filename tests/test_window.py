@@ -55,7 +55,7 @@ def has_output(chain, shape, most=150):
         return False
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(stacks(), st.integers(1, 14), st.data())
 def test_windows_of_a_bounded_input(chain, size, data):
     assume(has_output(chain, size))
@@ -78,7 +78,7 @@ def test_windows_of_a_bounded_input(chain, size, data):
     assert final == (slice(first, last) if first < last else slice(0, 0))
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(stacks(ndim=2, crops=(-1, 3)), st.tuples(st.integers(1, 5), st.integers(1, 5)), st.data())
 def test_windows_of_two_axes(chain, shape, data):
     assume(has_output(chain, shape))

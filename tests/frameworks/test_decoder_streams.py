@@ -145,6 +145,8 @@ FORMULAS = {
     "put before": lambda y, a: functional.pad(torch.cat([torch.zeros(y.shape[0], 4, 3), y], 2), (0, 2), value=1.5),
     "to a multiple": lambda y, a: functional.pad(y, (1, -y.shape[2] % 5), "reflect"),
     "flipped": lambda y, a: y.flip(1) + y.repeat(1, 1, 1),
+    "put before twice": lambda y, a: torch.cat([torch.full((y.shape[0], 4, n), n + 1.0) for n in (2, 1)] + [y], 2),
+    "from sample 30 on": lambda y, a: y[..., 30:],
 }  # fmt: skip
 
 
@@ -335,6 +337,13 @@ REFUSED = {
     "random numbers": (Formula(lambda y, a: y + torch.randn(1, 4, 1)), (1, 3, 40), "differs between runs"),
     "circular": (conv(3, 3, 3, padding=1, padding_mode="circular"), (1, 3, 40), "mode 'circular'"),
     "sessions": (Formula(lambda y, a: y[:1]), (1, 3, 40), "another number of sessions"),
+    "the last samples": (Formula(lambda y, a: y[..., -900:]), (1, 3, 40), "begins 900 samples before the end"),
+    "the first samples": (Formula(lambda y, a: y[..., :900]), (1, 3, 40), "ends at sample 900"),
+    "a rule of long inputs": (Formula(lambda y, a: y if y.shape[2] < 900 else -y), (1, 3, 40), "differs from it by|refuses"),
+    "a shape that tells numbers": (Formula(lambda y, a: y * (1 + len(y[y > 90]))), (1, 3, 40), "shape that depends on the numbers"),
+    "a constant of the largest": (Formula(lambda y, a: y * torch.full_like(y, y.abs().max().clamp(min=90))), (1, 3, 40), "max reads all of time"),
+    "sessions counted": (Formula(lambda y, a: y * y.shape[0]), (1, 3, 40), "another number for several sessions"),
+    "state": (Formula(lambda y, a: y + a.data.add_(1)), (1, 3, 40), "two runs on the same input"),
     "another session": (Formula(lambda y, a: y - y[:1]), (1, 3, 40), "a slice takes some of the sessions"),
 }  # fmt: skip
 
@@ -363,6 +372,35 @@ def write_into_zeros(y, a):
     return out + 1
 
 
+@torch.jit.script
+def gate(y: torch.Tensor) -> torch.Tensor:
+    return torch.tanh(y) * torch.sigmoid(y)
+
+
+@torch.jit.script
+def is_loud(y: torch.Tensor) -> bool:
+    return bool(y.abs().max() > 20)
+
+
+NOT_EXACT = {
+    "complex numbers": (lambda y, a: torch.complex(y, y), "returns complex64"),
+    "two bytes": (lambda y, a: y.bfloat16(), "returns bfloat16"),
+    "whole numbers": (lambda y, a: y.to(torch.int16), "returns int16"),
+    "loud inputs far away": (lambda y, a: torch.where(y.abs() > 9, y.roll(20, 2), y), "all inputs after it"),
+    "loud inputs anywhere": (lambda y, a: -y if is_loud(y) else y, "all of time"),
+    "a power that is large": (lambda y, a: -y if y.square().mean() > 200 else y, "all of time"),
+    "the first samples": (lambda y, a: y[..., :900], "it gave"),
+    "a rule of long inputs": (lambda y, a: y.cos() if y.shape[2] < 900 else y.sign(), "knows its place in time"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_EXACT)
+def test_what_windows_do_not_give_is_refused(name):
+    function, reason = NOT_EXACT[name]
+    with pytest.raises(StreamError, match=f"on windows of its input: .*{reason}"):
+        tconv.torch.stream(filled(Formula(function)), numbers(1, 3, 50))
+
+
 ON_WINDOWS = {
     "a view of what changes": (write_into_a_view, "view"),
     "a base that changes": (write_into_a_base, "changed in place"),
@@ -370,6 +408,8 @@ ON_WINDOWS = {
     "an operation that is not known": (lambda y, a: torch.einsum("bct,oc->bot", y, torch.ones(2, 4)), "einsum"),
     "numbers that Python reads": (lambda y, a: y if y.isfinite().all() else -y, "bool reads numbers of a value"),
     "another element type": (lambda y, a: y.double().float(), "computes in float64"),
+    "code that cannot be seen": (lambda y, a: gate(y), "aten.tanh.default runs in code"),
+    "largest of channels": (lambda y, a: y - y.amax(1, keepdim=True), "amax over channels"),
 }
 
 
@@ -393,6 +433,30 @@ def test_a_graph_that_is_not_the_module_is_refused(monkeypatch):
     module = nn.Sequential(conv(3, 4, 3), nn.Tanh())
     with pytest.raises(StreamError, match="differs from it by"):
         tconv.torch.stream(module, numbers(1, 3, 40), strict=True)
+
+
+def test_other_arguments_stay_as_they_are():
+    module, other = filled(Formula(lambda y, a: y)), numbers(1, 4, 1)
+    module.forward = lambda x, other: module.conv(x) + other.mul_(2)
+    kept = other.clone()
+    with pytest.raises(StreamError, match="two runs on the same input"):
+        tconv.torch.stream(module, (numbers(1, 3, 40), other))
+    assert torch.equal(other, kept)
+
+
+def test_an_argument_along_time_is_no_constant():
+    module = filled(Formula(lambda y, a: y))
+    module.forward = lambda x, other: module.conv(x) + other
+    with pytest.raises(StreamError, match="other arguments"):
+        tconv.torch.stream(module, (numbers(1, 3, 40), numbers(1, 4, 40)))
+
+
+def test_states_of_windows_belong_to_their_arguments():
+    module, x = filled(Formula(lambda y, a: y)), numbers(1, 3, 40)
+    module.forward = lambda x, other: torch.sign(module.conv(x) + other)
+    one, other = (tconv.torch.stream(module, (x, numbers(1, 4, 1, seed=seed))) for seed in (1, 2))
+    with pytest.raises(ArgumentError, match="state is that of another stream"):
+        other.restore(one.state())
 
 
 # -- sessions, states and bad input --------------------------------------------------------------------------------
@@ -472,6 +536,9 @@ def test_bad_arguments_are_refused():
         (lambda: tconv.torch.stream(nn.Embedding(4, 3), torch.zeros(1, 9, dtype=torch.long)), "such as codes"),
         (lambda: tconv.torch.stream(nn.ReLU()), "Write an example"),
         (lambda: tconv.torch.stream(torch.jit.script(module), x), "compiled already"),
+        (lambda: tconv.torch.stream(module, x, time_axis=3), "axes 0 to 2"),
+        (lambda: tconv.torch.stream(conv(3, 4, 3, device="meta"), x), "weights on meta"),
+        (lambda: tconv.torch.stream(module, x.to("meta")), "example is on meta"),
     ]:
         with pytest.raises(ArgumentError, match=error):
             given()

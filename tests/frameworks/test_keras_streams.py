@@ -33,7 +33,7 @@ def with_weights(model, seed=0):
     return model
 
 
-def check(model, length=36, cuts=(1, 9)):
+def check(model, length=24, cuts=(1, 9)):
     """Compare a stream in random chunks with the whole, and the whole with the model. Return the stream."""
     rng = np.random.default_rng(length)
     stream = tconv.keras.stream(with_weights(model))
@@ -158,8 +158,8 @@ def functional():
 
 
 def test_functional_models():
-    check(functional())
-    check(sequential(functional(), L.Conv1DTranspose(2, 4, 2)))
+    check(functional(), length=14)
+    check(sequential(functional(), L.Conv1DTranspose(2, 4, 2)), length=14, cuts=(9,))
 
 
 def test_a_subclassed_model_is_recorded_by_calling_it():
@@ -197,7 +197,7 @@ def test_sessions_start_pause_and_end_on_their_own():
 def test_the_contract_of_streams():
     layers = [L.Conv1DTranspose(5, 7, 3, "same"), L.GRU(3, return_sequences=True), L.Conv1D(2, 5, padding="same")]
     stream = tconv.keras.stream(with_weights(sequential(*layers)))
-    x = np.random.default_rng(0).standard_normal((1, 30, C), np.float32)
+    x = np.random.default_rng(0).standard_normal((1, 24, C), np.float32)
     report = tconv.verify_stream(stream, x)
     assert stream.layout == "[N, t, 4] -> [N, t, 2]"
     assert repr(stream).startswith("<stream [N, t, 4] -> [N, t, 2] of float32, ")

@@ -129,6 +129,17 @@ def test_a_changed_weight_is_refused_until_a_reset():
         layer.load_state_dict(after)
 
 
+def test_a_call_that_is_refused_or_asks_leaves_a_new_layer_as_it_was():
+    layer, x = StreamingConvTranspose1d(6, 4, 8, 4, 2), torch.randn(3, 6, 20)
+    for call in (lambda: layer.push({0: x[0]}), lambda: layer.close(4), lambda: layer.reset(4), lambda: layer.flush(4)):
+        with pytest.raises(TconvError, match="there is no session"):
+            call()
+    assert layer.push({}) == {}
+    assert layer.push(x[:0]).shape == (0, 4, 0)
+    assert layer.state()["0.received"] == layer.latency - 2 == 0
+    assert layer.push(x).shape == (3, 4, 78)
+
+
 def test_sessions_and_states():
     torch.manual_seed(0)
     layer, x = StreamingConvTranspose1d(6, 4, 8, 4, 2), torch.randn(3, 6, 20)

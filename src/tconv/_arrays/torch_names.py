@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -124,6 +125,32 @@ def is_compiled(module: Any) -> bool:
     forward = getattr(module, "forward", None)
     compiled = hasattr(forward, "_torchdynamo_orig_callable") and not hasattr(forward, "_torchdynamo_disable")
     return compiled or getattr(module, "_compiled_call_impl", None) is not None
+
+
+_DispatchMode = _named("torch.utils._python_dispatch.TorchDispatchMode", "streams do not see operations of torch.jit")
+
+
+def watching(see: Callable[[Any, Any], None]) -> Any:
+    """Return a context in which see(operator, its arguments) is called before each operator of PyTorch's dispatcher."""
+    if _DispatchMode is None:
+        return contextlib.nullcontext()
+
+    class Watcher(_DispatchMode):  # type: ignore[misc, valid-type]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            see(func, (args, kwargs or {}))
+            return func(*args, **(kwargs or {}))
+
+    return Watcher()
+
+
+@contextlib.contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run what torch.compile has taken as it was before: compiled code does not show its operations."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and to import it takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 _named("torch.nn.Module._compiled_call_impl", "a model after model.compile() is not recognised as compiled")

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tconv._arguments import sample_rate_of
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, CheckError, DtypeError, ShapeError, StreamError
 from tconv.keras.stream_reading import KerasReading, input_of, layout_of, read_model
@@ -143,18 +144,9 @@ class ModelWindowStream(ModelStream, WindowStream):
             return made.swapaxes(1, 2) if channels_last else made
 
         weights = fingerprint(*(np.asarray(keras.ops.convert_to_numpy(weight)) for weight in model.weights))
-        WindowStream.__init__(self, run, channels, batch, identity=weights)
-        self.sample_rate, self.channels_last, self.reason = sample_rate, (channels_last, channels_last), reason
-        self.report = StreamReport(
-            self.graph,
-            [model.name],
-            sample_rate=sample_rate,
-            is_stateful=False,
-            work=self.work_repeated(max(1, self.dependence.period)),
-            difference=self.difference,
-            against="Keras",
-            reason=reason,
-        )
+        WindowStream.__init__(self, run, channels, batch, sample_rate=sample_rate, identity=weights)
+        self.channels_last, self.reason = (channels_last, channels_last), reason
+        self.report = self.report_of(model.name, sample_rate=sample_rate, against="Keras", reason=reason)
 
 
 def stream(
@@ -189,6 +181,7 @@ def stream(
     Raises StreamError for a layer that cannot be streamed, named with the reason, CheckError for a strict stream that
     differs from the model, and ArgumentError for anything else than a model.
     """
+    sample_rate = sample_rate_of(sample_rate)
     try:
         made = ModelStream(read_model(model), batch, sample_rate=sample_rate)
         made.difference = _difference(model, made, _example(made, model) if example is None else example)

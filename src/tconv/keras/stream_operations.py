@@ -53,7 +53,7 @@ def _arithmetic(operation: str) -> Rule:
         if operation == "divide" and value is x:
             return nodes.add(Affine((1 / constant.astype(np.float64)).astype(np.float32)), value)
         if operation == "divide":
-            return nodes.add(Affine(constant), *[in_a_row(nodes, value, "reciprocal")])
+            return nodes.add(Affine(constant), in_a_row(nodes, value, "reciprocal"))
         if constant.size > 1:
             raise Refusal("its limits differ between channels; one number is needed")
         limit = float(constant[0, 0, 0])
@@ -122,7 +122,7 @@ def _get_item(nodes: NodeList, operation: Any, value: TimeValue, key: Any) -> Ti
         raise Refusal("it takes some sequences of the batch")
     time, channels = entries[3 - value.channel_axis], entries[value.channel_axis]
     start, stop = time.start or 0, time.stop or 0
-    if start < 0 or stop > 0 or (time.stop == 0 and time.stop is not None):
+    if start < 0 or stop > 0 or time.stop == 0:
         raise Refusal(f"it takes samples {time.start} to {time.stop}; counts from the ends, as in x[:, 3:-2], are read")
     if start or stop:
         value = nodes.add(Padding(((0, 0), (-start, stop))), value)

@@ -54,6 +54,6 @@ def _sums(x: Array, by_group: Array, shape: tuple[int, ...], windows: Iterable[t
             part = slice(start, start + step)
             with np.errstate(all="ignore"):  # inf and NaN are values here
                 products = matrix[..., part] @ blocks[:, :, part]
-            made = products.swapaxes(1, 2).reshape(groups, out, -1)[:, :, : flat.shape[2]]
-            sums[..., *target] += made.reshape(groups, out, *window.shape[1:])
+                made = products.swapaxes(1, 2).reshape(groups, out, -1)[:, :, : flat.shape[2]]
+                sums[..., *target] += made.reshape(groups, out, *window.shape[1:])
     return sums.reshape(-1, *shape)

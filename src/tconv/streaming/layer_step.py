@@ -62,7 +62,6 @@ class LayerStep:
             self._made = self._made[0], *whole.output_shape(rest)
         self._layers: dict[Any, StripLayer] = {}
         self._calls: dict[Any, Callable[[Array, Array], Any]] = {}
-
         self._parts = weight, bias, g, activation, rest
 
     def fingerprint_parts(self) -> tuple[Any, ...]:

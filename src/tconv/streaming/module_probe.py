@@ -19,8 +19,9 @@ Run = Callable[[Array], Array]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
 """Random valid inputs of a shape."""
 
-_SCALES = (1.0, 1.0, 30.0)
-"""Sizes of the random numbers that replace inputs, one draw each."""
+_LARGE = 30.0
+_SCALES = (1.0, 1.0), (1.0, _LARGE), (1.0, -_LARGE), (_LARGE, 1.0)
+"""Sizes of random inputs, and of the numbers that replace some of them, for a draw each: gates open for large ones."""
 _ROUNDING = 1e-6
 """Change that counts as rounding, as a share of the largest output."""
 _FADING = 1e-4
@@ -87,9 +88,10 @@ class ModuleProbe:
             both = self(x)
             apart = np.concatenate([first, self(x[1:])])
             self.alone = both.shape != apart.shape or not _close(both, apart)
-            if not self.alone and self.dtype.kind in "fc":
-                x[1] = np.nan
-                self.alone = not _close(self(x)[:1], first)
+            if self.dtype.kind in "fc":
+                for other in (self._scaled(x[1], _LARGE), self._scaled(x[1], -_LARGE), np.full_like(x[1], np.nan)):
+                    beside = np.stack([x[0], other])
+                    self.alone = self.alone or not _close(self(beside)[:1], first)
         except Exception:  # whatever a module raises for a batch of two
             self.alone = True
 
@@ -123,9 +125,10 @@ class ModuleProbe:
         seen = self.nan_reach(x, parts)
         quiet, turn = 0, 0
         while self.hides and quiet < _QUIET:  # gates open for some numbers only
-            before, x = [_ends(row) for row in seen], self.random(1, length)
+            size, other = _SCALES[turn % len(_SCALES)]
+            before, x = [_ends(row) for row in seen], self._scaled(self.random(1, length), size)
             spread = self.nan_reach(x, parts)
-            changes = self.random_changes(x, parts, _SCALES[turn % len(_SCALES)])
+            changes = self.random_changes(x, parts, other)
             for row, each in zip(spread, changes, strict=True):
                 self._check_fading(row, each)
             seen |= spread | self._beyond_rounding(changes)
@@ -176,19 +179,27 @@ class ModuleProbe:
         """Return random inputs that differ from these."""
         drawn: Array = self.random(1, values.shape[1])[0]
         if self.dtype.kind in "fc":
-            scaled: Array = (drawn * scale).astype(self.dtype)
-            return scaled
+            return self._scaled(drawn, scale)
         for _ in range(_REDRAWS):
             drawn[drawn == values] = self.random(1, values.shape[1])[0][drawn == values]
         return drawn
 
+    def _scaled(self, values: Array, scale: float) -> Array:
+        """Return numbers of another size, large ones of both signs around it; whole numbers as they are."""
+        if self.dtype.kind not in "fc":
+            return values
+        both = values.real.min() < 0 < values.real.max()  # others may have to be positive
+        scaled = (values + 1) * scale if both and abs(scale) > 1 else values * abs(scale)
+        moved: Array = scaled.astype(self.dtype)
+        return moved
+
     def check_nan(self, length: int, parts: Sequence[slice]) -> None:
         """Find out whether NaN shows all that depends on it, whatever the inputs; if not, several draws are made."""
         shown: Array | None = None
-        for scale in () if self.hides else _SCALES:
-            x = self.random(1, length)
+        for size, other in () if self.hides else _SCALES:
+            x = self._scaled(self.random(1, length), size)
             spread = self.nan_reach(x, parts)
-            hidden = self._beyond_rounding(self.random_changes(x, parts, scale)) & ~spread
+            hidden = self._beyond_rounding(self.random_changes(x, parts, other)) & ~spread
             self.hides |= bool(hidden.any()) or (shown is not None and bool((shown != spread).any()))
             shown = spread
 

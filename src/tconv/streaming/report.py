@@ -32,11 +32,15 @@ class StreamReport:
     >>> report.look_ahead
     (LookAhead(layer='1 transposed convolution', samples=Fraction(4, 1), causal='crop 4:4 -> 0:8'),)
 
+    Contexts and receptive field are ranges. Where a layer skips inputs (a transposed convolution with a kernel shorter
+    than its stride, or dilated and strided) they can be a little wider than what is read; those of `tconv.window` are
+    exact there, too.
+
     `names` are those of the layers, one for each node. `sample_rate` is that of the output. `difference` is the largest
     one between the stream and the framework's own offline result that was seen on an example, as a share of the largest
-    output; `against` names the framework. `work` is the arithmetic per input, that of the offline run being 1;
-    `is_stateful` says that nothing is computed twice and that outputs have the bits of the offline run, `stream(x)`;
-    `reason` says why a module runs on windows instead.
+    output; `against` names the framework. `work` is the arithmetic per input, that of the offline run being 1,
+    in chunks of `chunk` inputs if it depends on them; `is_stateful` says that nothing is computed twice and that
+    outputs have the bits of the offline run, `stream(x)`; `reason` says why a module runs on windows instead.
     """
 
     def __init__(
@@ -47,13 +51,14 @@ class StreamReport:
         sample_rate: float | None = None,
         is_stateful: bool = True,
         work: float = 1.0,
+        chunk: int | None = None,
         difference: float | None = None,
         against: str = "PyTorch",
         reason: str | None = None,
     ) -> None:
         self.graph, self.sample_rate = graph, sample_rate
         self.names = tuple(names or layer_names(graph))
-        self.is_stateful, self.work = is_stateful, work
+        self.is_stateful, self.work, self.chunk = is_stateful, work, chunk
         self.difference, self.against, self.reason = difference, against, reason
 
     def __repr__(self) -> str:
@@ -188,13 +193,14 @@ def _figures(report: StreamReport) -> list[str]:
     left = "all inputs" if report.left_context is None else count_of(report.left_context, "input")
     field = "all inputs so far" if report.receptive_field is None else count_of(report.receptive_field, "input")
     repeated = "nothing is computed twice" if report.work <= 1 else "contexts are computed again"
+    chunks = "" if report.chunk is None else f" in chunks of {count_of(report.chunk, 'input')}"
     return [
         f"rate             {count_of(rate.numerator, 'output')} per {per}",
         f"latency          {latency}",
         f"context          the outputs of one input depend on {left} before it and {report.right_context} after it",
         f"receptive field  {field}: the most that a single output depends on",
         f"state            {report.state_bytes:,} bytes per session",
-        f"work             {report.work:.2f} of the offline run's: {repeated}",
+        f"work             {report.work:.2f} of the offline run's{chunks}: {repeated}",
     ]
 
 

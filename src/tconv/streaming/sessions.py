@@ -200,7 +200,7 @@ class Stream:
                 if state.ended:
                     raise ArgumentError(f"session {number} has ended. Write stream.reset({number}) before a new input")
                 self._check(each, "the chunk")
-                groups.setdefault((self.graph.turn(state.received), each.shape[1]), []).append(number)
+                groups.setdefault((self.graph.waiting_turn(state.received), each.shape[1]), []).append(number)
             self._blocks.reclaim(states)
             outputs: dict[int, Array] = {}
             done: dict[int, SessionState] = {}

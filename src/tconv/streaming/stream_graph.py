@@ -133,6 +133,14 @@ class StreamGraph:
             return received
         return settled + (received - settled) % self.period
 
+    def waiting_turn(self, received: int) -> int:
+        """Return the earliest place in time from which on all happens as from this one, where as many inputs wait.
+
+        The last period decides which ones wait, so all of it is settled.
+        """
+        period = self.period if 1 < self.period <= received else 0
+        return self.turn(received - period) + period
+
     def used(self, received: int) -> int:
         """Return the fewest inputs that have as many final outputs as so many, of the last period.
 
@@ -140,8 +148,7 @@ class StreamGraph:
         """
         if self.period == 1:
             return received
-        # of places whose whole last period is settled, or none
-        turn = self.turn(received - self.period) + self.period if received >= self.period else received
+        turn = self.waiting_turn(received)
         found = self._waiting.get(turn)
         if found is None:
             low, high, made = max(0, turn - self.period + 1), turn, self.moment(turn).counts[-1]

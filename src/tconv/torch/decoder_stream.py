@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from tconv._arguments import int_of, sample_rate_of
 from tconv._arrays import Array
-from tconv._arrays.torch_names import is_compiled
+from tconv._arrays.torch_names import is_compiled, uncompiled
 from tconv.errors import ArgumentError, StreamError
 from tconv.streaming.look_ahead import layer_names
 from tconv.streaming.native_stream import NativeStream
@@ -89,17 +90,19 @@ def stream(
     Weights are those of this moment. Convolutions, transposed convolutions, padding, pooling, interpolation, functions
     of single numbers, arithmetic, LSTM, GRU, and normalization with stored statistics or over channels are read. A
     module with other operations runs on exact windows of its input, all that its outputs depend on, if there are such:
-    `stream.reason` says why, its bits are those of the module on the windows, and its work is repeated. `strict=True`
-    raises StreamError instead. What reads all of time (attention, group norm, means over time, bidirectional layers) is
-    no stream.
+    `stream.reason` says why, its bits and weights are those of the module when it runs, and its work is repeated.
+    `strict=True` raises StreamError instead. What reads all of time (attention, group norm, means over time,
+    bidirectional layers) is no stream. A rule for inputs longer than 2048 samples and the example is not seen.
 
     `sample_rate`, that of the output, gives `latency_ms`. Raises ArgumentError for another object or an example that
     the module does not take, and StreamError, with the operation and its module, if neither way is exact.
     """
     _check_module(module)
+    sample_rate = sample_rate_of(sample_rate)
     call = ModuleCall(module, made_example(module) if example is None else example)
     _check_example(call)
-    with call.evaluated():
+    time_axis = _axis(time_axis, call.example.ndim)
+    with call.evaluated(), uncompiled():
         try:
             call(call.example)
         except Exception as error:
@@ -128,10 +131,30 @@ def _check_module(module: Any) -> None:
             f"the {type(module).__name__} is compiled already, and its layers cannot be seen. Write "
             "tconv.torch.stream(module) with the module before torch.compile or torch.jit"
         )
+    elsewhere = {each.device for each in (*module.parameters(), *module.buffers()) if each.device.type != "cpu"}
+    if elsewhere:
+        raise ArgumentError(f"the module has weights on {elsewhere.pop()}; streams run on the CPU. Write module.cpu()")
+
+
+def _axis(axis: Any, count: int) -> int | None:
+    """Return the number of an axis of the example, from 0 on; None for None. Raises ArgumentError."""
+    if axis is None:
+        return None
+    number = int_of(axis, "time_axis", least=-count, example="time_axis=-1")
+    if number >= count:
+        raise ArgumentError(
+            f"time_axis is {number}; the example has axes 0 to {count - 1}. Write time_axis={count - 1}"
+        )
+    return number % count
 
 
 def _check_example(call: ModuleCall) -> None:
     x = call.example
+    if x.device.type != "cpu" or x.layout != torch.strided:
+        kind = x.device if x.layout == torch.strided else x.layout
+        raise ArgumentError(
+            f"example is on {kind}; a tensor with memory on the CPU is needed. Write torch.randn(1, 80, 50)"
+        )
     if not x.is_floating_point():
         kind = str(x.dtype).removeprefix("torch.")
         raise ArgumentError(
@@ -172,20 +195,10 @@ def _on_windows(
     try:
         run = _WindowRun(call, axes)
         dtype = call.example.numpy().dtype
-        windows = WindowStream(run, axes.given.total, 0, dtype=dtype, draw=draw, identity=_digest(call.module))
+        windows = WindowStream(run, axes.given.total, 0, dtype=dtype, draw=draw, identity=_digest(call))
     except StreamError as error:
         raise StreamError(f"{reason}; and on windows of its input: {error}") from None
-    names = [type(call.module).__name__]
-    work = windows.work_repeated(max(1, windows.dependence.period))
-    report = StreamReport(
-        windows.graph,
-        names,
-        sample_rate=sample_rate,
-        is_stateful=False,
-        work=work,
-        difference=windows.difference,
-        reason=reason,
-    )
+    report = windows.report_of(type(call.module).__name__, sample_rate=sample_rate, reason=reason)
     layout = ModuleLayout(axes.given, axes.made, dtype=dtype)
     made = ModuleStream(windows.graph, layout, report, batch, sample_rate)
     made.reason = reason
@@ -206,13 +219,20 @@ class _WindowRun:
             self._count += 1  # a module that draws random numbers draws others each time, whatever the caller draws
             torch.default_generator.manual_seed(self._count)
             made = tensors_of(self.call(given))[self.axes.output]
+        if made.dtype != given.dtype:
+            needed, kind = (str(dtype).removeprefix("torch.") for dtype in (given.dtype, made.dtype))
+            raise StreamError(f"the module returns {kind}; {needed} is needed, as its input is")
         return self.axes.made.canonical(made.detach().cpu().numpy())
 
 
-def _digest(module: torch.nn.Module) -> str:
-    """Return a digest of the weights of a module, which tells the states of its streams from others'."""
-    digest = hashlib.blake2b(type(module).__qualname__.encode(), digest_size=16)
-    for name, tensor in module.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.ndim else b"")
+def _digest(call: ModuleCall) -> str:
+    """Return a digest of a module's weights and constant arguments, which tells states of its streams from others'."""
+    digest = hashlib.blake2b(type(call.module).__qualname__.encode(), digest_size=16)
+    for name, tensor in [*call.module.state_dict().items(), *call.constants()]:
+        if isinstance(tensor, torch.Tensor):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+        elif isinstance(tensor, (bool, int, float, str)):  # others' text may be another in another process
+            digest.update(f"{name} {tensor!r}".encode())
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tconv.errors import ArgumentError
-from tconv.torch.forward_pass import eval_without_gradients
+from tconv.torch.forward_pass import Example, eval_without_gradients
 
 _LENGTH = 32
 """Samples of an example that is made."""
@@ -57,6 +57,12 @@ class ModuleCall:
             kwargs[self._streamed] = x
         return self.module(*args, **kwargs)
 
+    def constants(self) -> list[tuple[str, Any]]:
+        """Return the other arguments, by place or name."""
+        named = [*((f"argument {place}", each) for place, each in enumerate(self._args)), *self._kwargs.items()]
+        streamed = f"argument {self._streamed}" if isinstance(self._streamed, int) else self._streamed
+        return [(name, each) for name, each in named if name != streamed]
+
     def with_module(self, module: torch.nn.Module, dtype: torch.dtype) -> ModuleCall:
         """Return the call of another module, with floating-point arguments of another dtype."""
 
@@ -69,20 +75,10 @@ class ModuleCall:
 
     @contextmanager
     def evaluated(self) -> Iterator[None]:
-        """Run calls in eval mode, without gradients; modes, buffers and random state are the same afterwards."""
-        buffers = [
-            (module._buffers, name, tensor, None if tensor is None else tensor.detach().clone())
-            for module in self.module.modules()
-            for name, tensor in module._buffers.items()
-        ]
-        with torch.inference_mode(False), eval_without_gradients(self.module):
-            try:
-                yield
-            finally:
-                for holder, name, tensor, values in buffers:
-                    holder[name] = tensor
-                    if tensor is not None and not torch.equal(tensor, values):
-                        tensor.copy_(values)
+        """Run calls in eval mode, without gradients; modes, buffers, arguments and random state stay as they are."""
+        given = Example(tuple(self._args), self._kwargs)
+        with torch.inference_mode(False), given.unchanged(self.module), eval_without_gradients(self.module):
+            yield
 
 
 def made_example(module: torch.nn.Module) -> torch.Tensor:
@@ -93,7 +89,8 @@ def made_example(module: torch.nn.Module) -> torch.Tensor:
     """
     channels = next((count for layer in module.modules() if (count := _channels(layer)) is not None), None)
     if channels is not None:
-        numbers = torch.randn(1, channels, _LENGTH, generator=torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        numbers = torch.randn(1, channels, _LENGTH, generator=generator, dtype=torch.float32, device="cpu")
         for x in (numbers, numbers.transpose(1, 2).contiguous()):
             call = ModuleCall(module, x)
             try:

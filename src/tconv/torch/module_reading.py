@@ -24,6 +24,10 @@ _SHORT = 48
 """Samples of the first recordings of a longer example."""
 _LONGER = 4
 """Factor of the lengths at which a module is recorded again, if its operations depend on short ones."""
+_NO_TIME = (
+    "the module takes no other length than that of the example, along any axis; its other arguments, which do not "
+    "change, may need this one"
+)
 
 
 class Axes(NamedTuple):
@@ -61,8 +65,8 @@ def possible_axes(call: ModuleCall, time: int | None = None) -> Iterator[Axes]:
             return False
         return True
 
-    for axis in reversed(range(x.ndim)) if time is None else [time % x.ndim]:
-        if not takes(axis):
+    for axis in reversed(range(x.ndim)) if time is None else [time]:
+        if not takes(axis) or (time is None and axis == 0 and x.ndim > 2 and x.shape[0] == 1):  # one session
             continue
         alone = True
         for sessions in range(x.ndim):
@@ -94,7 +98,7 @@ def read_module(call: ModuleCall, time: int | None = None, length: int | None = 
             except StreamError as error:
                 first = first or error
                 break
-    raise first or StreamError("the module takes no other length than that of the example, along any axis")
+    raise first or StreamError(_NO_TIME)
 
 
 def _read_at(call: ModuleCall, axes: Axes, length: int) -> ModuleReading:
@@ -151,7 +155,7 @@ def plain_axes(call: ModuleCall, time: int | None = None) -> PlainAxes:
             return _shapes_along(call, axes)
         except StreamError as error:
             first = first or error
-    raise first or StreamError("the module takes no other length than that of the example, along any axis")
+    raise first or StreamError(_NO_TIME)
 
 
 def _shapes_along(call: ModuleCall, axes: Axes) -> PlainAxes:

@@ -15,7 +15,7 @@ from torch.nn.modules import module as modules
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from tconv._arrays.torch_names import tree_leaves, version
+from tconv._arrays.torch_names import tree_leaves, version, watching
 from tconv.errors import StreamError
 
 _METADATA = """
@@ -34,6 +34,10 @@ new_tensor new_empty_strided
 """
 NEW_CONSTANTS = frozenset(_NEW_CONSTANTS.split())
 """Functions that make a tensor of the shape, dtype or device of a value, but not of its numbers."""
+
+_NUMBERS_IN_SHAPES = "nonzero argwhere masked_select unique unique_consecutive bincount"
+NUMBERS_IN_SHAPES = frozenset(_NUMBERS_IN_SHAPES.split())
+"""Functions whose results have shapes that depend on the numbers of a value, which the module can read there."""
 
 LIKE_ANOTHER = frozenset({"to", "type_as", "expand_as", "view_as", "reshape_as"})
 """Methods that take no more of their other arguments than shape, dtype or device."""
@@ -97,8 +101,10 @@ def record(module: torch.nn.Module, call: Callable[[torch.Tensor], Any], x: torc
     given = x.detach().clone()
     recorder.track(given)
     with _places(names, recorder.places):
-        with recorder:
+        with watching(recorder.look_at), recorder:
             result = call(given)
+        if recorder.hidden is not None:
+            raise recorder.hidden
         outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         entries = [(recorder.reference(leaf), leaf) for leaf in outputs]
     stale = [reference for reference, _ in entries if isinstance(reference, Stale)]
@@ -131,6 +137,10 @@ class Recorder(TorchFunctionMode):
         self.dtypes: dict[int, torch.dtype] = {}
         self.places: list[str] = []
         self._entries: Any = WeakIdKeyDictionary()
+        self.inside = 0
+        """Depth of functions that are running now, each seen by this mode."""
+        self.hidden: StreamError | None = None
+        """Error of the first operator that it does not see; raised later, as torch.jit would make another of it."""
         self._serial = 0
         self._written: dict[int, tuple[int, Any]] = {}
         """Storages that were written in place, by address: the count of operations before, and the storage, kept."""
@@ -155,18 +165,27 @@ class Recorder(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function, and record it if an argument depends on the input."""
-        kwargs = kwargs or {}
+        self.inside += 1
+        try:
+            return self._called(func, args, kwargs or {})
+        finally:
+            self.inside -= 1
+
+    def _called(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         name = name_of(func)
         if name in METADATA:
             return func(*args, **kwargs)
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         references = [self.reference(leaf) for leaf in given]
-        if not any(isinstance(each, (TimeValue, Stale)) for each in references) or name in NEW_CONSTANTS:
+        depend = [isinstance(each, (TimeValue, Stale)) for each in references]
+        if not any(depend) or (name in NEW_CONSTANTS and not any(depend[1:])):  # a number to fill it with may follow
             return func(*args, **kwargs)
         if name in LIKE_ANOTHER and args and isinstance(args[0], torch.Tensor) and self.reference(args[0]) is args[0]:
             return func(*args, **kwargs)
+        if _shape_tells_numbers(name, given, depend, len(args) + len(kwargs)):
+            raise placed(self.place, f"{name} gives a shape that depends on the numbers of a value")
         if any(leaf.is_inference() for leaf in given):
-            raise placed(self._place, f"{name} runs in inference mode, where PyTorch does not tell what it changes")
+            raise placed(self.place, f"{name} runs in inference mode, where PyTorch does not tell what it changes")
         before = [version(leaf) for leaf in given]
         changed_args, changed_kwargs = _replaced(args, self.reference), _replaced(kwargs, self.reference)
         result = func(*args, **kwargs)
@@ -178,13 +197,36 @@ class Recorder(TorchFunctionMode):
         if not changed and len(results) == 1 and any(results[0] is leaf for leaf in given):
             return result  # the tensor itself, as contiguous() may return it
         numbers = tuple(self.track(leaf) for leaf in results)
-        self.operations.append(RecordedOperation(name, self._place, changed_args, changed_kwargs, numbers))
+        self.operations.append(RecordedOperation(name, self.place, changed_args, changed_kwargs, numbers))
         return result
 
+    def look_at(self, operator: Any, given: Any) -> None:
+        """Note an operator that reads a tracked tensor outside of the functions that this mode sees."""
+        if self.inside or self.hidden is not None:
+            return
+        if any(self.reference(leaf) is not leaf for leaf in tree_leaves(given)):
+            reason = f"{operator} runs in code whose operations cannot be seen, such as that of torch.jit"
+            self.hidden = placed(self.place, reason)
+
     @property
-    def _place(self) -> str:
+    def place(self) -> str:
         """Name of the module whose forward runs."""
         return self.places[-1] if self.places else ""
+
+
+def _shape_tells_numbers(name: str, given: list[torch.Tensor], depend: list[bool], count: int) -> bool:
+    """Return True if the shape of a function's result depends on the numbers of a value, which modules may read there.
+
+    `depend` says which of the tensors given to it depend on the input; `count` is that of all arguments.
+    """
+    if name == "where":
+        return count == 1  # the places where a condition holds
+    if name == "repeat_interleave":
+        return any(depend[1:])
+    if name in ("getitem", "index"):
+        masks = (leaf.dtype in (torch.bool, torch.uint8) for leaf in given[1:])
+        return any(depends and is_mask for depends, is_mask in zip(depend[1:], masks, strict=True))
+    return name in NUMBERS_IN_SHAPES
 
 
 def _distinct(tensors: list[torch.Tensor]) -> list[torch.Tensor]:

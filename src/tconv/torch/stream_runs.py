@@ -21,7 +21,7 @@ class OtherLengthError(StreamError):
 
 
 class Varying(NamedTuple):
-    """Argument that differs between runs: its values in the runs of one session."""
+    """Argument that depends on the length or on the number of sessions: its values in the runs of one session."""
 
     values: tuple[Any, ...]
 
@@ -95,10 +95,9 @@ class Recording:
             if not all(isinstance(each, torch.Tensor) for each in group):
                 raise _DifferentError
             return Constant(tuple(group))
-        alone = group[: len(self.runs)]
-        if all(type(each) is type(alone[0]) and each == alone[0] for each in alone):
-            return alone[0]
-        return Varying(tuple(alone))
+        if all(_is_equal(each, group[0]) for each in group):
+            return group[0]
+        return Varying(tuple(group[: len(self.runs)]))
 
     # -- shapes --------------------------------------------------------------------------------------------------
 
@@ -137,6 +136,15 @@ def layout_of(shapes: Sequence[tuple[int, ...]], pair: tuple[int, ...] | None) -
         kind = "no axis" if axes.count("T") == 0 else "two axes"
         raise OtherLengthError(f"a value of shape {tuple(shapes[0])} has {kind} of time")
     return Layout(tuple(axes), tuple(n for n, role in zip(shapes[0], axes, strict=True) if role == "C"))
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    try:
+        return type(one) is type(other) and bool(one == other)
+    except Exception:  # some objects of PyTorch cannot be compared
+        return False
 
 
 class _DifferentError(Exception):

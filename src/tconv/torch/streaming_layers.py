@@ -55,7 +55,7 @@ class StreamingLayer:
         the sessions began; they are as before then.
         """
         if isinstance(chunk, dict):
-            return self._sessions(0).push(chunk)
+            return self._unless_refused(0, lambda live: live.push(chunk))
         if not isinstance(chunk, torch.Tensor):
             raise ArgumentError(f"the chunk is a {type(chunk).__qualname__}. Write torch.as_tensor(chunk)")
         alone = chunk.dim() == len(self.kernel_size) + 1
@@ -64,18 +64,19 @@ class StreamingLayer:
         return made.squeeze(0) if alone else made
 
     def _unless_refused(self: Any, batch: int, call: Callable[[NativeStream], Any]) -> Any:
-        """Return the result of a call of the sessions; if it fails, those that were created for it are dropped."""
-        is_first = "_live" not in self.__dict__
+        """Return the result of a call of the sessions; those created for it are dropped if it fails, or leaves none."""
+        is_first, done = "_live" not in self.__dict__, False
         try:
-            return call(self._sessions(batch))
-        except BaseException:
-            if is_first:
+            result = call(self._sessions(batch))
+            done = bool(self.sessions)
+        finally:
+            if is_first and not done:
                 self.__dict__.pop("_live", None)
-            raise
+        return result
 
     def flush(self: Any, session: int | None = None) -> torch.Tensor:
         """Return the outputs that are left, at the end of a session, or of all. They take no chunk until `reset`."""
-        output: torch.Tensor = self._sessions(1).flush(session)
+        output: torch.Tensor = self._unless_refused(1, lambda live: live.flush(session))
         return output
 
     def reset(self: Any, session: int | None = None) -> None:
@@ -83,7 +84,7 @@ class StreamingLayer:
         if session is None:
             self.__dict__.pop("_live", None)
         else:
-            self._sessions(0).reset(session)
+            self._unless_refused(0, lambda live: live.reset(session))
 
     def open(self: Any) -> int:
         """Return the number of a new session."""
@@ -91,7 +92,7 @@ class StreamingLayer:
 
     def close(self: Any, session: int) -> None:
         """Drop a session."""
-        self._sessions(0).close(session)
+        self._unless_refused(0, lambda live: live.close(session))
 
     @property
     def sessions(self: Any) -> tuple[int, ...]:
@@ -101,7 +102,8 @@ class StreamingLayer:
 
     def state(self: Any, session: int | None = None) -> dict[str, Any]:
         """Return the state of a session, or of all, as NumPy arrays, for `restore` here or in another process."""
-        return dict(self._sessions(1).state(session))
+        live = self._sessions(1) if "_live" in self.__dict__ else self._current()[1].with_sessions(1)
+        return dict(live.state(session))
 
     def restore(self: Any, state: Any, session: int | None = None) -> None:
         """Go on where a state was saved, with the same weight. Raises ArgumentError or ShapeError for another one's."""
@@ -161,10 +163,10 @@ class StreamingConvTranspose1d(StreamingLayer, ConvTranspose1d):
 
     `push(chunk)` takes [N, C_in, n] with any n and returns the outputs that are final, `flush()` the rest, and
     `reset()` begins anew. `layer(x)` is the result of a whole x, with the same bits where no gradient is needed: write
-    `with torch.no_grad():`. With gradients, under autocast, on other devices and in compiled or exported graphs it is
-    that of `tconv.torch.ConvTranspose1d`. Chunks are on the CPU and of the weight's dtype. Sessions keep the weight
-    with which they began: if it changes, `push` refuses until `reset()`. A crop that PyTorch's arguments cannot
-    express, as a causal one, is that of `tconv.stream(weight, bias, stride=s, crop=((0, k - s),))`.
+    `with torch.no_grad():`. With gradients or complex numbers, under autocast, on other devices and in compiled or
+    exported graphs it is that of `tconv.torch.ConvTranspose1d`. Chunks are on the CPU and of the weight's dtype.
+    Sessions keep the weight with which they began: if it changes, `push` refuses until `reset()`. A crop that PyTorch's
+    arguments cannot express, as a causal one, is that of `tconv.stream(weight, bias, stride=s, crop=((0, k - s),))`.
     """
 
 

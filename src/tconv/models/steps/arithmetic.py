@@ -63,10 +63,8 @@ class Sum(SamePlace):
         if planes.add(x, z, self.scales, out.values):
             return
         a, b = (out.values.dtype.type(scale) for scale in self.scales)
-        if a == 1:
-            np.add(x, z if b == 1 else b * z, out=out.values)
-        else:
-            np.add(a * x, z if b == 1 else b * z, out=out.values)
+        with np.errstate(all="ignore"):  # inf and NaN are values here
+            np.add(x if a == 1 else a * x, z if b == 1 else b * z, out=out.values)
 
 
 @dataclass(frozen=True)

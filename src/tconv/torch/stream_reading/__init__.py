@@ -17,7 +17,7 @@ from tconv.torch.stream_reading import (
 from tconv.torch.stream_reading.arithmetic import larger_or_smaller, pointwise
 from tconv.torch.stream_reading.layouts import permuted
 from tconv.torch.stream_reading.module_graph import OperationReader
-from tconv.torch.stream_reading.normalization import all_of_time, over_channels
+from tconv.torch.stream_reading.normalization import all_of_time, over_channels, over_time_or_channels
 from tconv.torch.stream_reading.recurrent import recurrent_cell
 
 _IDENTITIES = (
@@ -25,10 +25,8 @@ _IDENTITIES = (
 )
 _DROPOUTS = "dropout dropout1d feature_dropout alpha_dropout feature_alpha_dropout"
 _RESHAPES = "view reshape view_as reshape_as squeeze unsqueeze flatten unflatten ravel"
-_OVER_TIME = (
-    "group_norm instance_norm adaptive_avg_pool1d adaptive_max_pool1d amax amin max min std var std_mean var_mean norm "
-    "cumsum cumprod sort argmax roll fft rfft stft istft"
-)
+_OVER_TIME = "group_norm instance_norm adaptive_avg_pool1d adaptive_max_pool1d fft rfft stft istft"
+_OVER_AN_AXIS = "amax amin max min std var std_mean var_mean cumsum cumprod sort argmax argmin logsumexp prod"
 
 OPERATIONS: dict[str, OperationReader] = {
     # convolutions and matrices
@@ -152,6 +150,7 @@ OPERATIONS: dict[str, OperationReader] = {
     "sum": over_channels("sum"),
     # what no stream can compute
     **dict.fromkeys(_OVER_TIME.split(), all_of_time("reads all of time")),
+    **dict.fromkeys(_OVER_AN_AXIS.split(), over_time_or_channels),
     "scaled_dot_product_attention": all_of_time("is attention, which reads all of time"),
     "multi_head_attention_forward": all_of_time("is attention, which reads all of time"),
     "embedding": all_of_time("reads whole numbers: stream the module behind it, and look the numbers up before"),

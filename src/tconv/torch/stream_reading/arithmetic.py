@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -108,8 +107,6 @@ def larger_or_smaller(name: str) -> OperationReader:
     """Return the reader of `maximum` or `minimum` of two values, or of a value and a number."""
 
     def read(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
-        if len(operation.args) == 1 or isinstance(operation.args[1], int):
-            raise StreamError(f"{operation.name} is taken over all of an axis")
         a = arguments(operation, "input", "other", out=None)
         (result,) = operation.results
         for each in (a.input, a.other):
@@ -178,6 +175,3 @@ def pointwise(activation: Any) -> OperationReader:
         return reader.add(Pointwise(activation), reader.place(a.input))
 
     return read
-
-
-Affines = Callable[[ModuleGraphReader, int], int]

@@ -15,7 +15,10 @@ from tconv.torch.stream_reading.convolutions import ordinary
 from tconv.torch.stream_reading.layouts import channels_inside, reshaped
 from tconv.torch.stream_reading.module_graph import ModuleGraphReader, arguments, number_of
 from tconv.torch.stream_recording import RecordedOperation, TimeValue
-from tconv.torch.stream_runs import Constant, Varying
+from tconv.torch.stream_runs import Constant, OtherLengthError, Varying
+
+_NO_END = 1 << 31
+"""Ends of slices from here on stand for the end of time."""
 
 
 def getitem(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
@@ -70,7 +73,7 @@ def _sliced(reader: ModuleGraphReader, value: Any, place: int, axis: int, part: 
     if (start, stop, step) == (0, size, 1):
         return place
     if step != 1:
-        raise StreamError(f"a slice takes every {step}th channel")
+        raise StreamError(f"a slice takes one channel of {step}")
     inside, _ = channels_inside(reader, value, axis)
     return _channels(reader, place, start * inside, stop * inside)
 
@@ -85,14 +88,18 @@ def _cropped(reader: ModuleGraphReader, value: Any, place: int, part: slice) -> 
     """Return the place of the samples from a number on to one counted from the end."""
     lengths = reader.lengths(value)
     if part.step not in (None, 1):
-        raise StreamError(f"a slice takes every {part.step}th sample")
+        raise StreamError(f"a slice takes one sample of {part.step}")
+    if isinstance(part.start, int) and part.start < 0:
+        raise StreamError(f"a slice begins {-part.start} samples before the end, where no stream begins")
+    if isinstance(part.stop, int) and 0 <= part.stop < _NO_END:  # shorter inputs hide it
+        raise StreamError(f"a slice ends at sample {part.stop}, however long the input is")
     ends = []
     for run, length in enumerate(lengths):
         of_run = slice(*(_at(each, run) for each in (part.start, part.stop)))
         ends.append(of_run.indices(length)[:2])
     starts = {start for start, _ in ends}
     if len(starts) > 1:
-        raise StreamError("a slice begins at a place that depends on the length")
+        raise OtherLengthError("a slice begins at a place that depends on the length, or behind the end")
     lo, stops = starts.pop(), [stop for _, stop in ends]
     if len({stop - length for stop, length in zip(stops, lengths, strict=True)}) == 1:
         return padded(reader, place, -lo, stops[0] - lengths[0])
@@ -190,9 +197,9 @@ def _extended(reader: ModuleGraphReader, tensors: Any) -> int:
         raise StreamError("cat puts values behind each other in time")
     value = tensors[values[0]]
     layout, place = reader.layout(value), reader.place(value)
-    for number, each in enumerate(tensors):
-        if number == values[0]:
-            continue
+    before, behind = range(values[0] - 1, -1, -1), range(values[0] + 1, len(tensors))  # from the inside out
+    for number in (*before, *behind):
+        each = tensors[number]
         counts = {tensor.shape[layout.time] for tensor in each.tensors}
         if len(counts) > 1:
             raise StreamError("cat adds samples whose number depends on the length")
@@ -223,7 +230,8 @@ def repeat(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
     before, after = reader.layout(value), reader.layout(result)
     if before.axes != after.axes[-len(before.axes) :]:
         return reshaped(reader, operation)
-    times = [b // a for a, b in zip(before.channels, after.channels[-len(before.channels) or None :], strict=True)]
+    new = len(after.channels) - len(before.channels)
+    times = [b // a for a, b in zip(before.channels, after.channels[new:], strict=True)]
     wide = [number for number, count in enumerate(times) if count > 1]
     if not wide:
         return reader.place(value)

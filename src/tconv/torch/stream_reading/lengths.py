@@ -54,7 +54,7 @@ def pad(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
         return place
     lo, added = number_of(pairs[turn][0], "the padding before time"), pairs[turn][1]
     given = added.values if isinstance(added, Varying) else [number_of(added, "the padding")] * len(lengths)
-    mode, value = _MODES[a.mode], float(a.value or 0)
+    mode, value = _MODES[a.mode], float(reader.constant(a.value or 0, layout)[0])
     padded = [length + lo for length in lengths]
     try:
         hi, multiple = end_of(given, padded, reader.strides)

@@ -186,7 +186,9 @@ class ModuleGraphReader:
     def constant(self, constant: Any, layout: Layout) -> Array:
         """Return a number or a tensor that meets a value of this layout: [C], or [1] where all channels have it."""
         if isinstance(constant, Varying):
-            raise StreamError(f"a number depends on the length of the input: {list(constant.values)}")
+            raise StreamError(f"a number is {_shown(constant)}")
+        if isinstance(constant, TimeValue):
+            raise StreamError("a value along time stands where a number is needed")
         if not isinstance(constant, Constant):
             if not isinstance(constant, (int, float)):
                 raise StreamError(f"{type(constant).__name__} stands where a number is needed")
@@ -292,4 +294,8 @@ def number_of(value: Any, name: str) -> int:
 
 
 def _shown(value: Any) -> str:
-    return f"{list(value.values)}, depending on the length" if isinstance(value, Varying) else repr(value)
+    if not isinstance(value, Varying):
+        return repr(value)
+    if len({*value.values}) == 1:
+        return f"{value.values[0]}, and another number for several sessions"
+    return f"{list(value.values)}, depending on the length"

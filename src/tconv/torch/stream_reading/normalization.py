@@ -12,7 +12,8 @@ from tconv.models.steps.channel_softmax import ChannelSoftmax
 from tconv.models.steps.pooling import ChannelMean
 from tconv.streaming.channel_norm import ChannelNorm
 from tconv.torch.stream_reading.module_graph import ModuleGraphReader, OperationReader, arguments, weight_of
-from tconv.torch.stream_recording import RecordedOperation
+from tconv.torch.stream_recording import RecordedOperation, TimeValue
+from tconv.torch.stream_runs import Constant
 
 
 def batch_norm(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
@@ -42,8 +43,11 @@ def batch_norm(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
 def _check_channels(reader: ModuleGraphReader, value: Any, axes: list[int], name: str) -> None:
     """Raise StreamError unless these axes are all channels of a value."""
     layout = reader.layout(value)
-    if any(layout.axes[axis] != "C" for axis in axes):
+    roles = {layout.axes[axis] for axis in axes}
+    if "T" in roles:
         raise StreamError(f"{name} is taken over time: it reads all of it")
+    if "B" in roles:
+        raise StreamError(f"{name} is taken over sessions")
     if math.prod(layout.size(axis) or 1 for axis in axes) != layout.total:
         raise StreamError(f"{name} is taken over some of the channels of {layout}")
 
@@ -90,6 +94,20 @@ def all_of_time(reason: str) -> OperationReader:
         raise StreamError(f"{operation.name} {reason}")
 
     return read
+
+
+def over_time_or_channels(reader: ModuleGraphReader, operation: RecordedOperation) -> int:
+    """Refuse an operation that reads all of time, or of channels, by the axes that it is given."""
+    value = operation.args[0] if operation.args else operation.kwargs.get("input")
+    given = operation.kwargs.get("dim", operation.args[1] if len(operation.args) > 1 else None)
+    if isinstance(given, (TimeValue, Constant)):
+        raise StreamError(f"{operation.name} of two values has no form here; torch.{operation.name}imum has")
+    dims = given if isinstance(given, tuple) else (given,)
+    if all(isinstance(dim, int) for dim in dims):
+        roles = {reader.layout(value).axes[reader.axis(value, dim)] for dim in dims}
+        if "T" not in roles:
+            raise StreamError(f"{operation.name} over channels or sessions is an operation that has no form here")
+    raise StreamError(f"{operation.name} reads all of time")
 
 
 def softmax(log: bool) -> OperationReader:
