@@ -56,6 +56,12 @@ def test_two_axes(capsys):
     assert explained(capsys, "conv 3x3, transposed 4x4").startswith("the same on all 2 axes\n")
 
 
+def test_a_kernel_of_several_numbers_has_a_note(capsys):
+    note = "Note: 16 8 4 was read as a kernel of 3 axes, 16x8x4. For a stride, write 16 stride 8; for this kernel"
+    assert note in explained(capsys, *"transposed 16 8 4".split())
+    assert "Note" not in explained(capsys, *"transposed 16x8x4".split())
+
+
 def test_json(capsys):
     found = json.loads(explained(capsys, WORDS, "--json", "--input", "10", "--chunk", "4", "--sample-rate", "8000"))
     assert found["layers"][1] == {

@@ -281,6 +281,9 @@ def test_speech_t5():
     vocoder = filled(SpeechT5HifiGan(config))
     stream = check(vocoder, numbers(1, 40, 10), time=1, made_time=1)
     assert stream.layout == "[N, t, 10] -> [N, t]"
+    rows = [row.layer for row in stream.report.look_ahead]  # a layer joined with the activation behind it, too
+    assert rows[:3] == ["conv_pre", "upsampler.0", "resblocks.1.convs1.0"]
+    assert len(set(rows)) == len(rows)
     check(vocoder, numbers(40, 10), time=0, made_time=0, cuts=((1, 6),))
     assert tconv.torch.stream(vocoder).layout == stream.layout
 

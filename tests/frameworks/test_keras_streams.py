@@ -200,6 +200,7 @@ def test_the_contract_of_streams():
     x = np.random.default_rng(0).standard_normal((1, 24, C), np.float32)
     report = tconv.verify_stream(stream, x)
     assert stream.layout == "[N, t, 4] -> [N, t, 2]"
+    assert repr(stream).startswith("<stream [N, t, 4] -> [N, t, 2] of float32, ")
     assert [row.layer for row in stream.report.look_ahead] == [layers[0].name, layers[2].name]
     assert stream.report.against == "Keras"
     assert not [text for text in report.checks.values() if text.startswith("not checked")], report

@@ -29,7 +29,7 @@ def print_stack(
     if as_json:
         print(json.dumps(_facts(stack, sizes, output, chunks)))
         return
-    parts = [str(stack), *_notes(layers)]
+    parts = [str(stack), *_notes(stack, words)]
     if sizes is not None and output is not None:
         parts.append("\n".join(_size_lines(stack, sizes, output)))
     if chunks is not None:
@@ -37,14 +37,16 @@ def print_stack(
     print("\n\n".join(parts))
 
 
-def _notes(layers: Sequence[Any]) -> list[str]:
-    """Return a note on kernels of several axes: their numbers may have been meant as kernel, stride and padding."""
-    if len(getattr(layers[0], "kernel", ())) < 2:
+def _notes(stack: StackWindow, words: Sequence[str]) -> list[str]:
+    """Return a note on a kernel of several numbers, which may have been meant as kernel, stride and padding."""
+    kernel = stack.layers[0].geometry.kernel
+    written = "x".join(map(str, kernel))
+    if len(kernel) < 2 or written in " ".join(words):
         return []
-    kernel = "x".join(map(str, layers[0].kernel))
+    first, second, *_ = kernel
     return [
-        f"Note: the kernel was read as {kernel}, one number per axis. A stride has its name: transposed 16 stride 8 "
-        "padding 4"
+        f"Note: {' '.join(map(str, kernel))} was read as a kernel of {len(kernel)} axes, {written}. For a stride, "
+        f"write {first} stride {second}; for this kernel, {written}"
     ]
 
 

@@ -44,14 +44,14 @@ class ISTFTStream:
         if isinstance(frames, Mapping):
             taken = {number: self._taken(each, 2) for number, each in frames.items()}
             return {number: self._given(each[0]) for number, each in self._stream.push(taken).items()}
-        taken, known = self._taken(frames, 3), len(self._stream.sessions)
-        if len(taken) != known:
+        whole, known = self._taken(frames, 3), len(self._stream.sessions)
+        if len(whole) != known:
             k = self._step.frequencies
             raise ShapeError(
-                f"the chunk has shape {tuple(frames.shape)}; [{known}, {k}, n] is needed; "
-                f"{open_sessions_hint(len(taken), known)}"
+                f"the chunk has shape {tuple(np.shape(frames))}; [{known}, {k}, n] is needed; "
+                f"{open_sessions_hint(len(whole), known)}"
             )
-        return self._given(self._stream.push(taken)[:, 0])
+        return self._given(self._stream.push(whole)[:, 0])
 
     def flush(self, session: int | None = None, length: int | None = None) -> Any:
         """Return the samples that are left, at the end of a session, or of all; with `length`, up to so many in all.
