@@ -200,6 +200,8 @@ def stream(
 
 def _windowed(model: Any, example: Any, reason: str, batch: int, sample_rate: float | None) -> ModelWindowStream:
     """Return the stream of a model on windows. Raises StreamError, with both reasons, if there are none."""
+    if example is None and getattr(model, "built", True) and getattr(model, "input_shape", None) is None:
+        raise StreamError(f"{reason.rstrip('.')}, or tconv.keras.stream(model, example) with an input of it")
     try:
         if example is None:
             value = input_of(model)
