@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tconv.bench import child_process
 
@@ -14,7 +15,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Run it with all engines in this process; return the exit code, with the result as an attribute."""
+    """Yield a function that runs it with all engines in this process and returns the exit code; `result` has the rest."""
     monkeypatch.syspath_prepend(FOLDER)
     monkeypatch.delitem(sys.modules, "photo", raising=False)
     modules = {}
@@ -44,7 +45,8 @@ def run(monkeypatch, tmp_path):
         finally:
             call.result = json.loads(path.read_text())["decoders"][0]
 
-    return call
+    with torch.enable_grad():  # a worker turns gradients off in its process, which is this one
+        yield call
 
 
 def test_a_whole_run(run, capsys):
