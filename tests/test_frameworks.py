@@ -25,7 +25,8 @@ GROUPS = {
     "tflite": "tflite diagnose_tflite tflite_inventory targets_litert",
     "torch_operators": "torch_operator torch_dtypes torch_accelerate torch_acceleration_choice torch_crops",
     "torch_dialects": "torch diagnose_torch interpolation_torch network_steps_torch targets_torch",
-    "torch_files": "check_module onnx_exports torch_files torch_inventory torch_models torch_rewrite",
+    "torch_files": "check_module onnx_exports torch_files torch_inventory",
+    "torch_models": "torch_models torch_rewrite",
     "torch_streams": "decoder_streams streaming_layers streaming_istft_torch stream_recurrent_torch window_streams "
     "streaming_examples stream_benchmark",
     "onnx": "onnx onnxruntime diagnose_onnxruntime targets_onnxruntime",
