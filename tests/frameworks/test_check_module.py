@@ -74,10 +74,10 @@ def test_programs_in_memory_are_read_like_their_files():
 def test_a_torchscript_that_fails_is_reported_with_its_reason(tmp_path):
     path = tmp_path / "model.pt"
     torch.jit.trace(Joined().eval(), torch.randn(1, 3, 9, 8)).save(path)
-    network = torch_file.open_network(path, "torch")
+    with torch.enable_grad():  # open_network turns gradients off in its process, which is this one here
+        network = torch_file.open_network(path, "torch")
     with pytest.raises(RunError, match="Sizes of tensors must match"):
         network.trace([np.zeros((1, 3, 8, 8), np.float32)])
-    torch.set_grad_enabled(True)
 
 
 class Joined(torch.nn.Module):

@@ -9,6 +9,13 @@ from tconv.errors import FileError
 from tconv.models.traces.torch_file import open_network
 
 
+@pytest.fixture(autouse=True)
+def gradients():
+    """Turn gradients on again: `open_network` turns them off in its process, which is this one here."""
+    with torch.enable_grad():
+        yield
+
+
 @pytest.mark.parametrize("ending", [".pth", ".pt", ".pt2"])
 @pytest.mark.parametrize(
     ("content", "reason"),
