@@ -94,10 +94,9 @@ def stream(
     module with other operations runs on exact windows of its input, all that its outputs depend on, if there are such:
     `stream.reason` says why, its bits and weights are those of the module when it runs, and its work is repeated.
     `strict=True` raises StreamError instead. What reads all of time (attention, group norm, means over time,
-    bidirectional layers) is no stream.
-    Nor is a module whose Python reads numbers of a value (`if x.abs().mean() > 0.5`), on which what it does may depend,
-    or one that computes something else for short inputs. A rule for inputs longer than 2048 samples and the example is
-    not seen.
+    bidirectional layers) is no stream. Nor is a module whose Python reads numbers of a value
+    (`if x.abs().mean() > 0.5`), on which what it does may depend, or one that computes something else for short inputs.
+    A rule for inputs longer than 2048 samples and the example is not seen.
 
     Streams of modules are float32: one with a float64 example runs on windows. Write module.float(), example.float().
 
