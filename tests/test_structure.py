@@ -26,6 +26,7 @@ LAYERS = (
     ("acceleration", "targets"),
     ("diagnosis",),
     ("upsampling",),
+    ("scale",),
     ("streaming",),
     ("models",),
     ("draw", "io", "linalg", "size_solver"),

@@ -20,6 +20,11 @@ EXTRAS = {
     "keras": "keras",
     "onnx": "onnx",
     "spandrel": "spandrel",
+    "zarr": "scale",
+    "dask": "scale",
+    "distributed": "scale",
+    "tifffile": "scale",
+    "imagecodecs": "scale",
 }
 """Packages that tconv can use, and the extra that installs each; "" for those of every installation."""
 

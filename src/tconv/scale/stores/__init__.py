@@ -1,0 +1,1 @@
+"""Images that are read and written region by region: arrays, .npy files, Zarr, OME-Zarr, TIFF."""
