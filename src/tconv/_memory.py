@@ -140,6 +140,11 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return _pool.empty(shape, dtype, size) if size >= _POOL_MINIMUM else np.empty(shape, dtype)
 
 
+def trim_outputs() -> int:
+    """Release the memory of past outputs to the system, not that of packed weights, and return the number of bytes."""
+    return _pool.trim()
+
+
 def trim_pool() -> int:
     """Release the memory of past outputs and packed weights to the system, and return the number of bytes.
 
