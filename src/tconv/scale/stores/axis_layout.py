@@ -82,8 +82,8 @@ class AxisLayout:
         """Return a view [C, *region] of the values of a selection."""
         channel = () if self.channel is None else (self.channel,)
         ordered = values.transpose(*self.batch, *channel, *self.spatial)
-        ordered = ordered[(0,) * len(self.batch)]
-        return ordered if channel else ordered[None]
+        image: Array = ordered[(0,) * len(self.batch)]
+        return image if channel else image[None]
 
     def from_image(self, values: Array) -> Array:
         """Return a view of values [C, *region] in the order of the array's axes."""
