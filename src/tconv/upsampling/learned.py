@@ -196,14 +196,17 @@ class LearnedUpsampler(WholeScale):
         """Return the rows of the network's output that these output rows need."""
         return rows if self._more is None else self._more.window(self._fine(rows), self.model.scale * height)
 
-    def window(self, rows: slice, height: int) -> slice:
-        """Return the rows that the network and the filter need; beyond the image its outermost rows repeat."""
-        both = self.model.window(self._network_rows(rows, height), height), self._filter.window(rows, height)
+    def window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the inputs that the network and the filter need; beyond the image its outermost ones repeat."""
+        both = (
+            self.model.window(self._network_rows(outputs, size), size, axis),
+            self._filter.window(outputs, size, axis),
+        )
         return slice(min(each.start for each in both), max(each.stop for each in both))
 
-    def own_window(self, rows: slice, height: int) -> slice:
-        """Return the rows that the filter needs."""
-        return self._filter.window(rows, height)
+    def own_window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the inputs that the filter needs."""
+        return self._filter.window(outputs, size, axis)
 
     def bands(self, shape: tuple[int, int, int]) -> list[slice]:
         """Return the columns that are computed one after another, as few as the memory of the network allows."""
@@ -225,7 +228,7 @@ class LearnedUpsampler(WholeScale):
 
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Return output rows from input rows."""
-        colours, width = x[:-1] if frame.alpha else x, x.shape[2]
+        colours, width = x[:-1] if frame.alpha else x, frame.width or x.shape[2]
         columns = frame.columns or slice(0, self.scale * width)
         network_rows, network_columns = self.network_outputs(rows, columns, (0, frame.height, width))
         if frame.source is not None:
@@ -244,7 +247,7 @@ class LearnedUpsampler(WholeScale):
         if self.model.adds is None and not frame.alpha:
             return detail.astype(x.dtype, copy=False)
         inside = slice(max(0, -first), frame.height - first)
-        base = self._filter.strip(x[:, inside], max(0, first), rows, frame)[..., columns]
+        base = self._filter.strip(x[:, inside], max(0, first), rows, frame)
         result = base[: len(colours)]
         if self.model.adds is None:
             result[...] = detail

@@ -146,15 +146,15 @@ class Resized:
         inner = 0 if self._inner is None else self._inner.scratch_bytes(shape)
         return int(3 * 8 * numbers + inner)
 
-    def window(self, rows: slice, height: int) -> slice:
-        """Return the input rows that these output rows need."""
-        middle = self._down.window(rows)
-        return middle if self._inner is None else self._inner.window(middle, height)
+    def window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the inputs that these outputs need."""
+        middle = (self._down, self._across)[axis].window(outputs)
+        return middle if self._inner is None else self._inner.window(middle, size, axis)
 
-    def own_window(self, rows: slice, height: int) -> slice:
-        """Return the input rows that `strip` is given for these output rows, beside those of a network."""
-        middle = self._down.window(rows)
-        return middle if self._inner is None else self._inner.own_window(middle, height)
+    def own_window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the inputs that `strip` is given for these outputs, beside those of a network."""
+        middle = (self._down, self._across)[axis].window(outputs)
+        return middle if self._inner is None else self._inner.own_window(middle, size, axis)
 
     def bands(self, shape: tuple[int, int, int]) -> list[slice]:
         """Return the columns of the result that are computed one after another."""
@@ -181,10 +181,11 @@ class Resized:
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Return output rows from input rows."""
         middle = self._down.window(rows)
-        columns, left = frame.columns or slice(0, self._output[1]), 0
+        columns, left = frame.columns or slice(0, self._output[1]), frame.left
         if self._inner is None:
             y, start = x, first
         else:
+            left = 0
             if frame.columns is not None:
                 inner = self._across.window(columns)
                 frame, left = frame._replace(columns=inner), inner.start

@@ -35,7 +35,8 @@ class Frame(NamedTuple):
     """Facts about an image that its strips do not show: height, number that stands for white, and opacity.
 
     `source` is the run of a network over the image, if there is one; without it a strip computes all that it needs.
-    `columns` are those of the result that are computed, all if None.
+    `columns` are those of the result that are computed, all if None. `width` is the image's where x has only a part of
+    its columns, those from `left` on.
     """
 
     height: int
@@ -43,6 +44,8 @@ class Frame(NamedTuple):
     alpha: bool
     source: Any = None
     columns: slice | None = None
+    width: int | None = None
+    left: int = 0
 
 
 class Pass(NamedTuple):
@@ -120,11 +123,14 @@ class Upsampler(AnyUpsampler, Protocol):
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
         """Return the bytes of scratch memory for an image of this shape, beside the strips."""
 
-    def window(self, rows: slice, height: int) -> slice:
-        """Return the input rows that these output rows need; rows beyond the image repeat its first or last row."""
+    def window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the input rows (axis 1: columns) that these outputs need, of an image of this height (width).
 
-    def own_window(self, rows: slice, height: int) -> slice:
-        """Return the input rows that `strip` is given for these output rows where `frame.source` has the network's."""
+        Those beyond the image repeat its first or last one.
+        """
+
+    def own_window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the inputs that `strip` is given for these outputs where `frame.source` has the network's."""
 
     def bands(self, shape: tuple[int, int, int]) -> list[slice]:
         """Return the columns of the result that are computed one after another; all at once if memory allows that."""
@@ -142,7 +148,10 @@ class Upsampler(AnyUpsampler, Protocol):
         """Return a warning about the output of the network that ran over `Frame.source`, if there is one."""
 
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
-        """Return output rows [C_out, rows, scale*W] from the input rows x [C, h, W], which start at `first`."""
+        """Return output rows [C_out, rows, scale*W] from the input rows x [C, h, W], which start at `first`.
+
+        With `frame.columns` those columns of them, and with `frame.width` x begins at the column `frame.left`.
+        """
 
     def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array, frame: Frame) -> Truth:
         """Return the definition's outputs at rows y [P] and columns x [P]."""
@@ -174,11 +183,11 @@ class WholeScale:
     scale: int
     description: str
     learned, size_option = False, "scale"
-    window: Callable[[slice, int], slice]
+    window: Callable[..., slice]
 
-    def own_window(self, rows: slice, height: int) -> slice:
-        """Return the input rows that these output rows need."""
-        return self.window(rows, height)
+    def own_window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the inputs that these outputs need."""
+        return self.window(outputs, size, axis)
 
     def bands(self, shape: tuple[int, int, int]) -> list[slice]:
         """Return all columns of the result."""
