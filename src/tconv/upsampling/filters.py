@@ -80,6 +80,10 @@ class NamedFilter(WholeScale):
         """Return output rows from input rows."""
         return self.filter.strip(x, first, rows, columns=frame.columns, left=frame.left)
 
+    def fingerprint_parts(self) -> tuple[Any, ...]:
+        """Return the filter and its scale."""
+        return self.name, self.scale
+
     def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array, frame: Frame) -> Truth:
         """Return the sums over all pairs of inputs and taps, divided by the sums of those taps."""
         sides = [reach(at, n, self.filter.geometry) for at, n in ((y, shape[1]), (x, shape[2]))]
@@ -166,6 +170,10 @@ class CustomKernel(WholeScale):
         """Return the operator from the inputs that begin at `starts` to these outputs."""
         crops = [crop_for(*each) for each in zip(self.axes, starts, sizes, outputs, strict=True)]
         return Geometry(self.weight.shape[2:], self.scale, crops)
+
+    def fingerprint_parts(self) -> tuple[Any, ...]:
+        """Return the weights, the scale, and True for weights across channels."""
+        return self.weight, self.scale, self.mixes
 
     def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array, frame: Frame) -> Truth:
         """Return the sums over all pairs of inputs and taps, phase by phase, without a border."""

@@ -69,6 +69,11 @@ def from_weights(
     return LearnedUpsampler(model, scale, model.name, naming, loaded.value_range)
 
 
+def is_layered(model: Model, block: int) -> bool:
+    """Return True for a network of which squares of this side would take long to recompute."""
+    return model.network.has_means or square_macs(model.network, block) > _LONG
+
+
 class LearnedUpsampler(WholeScale):
     """A `Model` that runs strip by strip, at its own scale; at another scale its output is interpolated.
 
@@ -89,7 +94,8 @@ class LearnedUpsampler(WholeScale):
         naming: Naming = PYTHON,
         own_range: tuple[float, float] | None = None,
     ) -> None:
-        self.model, self.scale, self.name, self._naming = model, scale, name, naming
+        self.model: Model = model
+        self.scale, self.name, self._naming = scale, name, naming
         self._own_range = own_range or model.value_range
         divides = scale % model.scale == 0
         self._step = 1 if divides else model.scale
@@ -110,7 +116,7 @@ class LearnedUpsampler(WholeScale):
     @cached_property
     def layered(self) -> bool:
         """True for a network that is checked layer by layer: one square of it would take long to recompute."""
-        return self.model.network.has_means or square_macs(self.model.network, self.block) > _LONG
+        return is_layered(self.model, self.block)
 
     def channels(self, channels: int) -> int:
         """Return the number of input channels."""
@@ -225,6 +231,12 @@ class LearnedUpsampler(WholeScale):
     def network_outputs(self, rows: slice, columns: slice, shape: tuple[int, int, int]) -> Span:
         """Return the rows and columns of the network's output that these of the result are made of."""
         return self._network_rows(rows, shape[1]), self._network_rows(columns, shape[2])
+
+    def fingerprint_parts(self) -> tuple[Any, ...]:
+        """Return the network, the facts of its model, and the scale."""
+        model = self.model
+        facts = model.scale, model.border, model.adds, model.value_range, model.order, model.block, model.rest
+        return model.network.nodes, *facts, model.beyond, self.scale
 
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Return output rows from input rows."""

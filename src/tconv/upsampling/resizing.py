@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv.models.image_model import Model
 from tconv.upsampling.filters import STRIP
 from tconv.upsampling.resampling import AxisResampler
 from tconv.upsampling.target_size import TargetSize
@@ -102,6 +103,7 @@ class Resized:
         self.description, self.text = method, f"{size_text} by {method}"
         self.mixes, self.block = (False, 1) if inner is None else (inner.mixes, inner.block)
         self.learned = inner is not None and inner.learned
+        self.model: Model | None = None if inner is None else inner.model
         # the strips of what is resampled have the usual size
         whole = STRIP if inner is None else inner.strip_bytes
         self.strip_bytes = max(1, whole * math.prod(output) // max(math.prod(middle), math.prod(output)))
@@ -177,6 +179,10 @@ class Resized:
     def doubt(self, source: Any) -> str | None:
         """Return a warning about a network's output, if there is one."""
         return None if self._inner is None else self._inner.doubt(source)
+
+    def fingerprint_parts(self) -> tuple[Any, ...]:
+        """Return the resampling of both axes, and what runs before it."""
+        return self._inner, self._down, self._across
 
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Return output rows from input rows."""

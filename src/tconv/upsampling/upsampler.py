@@ -13,6 +13,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Problem
+from tconv.models.image_model import Model
 
 Load = Callable[[Array, Array], Array]
 """Rows [P, A] and columns [P, B] to the inputs there, [C, P, A, B] in float64 (complex: complex128); indices beyond the
@@ -88,6 +89,8 @@ class Upsampler(AnyUpsampler, Protocol):
     """Method in reports, with details."""
     learned: bool
     """True for a network, which reads values from black to white."""
+    model: Model | None
+    """Its network; None for other methods."""
     plainer: str
     """Filter that the result is compared with, where the original is known."""
     strip_bytes: int
@@ -156,6 +159,9 @@ class Upsampler(AnyUpsampler, Protocol):
     def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array, frame: Frame) -> Truth:
         """Return the definition's outputs at rows y [P] and columns x [P]."""
 
+    def fingerprint_parts(self) -> tuple[Any, ...]:
+        """Return all that the result depends on beside the image: weights, sizes, settings."""
+
 
 def row_strips(upsampler: Upsampler, shape: tuple[int, int, int], itemsize: int) -> Iterator[slice]:
     """Return the output rows of an enlarged image [C, height, width], in strips of whole input rows."""
@@ -183,6 +189,7 @@ class WholeScale:
     scale: int
     description: str
     learned, size_option = False, "scale"
+    model: Model | None = None
     window: Callable[..., slice]
 
     def own_window(self, outputs: slice, size: int, axis: int = 0) -> slice:
