@@ -11,7 +11,7 @@ whatever the strips. All others are direct sums, whose order is the same for any
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ from tconv.models.running.passes import mean_levels
 from tconv.models.running.picture import MEMORY, Means, PicturePlan, RowStream
 from tconv.models.running.plan import Graph
 from tconv.models.running.run import Load, StripRun
-from tconv.models.running.spans import anchored, needed
+from tconv.models.running.spans import anchored, moved, needed
+from tconv.models.running.tiles import TilePlans
 from tconv.models.steps.step import Region, Shape
 from tconv.models.watch import Watch
 
@@ -79,6 +80,7 @@ class Network:
         columns = {number: (anchor, units[number]) for number, anchor in self.column_anchors.items()}
         self._graph = Graph(self.nodes, self.channels, (rows, columns), self.fusions)
         self._pictures: dict[Any, PicturePlan] = {}
+        self._tile_plans: dict[Any, TilePlans] = {}
 
     def _checked(self, number: int, node: Node) -> int:
         """Return the output channels of a node. Raises GeometryError or ShapeError if it does not fit its inputs."""
@@ -261,6 +263,77 @@ class Network:
                 run.advance()
             del run  # before the next one has its memory
         return out
+
+    def region(
+        self,
+        x: Array,
+        window: tuple[slice, slice],
+        shape: Shape,
+        outputs: tuple[slice, slice],
+        out: Array | None = None,
+        *,
+        means: Mapping[int, Array] | None = None,
+    ) -> Array:
+        """Return rows and columns [C', rows, columns] of the output for a picture of this height and width.
+
+        `x` [C, rows, columns], float32, is the window of the picture: that of `region_window`, or a larger one. The
+        bits are those of the whole, whatever the tile. A network with means needs those of `tile_means`.
+
+        >>> import numpy as np
+        >>> from tconv import Geometry
+        >>> network = Network([Node(Convolution(np.ones((1, 1, 4, 4), np.float32), Geometry((4, 4), 2, 1)), (0,))])
+        >>> picture, outputs = np.ones((1, 100, 100), np.float32), (slice(20, 30), slice(0, 10))
+        >>> rows, columns = network.region_window(outputs, (100, 100))
+        >>> tile = network.region(picture[:, rows, columns], (rows, columns), (100, 100), outputs)
+        >>> np.array_equal(tile, network(picture[None])[0, :, 20:30, 0:10])
+        True
+
+        Raises ShapeError, and ArrayError for another dtype.
+        """
+        self._check_region(x, window, shape, outputs)
+        if not is_plain(x) or (x.strides[2] != 4 and x.shape[2] > 1):
+            x = np.ascontiguousarray(x)  # contiguous rows, as compiled code reads them
+        if out is None:
+            out = empty((self.channels[-1], *(span.stop - span.start for span in outputs)), _FLOAT32)
+        given = {} if means is None else means
+        plan, moves = self.tile_plans(shape, tuple(given)).plan(*outputs)
+        one = slice(0, 1)
+        regions = {place: Region(values, one, one) for place, values in given.items()}
+        regions[0] = Region(x, *(moved(span, by) for span, (_, by) in zip(window, moves, strict=True)))
+        regions[len(self.nodes)] = Region(out, *(moved(span, by) for span, (by, _) in zip(outputs, moves, strict=True)))
+        run = StripRun(plan, regions)
+        for _ in range(plan.strips):
+            run.advance()
+        return out
+
+    def region_window(self, outputs: tuple[slice, slice], shape: Shape) -> tuple[slice, slice]:
+        """Return the rows and columns of a picture of this height and width that a tile of the output needs."""
+        rows, columns = (self.window(span, size, axis) for axis, (span, size) in enumerate(zip(outputs, shape)))
+        return rows, columns
+
+    def _check_region(self, x: Array, window: Sequence[slice], shape: Shape, outputs: tuple[slice, slice]) -> None:
+        """Raise ShapeError or ArrayError for a window or a tile that does not fit the picture."""
+        if x.dtype != np.float32:
+            raise ArrayError(f"x has dtype {x.dtype}; float32 is needed. Write x.astype(np.float32)")
+        given = tuple(span.stop - span.start for span in window)
+        if x.shape != (self.channels[0], *given):
+            raise ShapeError(f"x has shape {x.shape}; {(self.channels[0], *given)} is needed for the window {window}")
+        totals = self.output_shape(shape)
+        if not all(0 <= span.start < span.stop <= total for span, total in zip(outputs, totals, strict=True)):
+            raise ShapeError(f"outputs are {outputs}; the output has {totals[0]} rows and {totals[1]} columns")
+        needed = self.region_window(outputs, shape)
+        if not all(a.start <= b.start and b.stop <= a.stop for a, b in zip(window, needed, strict=True)):
+            raise ShapeError(f"x is the window {window}; {needed} is needed. Network.region_window returns it")
+
+    def tile_plans(self, shape: Shape, given: tuple[int, ...] = ()) -> TilePlans:
+        """Return the plans of tiles of pictures of this height and width; `given` are means that are there."""
+        key = shape, given
+        plans = self._tile_plans.get(key)
+        if plans is None:
+            if len(self._tile_plans) >= _MOST_PLANS:
+                self._tile_plans.clear()
+            plans = self._tile_plans[key] = TilePlans(self._graph, self.sizes(shape), given)
+        return plans
 
     def stream(
         self,
