@@ -91,8 +91,8 @@ def meaning_of(path: Path, data: FileBytes, pages: Pages) -> Meaning:
         notes.append(f"{pages.bits} bit read as 8")
     elif pages.bits != 8 * dtype.itemsize:
         raise FileError(
-            f"{path} is not read by tiles: its samples are of {pages.bits} bits; 1, 2, 4, 8, 16, 32 and 64 are. Save it "
-            "with 16 bits"
+            f"{path} is not read by tiles: its samples are of {pages.bits} bits; 1, 2, 4, 8, 16, 32 and 64 are. "
+            "Save it with 16 bits"
         )
     if palette is not None or scale > 1:
         for field, name in (("nodata", "no-data value"), ("gdal", "GDAL metadata")):

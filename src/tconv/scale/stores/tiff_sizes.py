@@ -1,4 +1,4 @@
-"""Sizes that a compressed tile states of itself, compared with those of its page before anything is allocated for it."""
+"""Sizes that a compressed tile states of itself, compared with those of its page before anything is allocated."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def refuse_other_sizes(data: bytes, compression: int, tile: tuple[int, int]) -> 
 
 
 def stated_sizes(data: bytes, compression: int) -> tuple[int, int] | None:
-    """Return rows and columns that a JPEG, JPEG 2000, PNG or WebP states; None for others, and where none are found.
+    r"""Return rows and columns that a JPEG, JPEG 2000, PNG or WebP states; None for others, and where none are found.
 
-    >>> stated_sizes(b"\\x89PNG\\r\\n\\x1a\\n" + b"\\0\\0\\0\\rIHDR" + bytes([0, 0, 0, 7, 0, 0, 0, 5]), 34933)
+    >>> stated_sizes(b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + bytes([0, 0, 0, 7, 0, 0, 0, 5]), 34933)
     (5, 7)
     """
     try:
@@ -50,8 +50,12 @@ def _jpeg(data: bytes) -> tuple[int, int] | None:
         if marker in _FRAMES:
             rows, columns = struct.unpack(">2H", data[place + 5 : place + 9])
             return rows, columns
-        alone = marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8
-        place += (1 if marker == 0xFF else 2) if alone else 2 + max(2, int.from_bytes(data[place + 2 : place + 4], "big"))
+        if marker == 0xFF:  # a byte to fill
+            place += 1
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without content
+            place += 2
+        else:
+            place += 2 + max(2, int.from_bytes(data[place + 2 : place + 4], "big"))
     return None
 
 

@@ -21,7 +21,7 @@ from tconv.scale.stores.axis_layout import Axes, AxisLayout, named_axes
 from tconv.scale.stores.tiff_bytes import FileBytes
 from tconv.scale.stores.tiff_cache import SegmentCache
 from tconv.scale.stores.tiff_meaning import Meaning, meaning_of
-from tconv.scale.stores.tiff_pages import Page, Pages, read_pages
+from tconv.scale.stores.tiff_pages import JPEGS, Page, Pages, read_pages
 from tconv.scale.stores.tiff_sizes import refuse_other_sizes
 
 CACHE_BYTES = 32 << 20
@@ -44,9 +44,9 @@ class TiffSource:
     array([[[1720, 1721, 1722, 1723]]], dtype=uint16)
 
     series and level choose one of several pictures, and of the levels of a pyramid; page is one page of the series.
-    axes names what the pages and the page's axes are, where the file does not say it: "ZYX" for a stack in depth. Raises
-    FileError, ArgumentError, TooLargeError and MissingExtraError as `read_pages` does, and ShapeError for axes that the
-    pages do not have.
+    axes names what the pages and the page's axes are, where the file does not say it: "ZYX" for a stack in depth.
+    Raises FileError, ArgumentError, TooLargeError and MissingExtraError as `read_pages` does, and ShapeError for axes
+    that the pages do not have.
     """
 
     def __init__(
@@ -121,13 +121,11 @@ class TiffSource:
         shape = (*pages.counts, *(size for _, size in own), *sizes)
         self.layout: AxisLayout = named_axes(full, shape, ndim)
         numbers = np.arange(len(pages.pages)).reshape(pages.counts)
-        among = {axis: at for at, axis in enumerate(range(len(names)))}
-        channel = [axis for axis in (self.layout.channel,) if axis in among]
-        depth = [axis for axis in self.layout.spatial if axis in among]
+        channel = [axis for axis in (self.layout.channel,) if axis is not None and axis < len(names)]
+        depth = [axis for axis in self.layout.spatial if axis < len(names)]
         ordered = numbers.transpose(*(axis for axis in self.layout.batch), *channel, *depth)
-        self._table = ordered.reshape(
-            -1, *(pages.counts[axis] for axis in channel) or (1,), *(pages.counts[axis] for axis in depth)
-        )
+        channels = tuple(pages.counts[axis] for axis in channel) or (1,)
+        self._table = ordered.reshape(-1, *channels, *(pages.counts[axis] for axis in depth))
 
     @property
     def picture(self) -> Picture:
@@ -140,7 +138,7 @@ class TiffSource:
             kind += ", colours multiplied by alpha"
         return Picture(
             self._path,
-            (channels, *sizes),
+            (channels, sizes[0], sizes[1]),
             self.dtype,
             alpha,
             f"TIFF, {kind}",
@@ -179,7 +177,8 @@ class TiffSource:
     def _blank(self) -> Array:
         """Pixel [C] of tiles without data."""
         blank = np.full((1, 1, self.pages.samples), self.meaning.fill, self.pages.stored.newbyteorder("="))
-        return self.meaning.converted(blank)[0, 0]
+        pixel: Array = self.meaning.converted(blank)[0, 0]
+        return pixel
 
     def _fill(self, page: Page, region: Region, out: Array) -> None:
         """Fill out [C, *region] from the tiles of a page, in the order that the file stores it."""
@@ -254,7 +253,7 @@ class TiffSource:
         if len(data) < size:
             raise self._damaged(page, number, "the file ends in it")
         options = {}
-        if pages.compression in (7, 33007, 34892):
+        if pages.compression in JPEGS:
             options = {"jpegtables": page.tables, "jpegheader": pages.header}
         try:
             if pages.header is None:
@@ -264,7 +263,11 @@ class TiffSource:
             raise
         except Exception as error:  # of many kinds, one for each codec
             raise self._damaged(page, number, " ".join(str(error).split()) or type(error).__name__) from None
-        if decoded.ndim != 4 or decoded.shape[3] != pages.tile_samples or decoded.dtype != pages.stored.newbyteorder("="):
+        if (
+            decoded.ndim != 4
+            or decoded.shape[3] != pages.tile_samples
+            or decoded.dtype != pages.stored.newbyteorder("=")
+        ):
             raise self._damaged(page, number, f"it has numbers {decoded.dtype} of shape {decoded.shape}")
         pixels = self.meaning.converted(decoded[0])
         return pixels if pixels.flags.owndata else pixels.copy()  # a view would keep more than it shows
@@ -291,7 +294,7 @@ class TiffSource:
     def _tiles_of(self, region: Region) -> int:
         """Return the number of tiles that windows of the sizes of a region have, those beside them included."""
         per_page = math.prod(size // tile + 3 for size, tile in zip(region_sizes(region), self.block, strict=True))
-        return per_page * self._table.shape[1]
+        return int(per_page * self._table.shape[1])
 
     def identity(self) -> dict[str, Any]:
         """Return path, sizes, type, the chosen pages, and when the file was changed."""
