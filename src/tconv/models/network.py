@@ -12,6 +12,7 @@ whatever the strips. All others are direct sums, whose order is the same for any
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ from tconv.models.running.picture import MEMORY, Means, PicturePlan, RowStream
 from tconv.models.running.plan import Graph
 from tconv.models.running.run import Load, StripRun
 from tconv.models.running.spans import anchored, moved, needed
-from tconv.models.running.tiles import TilePlans
+from tconv.models.running.tile_means import tile_means
+from tconv.models.running.tiles import TilePlans, extents
 from tconv.models.steps.step import Region, Shape
 from tconv.models.watch import Watch
 
@@ -81,6 +83,10 @@ class Network:
         self._graph = Graph(self.nodes, self.channels, (rows, columns), self.fusions)
         self._pictures: dict[Any, PicturePlan] = {}
         self._tile_plans: dict[Any, TilePlans] = {}
+
+    def __reduce__(self) -> Any:
+        """Return the nodes for copies and other processes, which make their own plans."""
+        return Network, (self.nodes, self.channels[0])
 
     def _checked(self, number: int, node: Node) -> int:
         """Return the output channels of a node. Raises GeometryError or ShapeError if it does not fit its inputs."""
@@ -147,9 +153,7 @@ class Network:
 
         Without `grouped`, only those that the definition reads: layers that compute rows in groups read more.
         """
-        sizes = [size]
-        for node in self.nodes:
-            sizes.append(node.step.output_extent([sizes[place] for place in node.inputs], axis))
+        sizes = extents(self.nodes, size, axis)
         means = mean_levels(self.nodes)
         return needed(
             self.nodes, {len(self.nodes): outputs}, sizes, axis, self._graph.groups[axis] if grouped else {}, means
@@ -159,6 +163,11 @@ class Network:
     def has_means(self) -> bool:
         """True if the output depends on means over the whole picture (`means`)."""
         return bool(mean_levels(self.nodes))
+
+    @property
+    def mean_nodes(self) -> tuple[int, ...]:
+        """Numbers of the nodes that are means over the whole picture, as `tile_means` returns them."""
+        return tuple(mean_levels(self.nodes))
 
     def scratch_bytes(self, shape: Shape, memory: int | None = None) -> int:
         """Return the bytes of the buffers that a run has, beside its input and output."""
@@ -296,7 +305,7 @@ class Network:
         if out is None:
             out = empty((self.channels[-1], *(span.stop - span.start for span in outputs)), _FLOAT32)
         given = {} if means is None else means
-        plan, moves = self.tile_plans(shape, tuple(given)).plan(*outputs)
+        plan, moves = self.tile_plans(shape, tuple(sorted(given))).plan(*outputs)
         one = slice(0, 1)
         regions = {place: Region(values, one, one) for place, values in given.items()}
         regions[0] = Region(x, *(moved(span, by) for span, (_, by) in zip(window, moves, strict=True)))
@@ -308,8 +317,8 @@ class Network:
 
     def region_window(self, outputs: tuple[slice, slice], shape: Shape) -> tuple[slice, slice]:
         """Return the rows and columns of a picture of this height and width that a tile of the output needs."""
-        rows, columns = (self.window(span, size, axis) for axis, (span, size) in enumerate(zip(outputs, shape)))
-        return rows, columns
+        rows, columns = outputs
+        return self.window(rows, shape[0], 0), self.window(columns, shape[1], 1)
 
     def _check_region(self, x: Array, window: Sequence[slice], shape: Shape, outputs: tuple[slice, slice]) -> None:
         """Raise ShapeError or ArrayError for a window or a tile that does not fit the picture."""
@@ -325,14 +334,25 @@ class Network:
         if not all(a.start <= b.start and b.stop <= a.stop for a, b in zip(window, needed, strict=True)):
             raise ShapeError(f"x is the window {window}; {needed} is needed. Network.region_window returns it")
 
-    def tile_plans(self, shape: Shape, given: tuple[int, ...] = ()) -> TilePlans:
-        """Return the plans of tiles of pictures of this height and width; `given` are means that are there."""
-        key = shape, given
+    def tile_means(self, shape: Shape, load: Load, memory: int = MEMORY) -> dict[int, Array]:
+        """Return the means over a whole picture that `region` needs, by the numbers of their nodes: [C, 1, 1] each.
+
+        load(rows, columns) returns a part of the input as float32 [C, rows, columns]: small ones, for the whole picture
+        and once for each mean. Beside them `memory` bytes are allocated. Raises TooLargeError if those are too few.
+        """
+        return tile_means(self._graph, partial(self.tile_plans, shape), load, memory)
+
+    def tile_plans(self, shape: Shape, given: tuple[int, ...] = (), place: int = -1) -> TilePlans:
+        """Return the plans of tiles of pictures of this height and width; `given` are means that are there.
+
+        `place` is the node whose output is cut into tiles, the last one without it.
+        """
+        key = shape, given, place
         plans = self._tile_plans.get(key)
         if plans is None:
             if len(self._tile_plans) >= _MOST_PLANS:
                 self._tile_plans.clear()
-            plans = self._tile_plans[key] = TilePlans(self._graph, self.sizes(shape), given)
+            plans = self._tile_plans[key] = TilePlans(self._graph, self.sizes(shape), given, place)
         return plans
 
     def stream(

@@ -12,6 +12,7 @@ from tconv.errors import ShapeError
 from tconv.models.layers import Convolution, Node
 from tconv.models.running.plan import Graph, Plan, TargetSpan
 from tconv.models.running.spans import moved, needed
+from tconv.models.running.work import ancestors
 from tconv.models.steps.crop_like import CropLike
 from tconv.models.steps.padding import Padding
 from tconv.models.steps.resizing import Resize
@@ -28,14 +29,21 @@ _CHECKED = 16
 
 
 class TilePlans:
-    """Plans of the tiles of a picture of one size; `given` are places that are there: means over the whole picture."""
+    """Plans of the tiles of one place of a picture of one size: of the output, or of what a mean is taken of.
 
-    def __init__(self, graph: Graph, sizes: Sequence[Shape], given: Sequence[int] = ()) -> None:
-        self.graph, self.sizes, self.last = graph, list(sizes), len(graph.nodes)
+    `given` are places that are there: means over the whole picture. A place before the output has no array: its rows
+    are read after each strip.
+    """
+
+    def __init__(self, graph: Graph, sizes: Sequence[Shape], given: Sequence[int] = (), place: int = -1) -> None:
+        self.graph, self.sizes = graph, list(sizes)
+        self.place = len(graph.nodes) if place < 0 else place
+        self.delivered = frozenset({self.place} - {len(graph.nodes)})
         self.given = {*given, 0}
         """places that are there as arrays, the input among them"""
         self._plans: dict[tuple[int, ...], Plan] = {}
-        self._axes = [AxisPeriod(graph, [size[axis] for size in self.sizes], axis, given) for axis in (0, 1)]
+        lengths = ([size[axis] for size in self.sizes] for axis in (0, 1))
+        self._axes = [AxisPeriod(graph, each, axis, given, self.place) for axis, each in enumerate(lengths)]
 
     def plan(self, rows: slice, columns: slice) -> tuple[Plan, list[tuple[int, int]]]:
         """Return a plan, and for rows and columns how far the outputs and the inputs of the tile lie behind its own."""
@@ -44,7 +52,8 @@ class TilePlans:
         key = spans[0].start, spans[0].stop, spans[1].start, spans[1].stop
         plan = self._plans.get(key)
         if plan is None:
-            plan = Plan(self.graph, self.sizes, {self.last: TargetSpan(*spans)}, self.given, TILE_STRIP)
+            targets = {self.place: TargetSpan(*spans)}
+            plan = Plan(self.graph, self.sizes, targets, self.given, TILE_STRIP, self.delivered)
             # no lock: of two threads that plan one tile, the later one's plan stays
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
@@ -55,8 +64,9 @@ class TilePlans:
 class AxisPeriod:
     """Period of a network along one axis, and the outputs between the borders, which may be moved by it."""
 
-    def __init__(self, graph: Graph, sizes: Sequence[int], axis: int, given: Sequence[int]) -> None:
-        self._graph, self._sizes, self._axis, self._given = graph, sizes, axis, given
+    def __init__(self, graph: Graph, sizes: Sequence[int], axis: int, given: Sequence[int], place: int) -> None:
+        self._graph, self._sizes, self._axis, self._given = graph, sizes, axis, {*given, 0}
+        self._place, self._needed = place, ancestors(graph.nodes, [place], self._given)
         self._shifts = self._found()
         self.inside = slice(0, 0) if self._shifts is None else self._between()
 
@@ -64,8 +74,8 @@ class AxisPeriod:
         """Return how far outputs lie behind those whose plan they share, and how far their inputs do."""
         if self._shifts is None or outputs.start < self.inside.start or outputs.stop > self.inside.stop:
             return 0, 0
-        count = (outputs.start - self.inside.start) // self._shifts[-1]
-        return count * self._shifts[-1], count * self._shifts[0]
+        count = (outputs.start - self.inside.start) // self._shifts[self._place]
+        return count * self._shifts[self._place], count * self._shifts[0]
 
     def _found(self) -> list[int] | None:
         """Return by how much all places move with the shortest period; None without one."""
@@ -85,11 +95,10 @@ class AxisPeriod:
         except ShapeError:  # sizes that the network does not take
             return None
         shifts = [after - before for before, after in zip(self._sizes, longer, strict=True)]
-        if shifts[-1] <= 0 or any(b - a != d for a, b, d in zip(longer, longest, shifts, strict=True)):
+        if shifts[self._place] <= 0 or any(b - a != d for a, b, d in zip(longer, longest, shifts, strict=True)):
             return None
-        for number, node in enumerate(nodes, 1):
-            if number in self._given:  # means over the whole picture
-                continue
+        for number in sorted(self._needed):
+            node = nodes[number - 1]
             unit = groups[number][1] if number in groups else 1
             given = [(self._sizes[place], shifts[place]) for place in node.inputs]
             if shifts[number] % unit or not self._moves(node, given, shifts[number], self._sizes[number]):
@@ -121,7 +130,7 @@ class AxisPeriod:
     def _between(self) -> slice:
         """Return the outputs that read no border of any place, nor padding around it."""
         assert self._shifts is not None
-        nodes, size, period = self._graph.nodes, self._sizes[-1], self._shifts[-1]
+        nodes, size, period = self._graph.nodes, self._sizes[self._place], self._shifts[self._place]
         margin = 1 + max(
             (abs(side) for node in nodes if isinstance(node.step, Padding) for side in node.step.sides[self._axis]),
             default=0,
@@ -147,14 +156,14 @@ class AxisPeriod:
     def _spans(self, output: int) -> list[tuple[slice, int]]:
         """Return the rows of all moving places that an output needs, with their heights."""
         assert self._shifts is not None
-        last, groups = len(self._graph.nodes), self._graph.groups[self._axis]
-        wanted = {last: slice(output, output + 1)}
+        groups = self._graph.groups[self._axis]
+        wanted = {self._place: slice(output, output + 1)}
         spans = needed(self._graph.nodes, wanted, self._sizes, self._axis, groups, self._given)
         moving = zip(spans, self._sizes, self._shifts, strict=True)
         return [(span, size) for span, size, shift in moving if shift and span.stop]
 
     def _is_behind(self, output: int, margin: int) -> bool:
-        return output < self._sizes[-1] and all(span.start >= margin for span, _ in self._spans(output))
+        return output < self._sizes[self._place] and all(span.start >= margin for span, _ in self._spans(output))
 
     def _is_before(self, stop: int, margin: int) -> bool:
         return all(span.stop <= size - margin for span, size in self._spans(stop - 1))
@@ -166,4 +175,3 @@ def extents(nodes: Sequence[Node], size: int, axis: int) -> list[int]:
     for node in nodes:
         result.append(node.step.output_extent([result[place] for place in node.inputs], axis))
     return result
-
