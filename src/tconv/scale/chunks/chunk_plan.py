@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -18,7 +18,7 @@ from tconv.scale.chunks.image_axes import ImageAxes
 from tconv.scale.chunks.shared_object import Shared
 from tconv.scale.chunks.thread_team import thread_team
 from tconv.scale.operators.tile_operator import TileOperator
-from tconv.scale.regions import Region, Sizes
+from tconv.scale.regions import Region, Sizes, region_sizes
 from tconv.scale.stores.store import ImageSource
 
 Index = tuple[int, ...]
@@ -37,8 +37,10 @@ class ChunkPlan:
     spatial: tuple[AxisChunks, ...]
     sizes: Sizes
     """of an input image"""
+    dtype: np.dtype[Any]
+    """of the input"""
     source: ImageSource | None = None
-    _contexts: dict[int, Any] = field(default_factory=dict, repr=False)
+    """store that is read; None for chunks of a lazy array"""
 
     @property
     def operator(self) -> TileOperator:
@@ -85,6 +87,11 @@ class ChunkPlan:
         steps = [math.prod(totals[axis + 1 :]) for axis in range(len(totals))]
         return [sum(map(int.__mul__, numbers, steps)) for numbers in product(*ranges)]
 
+    @property
+    def out_axes(self) -> ImageAxes:
+        """Return the axes of the output."""
+        return self.axes.with_channels(self.operator.channels[1])
+
     # -- parts of windows ----------------------------------------------------------------------------------------
 
     def parts(self, index: Index) -> Iterator[tuple[Index, bool, Region, Region]]:
@@ -117,40 +124,39 @@ class ChunkPlan:
             if not self._is_direct(chunk, parts):
                 yield tuple(output for output, _ in readers), tuple(span for _, span in readers)
 
-    def checked(self, chunk: Array) -> Array:
-        """Return an input chunk. Raises DtypeError for a dtype that its array did not announce."""
-        if not isinstance(chunk, np.ndarray) or chunk.dtype != self.operator.dtype:
+    def checked(self, chunk: Any) -> Array:
+        """Return an input chunk as [N, C, *sizes]. Raises DtypeError if it is not what the lazy array announced."""
+        if not isinstance(chunk, np.ndarray) or chunk.dtype != self.dtype:
             given = f"{type(chunk).__module__}.{type(chunk).__name__} of {getattr(chunk, 'dtype', 'no dtype')}"
             raise DtypeError(
-                f"a chunk is a {given}; NumPy arrays of {self.operator.dtype} were announced by the array's dtype. "
-                f"Write array.map_blocks(np.asarray, dtype=...).astype({self.operator.dtype.name!r})"
+                f"a chunk is a {given}; the lazy array states NumPy arrays of {self.dtype}. Write "
+                f"array.map_blocks(np.asarray).astype({self.dtype.name!r}), with the dtype that its chunks have"
             )
-        return chunk
+        return self.axes.canonical(chunk)
 
     # -- work of tasks -------------------------------------------------------------------------------------------
 
     def computed(self, index: Index, x: Array) -> Array:
         """Return an output chunk in the order of its axes, from the values [N, C, *window] of its window."""
-        operator, window, outputs = self.operator, self.window(index), self.outputs(index)
-        out = empty((len(x), operator.channels[1], *(span.stop - span.start for span in outputs)), operator.result)
-        for image, values, result in zip(self.image_numbers(index), x, out, strict=True):
-            context = self.context(image)
-            with thread_team():
-                operator.compute(np.ascontiguousarray(values), window, self.sizes, outputs, result, context)
-        return self.axes.native(out, self.image_counts(index))
+        return self._computed(index, lambda place, image: x[place])
 
     def computed_from_source(self, index: Index) -> Array:
-        """Return an output chunk in the order of its axes, of a window that is read from the store."""
-        assert self.source is not None
+        """Return an output chunk in the order of its axes, from windows that are read from the store."""
+        source, window = self.source, self.window(index)
+        assert source is not None
+        return self._computed(index, lambda place, image: source.read(image, window))
+
+    def _computed(self, index: Index, values: Callable[[int, int], Array]) -> Array:
+        """Return an output chunk from a function of the place and the number of an image."""
         operator, window, outputs = self.operator, self.window(index), self.outputs(index)
         images = self.image_numbers(index)
-        sizes = tuple(span.stop - span.start for span in outputs)
-        out = empty((len(images), operator.channels[1], *sizes), operator.result)
-        for image, result in zip(images, out, strict=True):
-            values, context = self.source.read(image, window), self.context(image)
+        out = empty((len(images), operator.channels[1], *region_sizes(outputs)), operator.result)
+        for place, image in enumerate(images):
+            x = np.ascontiguousarray(values(place, image), operator.dtype)
+            context = self.context(image)
             with thread_team():
-                operator.compute(values, window, self.sizes, outputs, result, context)
-        return self.axes.native(out, self.image_counts(index))
+                operator.compute(x, window, self.sizes, outputs, out[place], context)
+        return self.out_axes.native(out, self.image_counts(index))
 
     def context(self, image: int) -> Any:
         """Return what the operator needs of a whole image, or None."""
@@ -158,4 +164,4 @@ class ChunkPlan:
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         """Return what Dask names tasks by."""
-        return "tconv", self.shared.fingerprint, self.axes, self.images, self.sizes, self.spatial
+        return "tconv", self.shared.fingerprint, self.axes, self.images, self.sizes, str(self.dtype), self.spatial

@@ -19,7 +19,7 @@ def cut_strips(shared: Shared, number: int, chunk: Array) -> dict[Index, Array]:
     `number` is that of the input chunk in C order of all.
     """
     plan: ChunkPlan = shared.value
-    x = plan.axes.canonical(plan.checked(chunk))
+    x = plan.checked(chunk)
     spatial = tuple(map(int, np.unravel_index(number, plan.input_counts)))[len(plan.images) :]
     return {output: x[:, :, *span].copy() for output, span in plan.strips(spatial)}
 
@@ -30,13 +30,13 @@ def compute_chunk(shared: Shared, number: int, *given: Any) -> Array:
     index = plan.index(number)
     parts = list(plan.parts(index))
     if len(parts) == 1 and parts[0][1]:  # no copy
-        (_, _, span, _), chunk = parts[0], plan.axes.canonical(plan.checked(given[0]))
+        (_, _, span, _), chunk = parts[0], plan.checked(given[0])
         return plan.computed(index, chunk[:, :, *span])
     operator, count = plan.operator, len(plan.image_numbers(index))
     x = empty((count, operator.channels[0], *region_sizes(plan.window(index))), operator.dtype)
     output = index[len(plan.images) :]
     for (_, direct, span, place), values in zip(parts, given, strict=True):
-        x[:, :, *place] = plan.axes.canonical(plan.checked(values))[:, :, *span] if direct else values[output]
+        x[:, :, *place] = plan.checked(values)[:, :, *span] if direct else values[output]
     return plan.computed(index, x)
 
 

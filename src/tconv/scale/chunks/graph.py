@@ -6,6 +6,8 @@ all else is in the plan, under one key.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -17,76 +19,70 @@ from dask.highlevelgraph import HighLevelGraph
 
 from tconv.scale.chunks.chunk_plan import ChunkPlan, Index
 from tconv.scale.chunks.chunk_tasks import compute_chunk, compute_stored_chunk, cut_strips
+from tconv.scale.chunks.image_axes import ImageAxes
 from tconv.scale.chunks.shared_object import Shared
 
 
 def lazy_array(kind: str, plan: ChunkPlan, given: LazyArray | None, identity: Any) -> LazyArray:
     """Return the lazy output of a plan, of a lazy input or of the plan's store, whose identity names the tasks."""
-    token = tokenize(plan, identity if given is None else given.name)
-    name, axes = f"{kind}-{token}", plan.axes
-    shared_key, shared = f"{kind}-plan-{token}", Shared(token, plan)
-    layer: dict[Any, Any] = {shared_key: DataNode(shared_key, shared)}
-    before = len(plan.images)
-    chunks = [np.diff(borders).tolist() for borders in (*plan.images, *(axis.outputs for axis in plan.spatial))]
-    if axes.channel is not None:
-        chunks.insert(before, [plan.operator.channels[1]])
-    keys = _Keys(plan)
+    token = tokenize(plan, identity)
+    name, axes = f"{kind}-{token}", plan.out_axes
+    shared_key = f"{kind}-plan-{token}"
+    layer: dict[Any, Any] = {shared_key: DataNode(shared_key, Shared(token, plan))}
     if given is None:
-        reference = TaskRef(shared_key)
-        for number, index in enumerate(product(*map(range, plan.counts))):
-            key = name, *keys.native(index)
-            layer[key] = Task(key, compute_stored_chunk, reference, number)
+        _add_readers(layer, plan, name, TaskRef(shared_key))
     else:
-        _add_tasks(layer, plan, keys, name, given.name, TaskRef(shared_key), f"{kind}-strips-{token}")
-    dependencies = [] if given is None else [given]
-    graph = HighLevelGraph.from_collections(name, layer, dependencies=dependencies)
-    native = tuple(tuple(chunks[place]) for place in np.argsort(axes.order))
-    meta = np.empty((0,) * len(native), plan.operator.result)
-    return LazyArray(graph, name, native, meta=meta)
+        _add_tasks(layer, plan, name, given.name, TaskRef(shared_key), f"{kind}-strips-{token}")
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=[] if given is None else [given])
+    borders = axes.ordered(plan.images, (0, plan.operator.channels[1]), [axis.outputs for axis in plan.spatial])
+    chunks = tuple(tuple(np.diff(each).tolist()) for each in borders)
+    return LazyArray(graph, name, chunks, meta=np.empty((0,) * len(chunks), plan.operator.result))
 
 
-class _Keys:
-    """Numbers of a chunk in the order of an array's axes, as its keys have them."""
-
-    def __init__(self, plan: ChunkPlan) -> None:
-        self._before = len(plan.images)
-        self._has_channel = plan.axes.channel is not None
-        places = np.argsort(plan.axes.order).tolist()
-        self._places: list[int] | None = None if places == sorted(places) else places
-
-    def native(self, index: Index) -> Index:
-        """Return them for a chunk (images, spatial): with 0 for the channels."""
-        full = (*index[: self._before], 0, *index[self._before :]) if self._has_channel else index
-        return full if self._places is None else tuple(full[place] for place in self._places)
+def _keys(axes: ImageAxes, images: int) -> Callable[[Index], Index]:
+    """Return a function of a chunk's numbers (images, spatial) that returns them in the order of an array's axes."""
+    if axes.order == tuple(range(len(axes.order))):
+        if axes.channel is None:
+            return lambda index: index
+        return lambda index: (*index[:images], 0, *index[images:])
+    return lambda index: axes.ordered(index[:images], 0, index[images:])
 
 
-def _add_tasks(
-    layer: dict[Any, Any], plan: ChunkPlan, keys: _Keys, name: str, given: str, shared: TaskRef, strips: str
-) -> None:
-    before, needed = len(plan.images), {}
-    chunk_refs: dict[Index, TaskRef] = {}
-    strip_refs: dict[Index, TaskRef] = {}
+def _add_readers(layer: dict[Any, Any], plan: ChunkPlan, name: str, shared: TaskRef) -> None:
+    """Add a task per output chunk, each of which reads its window from the store."""
+    native = _keys(plan.out_axes, len(plan.images))
+    for number, index in enumerate(product(*map(range, plan.counts))):
+        key = name, *native(index)
+        layer[key] = Task(key, compute_stored_chunk, shared, number)
+
+
+def _add_tasks(layer: dict[Any, Any], plan: ChunkPlan, name: str, given: str, shared: TaskRef, strips: str) -> None:
+    """Add a task per output chunk, and one per input chunk of which strips are needed."""
+    before = len(plan.images)
+    native_in, native_out = _keys(plan.axes, before), _keys(plan.out_axes, before)
     spatial = [(index, list(plan.part_sources(index))) for index in product(*map(range, plan.counts[before:]))]
+    cut: dict[Index, Any] = {}
     number = 0
     for images in product(*map(range, plan.counts[:before])):
-        chunk_refs.clear()
-        strip_refs.clear()
+        chunks: dict[Index, TaskRef] = {}
+        strips_of: dict[Index, TaskRef] = {}
         for index, parts in spatial:
             references = []
             for of, direct in parts:
-                refs = chunk_refs if direct else strip_refs
-                reference = refs.get(of)
+                known = chunks if direct else strips_of
+                reference = known.get(of)
                 if reference is None:
-                    chunk = keys.native((*images, *of))
-                    reference = refs[of] = TaskRef((given if direct else strips, *chunk))
+                    source = *images, *of
+                    key = given if direct else strips, *native_in(source)
+                    reference = known[of] = TaskRef(key)
                     if not direct:
-                        needed[(*images, *of)] = reference.key
+                        cut[source] = key
                 references.append(reference)
-            key = name, *keys.native((*images, *index))
+            key = name, *native_out((*images, *index))
             layer[key] = Task(key, compute_chunk, shared, number, *references)
             number += 1
     counts = plan.input_counts
-    steps = [int(np.prod(counts[axis + 1 :])) for axis in range(len(counts))]
-    for index, key in needed.items():
-        place = sum(map(int.__mul__, index, steps))
+    steps = [math.prod(counts[axis + 1 :]) for axis in range(len(counts))]
+    for source, key in cut.items():
+        place = sum(map(int.__mul__, source, steps))
         layer[key] = Task(key, cut_strips, shared, place, TaskRef((given, *key[1:])))

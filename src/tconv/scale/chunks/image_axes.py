@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from tconv._arguments import shown
 from tconv._arrays import Array
 from tconv.dialects import DataLayout
-from tconv.errors import ArgumentError, ShapeError
+from tconv.scale.stores.axis_layout import AxisLayout
 
-CHANNEL_NAMES = ("c", "channel", "channels", "band", "bands")
-IMAGE_NAMES = ("n", "t", "b", "s", "batch", "time", "sample", "samples", "image", "images", "frame", "frames", "p")
-"""Names of axes that are not spatial, in small letters."""
+_Entry = TypeVar("_Entry")
 
 
 class ImageAxes(NamedTuple):
@@ -27,7 +24,12 @@ class ImageAxes(NamedTuple):
     spatial: tuple[int, ...]
 
     @classmethod
-    def of(cls, layout: DataLayout) -> ImageAxes:
+    def of_layout(cls, layout: AxisLayout) -> ImageAxes:
+        """Return the axes of an array in a store."""
+        return cls(layout.batch, layout.channel, layout.spatial)
+
+    @classmethod
+    def of_dialect(cls, layout: DataLayout) -> ImageAxes:
         """Return the axes of the layout of a dialect."""
         axes = layout.axes
         spatial = sorted(axis for axis in axes if isinstance(axis, int))
@@ -38,6 +40,13 @@ class ImageAxes(NamedTuple):
     def order(self) -> tuple[int, ...]:
         """Axes of the array in canonical order: images, channel, spatial."""
         return (*self.images, *(() if self.channel is None else (self.channel,)), *self.spatial)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the axes, in the order of the array, as `AxisLayout` reads them."""
+        names = dict(zip(self.images, ("n", *(f"n{number}" for number in range(1, len(self.images)))), strict=True))
+        names.update({axis: f"axis {number}" for number, axis in enumerate(self.spatial)})
+        return [names.get(axis, "c") for axis in range(len(self.order))]
 
     def canonical(self, array: Array) -> Array:
         """Return an array as [N, C, *sizes]: a view, unless several axes count images."""
@@ -51,65 +60,18 @@ class ImageAxes(NamedTuple):
         channel = () if self.channel is None else (array.shape[1],)
         return array.reshape(*images, *channel, *array.shape[2:]).transpose(np.argsort(self.order))
 
-    def shape(self, images: Sequence[int], channels: int, sizes: Sequence[int]) -> tuple[int, ...]:
-        """Return the shape of an array with these axes."""
-        shape = [0] * len(self.order)
-        for axis, size in zip(self.order, (*images, *([channels][: self.channel is not None]), *sizes), strict=True):
-            shape[axis] = size
-        return tuple(shape)
+    def ordered(self, images: Sequence[_Entry], channel: _Entry, spatial: Sequence[_Entry]) -> tuple[_Entry, ...]:
+        """Return one entry per axis of the array, of those in canonical order."""
+        entries = (*images, *(() if self.channel is None else (channel,)), *spatial)
+        return tuple(entry for _, entry in sorted(zip(self.order, entries, strict=True), key=lambda pair: pair[0]))
 
+    def with_channels(self, count: int) -> ImageAxes:
+        """Return the axes of an output with so many channels: with an axis for them before the spatial ones."""
+        if self.channel is not None or count == 1:
+            return self
+        place = min(self.spatial)
 
-def named_axes(names: Any, ndim: int, spatial: int, channels: int) -> ImageAxes:
-    """Return the axes of an array that a text, as "tcyx", or a list of names describes.
+        def moved(axes: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(axis + (axis >= place) for axis in axes)
 
-    >>> named_axes("tcyx", 4, 2, 3)
-    ImageAxes(images=(0,), channel=1, spatial=(2, 3))
-
-    Letters other than those of channels (c) and images (n, t, b, s, p) are spatial; as many as the operator has.
-    Raises ArgumentError.
-    """
-    given = list(names) if isinstance(names, str | list | tuple) else []
-    words = [str(name).lower() for name in given]
-    if len(words) != ndim or len(set(words)) != ndim:
-        raise ArgumentError(
-            f"axes is {shown(names)}; one name for each of {ndim} axes is needed. Write "
-            f'axes="{example(ndim, spatial, channels)}"'
-        )
-    channel = [axis for axis, word in enumerate(words) if word in CHANNEL_NAMES]
-    rest = [axis for axis in range(ndim) if axis not in channel]
-    images = [axis for axis in rest if words[axis] in IMAGE_NAMES]
-    others = [axis for axis in rest if axis not in images]
-    if len(channel) > 1 or len(others) != spatial:
-        raise ArgumentError(
-            f"axes is {shown(names)}, which has {len(channel)} axes of channels and {len(others)} spatial ones; at "
-            f"most 1 and exactly {spatial} are needed, and n, t, b, s or p for those that count images. Write "
-            f'axes="{example(ndim, spatial, channels)}"'
-        )
-    return ImageAxes(tuple(images), channel[0] if channel else None, tuple(others))
-
-
-def default_axes(shape: Sequence[int], spatial: int, channels: int) -> ImageAxes:
-    """Return the axes [..., C, *sizes]; without C, if the operator has one channel and the array no axis for it.
-
-    Raises ShapeError for too few axes.
-    """
-    ndim = len(shape)
-    if ndim < spatial + (channels != 1):
-        raise ShapeError(
-            f"the array has shape {tuple(shape)}; {spatial} spatial axes"
-            f"{f' and one of {channels} channels' if channels != 1 else ''} are needed. Use an array with "
-            f"axes {example(spatial + 1, spatial, channels)}"
-        )
-    alone = channels == 1 and ndim == spatial
-    images = ndim - spatial - (not alone)
-    return ImageAxes(tuple(range(images)), None if alone else images, tuple(range(ndim - spatial, ndim)))
-
-
-def example(ndim: int, spatial: int, channels: int) -> str:
-    """Return names for so many axes."""
-    letters = "zyx"[-spatial:] if spatial <= 3 else "wvuzyx"[-spatial:]
-    before = ndim - len(letters)
-    if before <= 0:
-        return letters
-    channel = "c" if channels != 1 or before > 1 else ""
-    return "ntbsp"[: before - len(channel)] + channel + letters
+        return ImageAxes(moved(self.images), place, moved(self.spatial))
