@@ -74,7 +74,9 @@ class Stage:
                 f"channels and {operator.ndim} spatial axes. Give an array of them"
             )
         if target.shape != needed:
-            raise ShapeError(f"{target.name} has shape {target.shape}; {needed} is needed. Write an output of that shape")
+            raise ShapeError(
+                f"{target.name} has shape {target.shape}; {needed} is needed. Write an output of that shape"
+            )
         for store, dtype in ((source, operator.dtype), (target, operator.result)):
             if store.dtype != dtype:
                 raise DtypeError(f"{store.name} is of {store.dtype}; {operator.name} needs {dtype}. Convert it first")
