@@ -74,8 +74,8 @@ def layer_called(
         layout = find_dialect("torch").weight_layout(geometry.ndim)
     # copies, which nobody changes
     own = own_array(layout.canonical(w, geometry.groups))
-    given = dtype if own.dtype.kind in "iu" and dtype is not None and np.dtype(dtype).kind in "iu" else None
-    return LayerOperator(own, None if b is None else own_array(b), geometry, activation, given)
+    made = LayerOperator(own, None if b is None else own_array(b), geometry, activation)
+    return made if dtype is None else made.reading(dtype)
 
 
 def own_array(array: Array) -> Array:

@@ -64,6 +64,13 @@ class LayerOperator:
         """Return the layer with an activation."""
         return LayerOperator(*self._parts[:3], activation, self.dtype)
 
+    def reading(self, dtype: Any) -> LayerOperator:
+        """Return the layer for an input of this dtype: other integers than the weight's; floats stay as they are."""
+        given = np.dtype(dtype)
+        if given == self.dtype or given.kind not in "iu" or self.dtype.kind not in "iu":
+            return self
+        return LayerOperator(*self._parts, given)
+
     def fingerprint_parts(self) -> tuple[Any, ...]:
         """Return weight, bias, geometry and activation."""
         return self._parts

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import ShapeError
+from tconv.errors import DtypeError, ShapeError
 from tconv.models.image_model import Model
 from tconv.scale.operators.network import NetworkOperator
 from tconv.scale.operators.tile_operator import Read
@@ -23,14 +23,20 @@ class ModelOperator:
     >>> photo.output_sizes((100, 80)), photo.window((slice(0, 10), slice(100, 110)), (100, 80))
     ((200, 160), (slice(0, 23, None), slice(35, 70, None)))
 
-    `channels` are those of the picture. Raises ShapeError for a number that the model does not take.
+    `channels` are those of the picture, `dtype` is its float dtype, which is converted to float32. Raises ShapeError
+    for channels that the model does not take, DtypeError for another dtype.
     """
 
     ndim = 2
-    dtype = np.dtype(np.float32)
     result = np.dtype(np.float32)
 
-    def __init__(self, model: Model, channels: int) -> None:
+    def __init__(self, model: Model, channels: int, dtype: Any = None) -> None:
+        self.dtype = np.dtype(np.float32 if dtype is None else dtype)
+        if self.dtype.kind != "f":
+            raise DtypeError(
+                f"the picture has dtype {self.dtype}; floats from 0 (black) to 1 (white) are needed. Write "
+                "tconv.upsample(picture, model=..., output=...), which takes integers"
+            )
         into = model.network.channels[0]
         if channels != into and not (channels in (1, 3) and into in (1, 3)):
             needed = "1 or 3" if into in (1, 3) else str(into)
@@ -69,7 +75,7 @@ class ModelOperator:
 
     def compute(self, x: Array, window: Region, sizes: Sizes, outputs: Region, out: Array, context: Any = None) -> None:
         """Fill out from x; `context` are the means over the whole picture, if the network reads any."""
-        model = self.model
+        model, x = self.model, x.astype(np.float32, copy=False)
         given, spans = self._network_input(x, window, sizes, outputs)
         y = np.empty((model.network.channels[-1], *out.shape[1:]), np.float32)
         self.network.compute(given, spans, self._extents(sizes), outputs, y, context)
@@ -125,7 +131,7 @@ class ModelOperator:
             wanted = [slice(span.start - self.model.border, span.stop - self.model.border) for span in region]
             places = [self.model.places(span, size) for span, size in zip(wanted, sizes, strict=True)]
             window = tuple(slice(int(each.min()), int(each.max()) + 1) for each in places)
-            x = read(window)
+            x = read(window).astype(np.float32, copy=False)
             for axis, each in enumerate(zip(wanted, window, sizes, strict=True)):
                 x = self._taken(x, 1 + axis, *each)
             return self.model.network_input(x)

@@ -23,37 +23,51 @@ from tconv.scale.operators.layer import LayerOperator
 from tconv.scale.operators.model import ModelOperator
 from tconv.scale.operators.network import NetworkOperator
 from tconv.scale.operators.tile_operator import TileOperator
+from tconv.scale.stores.store import ImageSource
 from tconv.streaming.chain_layers import ordinary_convolution
 
 _LIKE = "a file of weights, a tconv.models.Model or Network, tconv.scale.layer(...), or a list of layers"
 
 
-def operator_for(
-    network: Any, *, channels: int | None = None, sizes: Ints | None = None, dtype: Any = None
+def operator_of(
+    network: Any,
+    source: ImageSource | None = None,
+    *,
+    channels: int | None = None,
+    sizes: Ints | None = None,
+    dtype: Any = None,
 ) -> TileOperator:
-    """Return the operation that was given as `network`, for images of these channels and sizes where they count.
+    """Return the operation that was given as `network`, for the images of a source where those count.
 
     >>> import numpy as np, tconv
-    >>> operator_for([tconv.prepare(np.ones((3, 8, 4, 4), np.float32), stride=2, padding=1)]).output_sizes((10, 10))
+    >>> operator_of([tconv.prepare(np.ones((3, 8, 4, 4), np.float32), stride=2, padding=1)]).output_sizes((10, 10))
     (20, 20)
 
-    It is the path of a file that `tconv.models.load` reads, a `Model` (`channels` are those of the picture: 1 or 3), a
-    `Network`, a layer of `tconv.scale.layer` or `tconv.prepare`, a layer of a framework, or a list (Sequential) of
-    layers, with convolutions of stride 1 and ReLU activations among them. `sizes` are those of the input, which some
-    arguments of dialects depend on; `dtype` is that of an input of integers.
+    `network` is the path of a file that `tconv.models.load` reads, a `Model`, a `Network`, a layer of
+    `tconv.scale.layer` or `tconv.prepare`, a layer of a framework, a list (Sequential) of layers with convolutions of
+    stride 1 and ReLU activations among them, or an operation already.
 
-    Raises ArgumentError for anything else, and for arguments that need sizes where there are none.
+    A model is for pictures with the channels of the source (1 or 3, float), a layer of integers for its dtype. Without
+    a source these are `channels`, `sizes` and `dtype`, or those of the weights.
+
+    Raises ArgumentError for anything else, ShapeError and DtypeError for a source that does not fit.
     """
+    if source is not None:
+        channels, sizes, dtype = source.shape[1], source.shape[2:], source.dtype
     if isinstance(network, str | Path):
         from tconv.models import load  # its registry of readers, which files alone need
 
         network = load(network)
     if isinstance(network, Model):
-        return ModelOperator(network, network.network.channels[0] if channels is None else channels)
+        return ModelOperator(network, network.network.channels[0] if channels is None else channels, dtype)
     if isinstance(network, Network):
         return NetworkOperator(network)
     if isinstance(network, PreparedLayer):
         return layer_called(*network.call, sizes=sizes, dtype=dtype)
+    if isinstance(network, ModelOperator) and (channels is not None or dtype is not None):
+        return ModelOperator(network.model, network.channels[0] if channels is None else channels, dtype)
+    if isinstance(network, LayerOperator) and dtype is not None:
+        return network.reading(dtype)
     if all(hasattr(network, name) for name in ("window", "compute", "fingerprint_parts", "output_sizes")):
         operator: TileOperator = network
         return operator
@@ -87,11 +101,11 @@ def _chain(given: Any, channels: int | None, sizes: Ints | None, dtype: Any) -> 
                 )
             operators[-1] = last.activated(activation)
             continue
-        operator = operator_for(entry, channels=channels, sizes=sizes, dtype=dtype)
+        operator = operator_of(entry, channels=channels, sizes=sizes, dtype=dtype)
         if sizes is not None:
             sizes = operator.output_sizes(tuple(entries_of(sizes) or (sizes,)))
         operators.append(operator)
-        channels, dtype = operator.channels[1], None
+        channels, dtype = operator.channels[1], operator.result
     return operators[0] if len(operators) == 1 else ChainOperator(operators)
 
 
