@@ -64,6 +64,12 @@ _MEMBERS = {
     ".ome.zarr": "ome_zarr",
     ".zarr": "zarr_store",
     ".npy": "array_file",
+    ".tiff": "tiff_store",
+    ".tif": "tiff_store",
+    ".btf": "tiff_store",
+    ".svs": "tiff_store",
+    ".ndpi": "tiff_store",
+    ".scn": "tiff_store",
 }
 """Module of each ending; longer endings stand before shorter ones that they contain."""
 _OBJECTS = {
