@@ -91,7 +91,9 @@ def output_scale(operator: TileOperator, sizes: tuple[int, ...], axis: int) -> t
     The scale is that of long axes; the offset is a mean over the outputs of one period in the middle of a long axis.
     """
     longer = max(64, sizes[axis])
-    one, two = (operator.output_sizes((*sizes[:axis], count * longer, *sizes[axis + 1 :]))[axis] for count in (2, 4))
+    one, two = (
+        operator.output_sizes((*sizes[:axis], count * longer, *sizes[axis + 1 :]))[axis] for count in (2, 4)
+    )
     scale = Fraction(two - one, 2 * longer)
     whole = (*sizes[:axis], 4 * longer, *sizes[axis + 1 :])
     length, offsets = operator.output_sizes(whole), []
