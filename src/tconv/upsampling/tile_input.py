@@ -205,5 +205,3 @@ def refuse_unlike_whole(upsampler: Upsampler, dtype: np.dtype[Any], name: str) -
             f"{name} has dtype {dtype}, and the kernel goes across channels; tiles of those differ in their last bits. "
             "Enlarge the real and the imaginary part, two arrays"
         )
-
-

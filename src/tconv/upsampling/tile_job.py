@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -185,10 +185,9 @@ class TileJob:
         return missing.filled(x, self.upsampler) if missing.count else x
 
 
-def refuse_tile_options(options: TileOptions, naming: Naming = PYTHON) -> None:
-    """Raise ArgumentError for options of tiles in a call with several inputs."""
-    if options.given:
-        raise ArgumentError(
-            f"{naming.name(options.given[0])} was given with several inputs; one at a time is made by tiles. Write one "
-            "call for each"
-        )
+def refuse_many(options: TileOptions, naming: Naming = PYTHON) -> NoReturn:
+    """Raise ArgumentError for several inputs in a call that works tile by tile."""
+    reason = f"{naming.name(options.given[0])} was given" if options.given else "the output is a Zarr store"
+    raise ArgumentError(
+        f"{reason}, and there are several inputs; one at a time is made by tiles. Write a call for each"
+    )
