@@ -18,14 +18,14 @@ from tconv.geometry import Geometry
 from tconv.io.picture import ASSOCIATED, GREY, RGB, UNASSOCIATED, Samples
 from tconv.io.picture_reading import open_picture
 from tconv.io.tiff_directory import LONG, SHORT, Tag, directory, head
-from tconv.scale.operators.layer import LayerOperator, computed
+from tconv.scale.functional import verify
 from tconv.scale.job import Job
+from tconv.scale.operators.layer import LayerOperator, computed
 from tconv.scale.regions import grid, tile_count, whole
 from tconv.scale.stores.formats import open_source, target_for
 from tconv.scale.stores.tiff_source import TiffSource
 from tconv.scale.stores.tiff_target import TiffTarget
 from tconv.scale.tile_run import Stage
-from tconv.scale.verify import verify
 
 pyvips = pytest.importorskip("pyvips")
 
@@ -707,7 +707,7 @@ def test_a_layer_from_file_to_file_has_the_bits_of_the_whole(tmp_path, dtype):
     target = target_for(tmp_path / "b.tif", shape, operator.result, chunks=(32, 16), like=source)
     report = Job([Stage(operator, source, target, (32, 48))], tmp_path / "b.tif", max_memory="4GB").run()
     assert report.done_now == 2 * tile_count(shape[2:], (32, 48))
-    verify(tmp_path / "b.tif")
+    assert verify(tmp_path / "b.tif").tiles == report.tiles
     result = open_source(tmp_path / "b.tif")
     for image in range(2):
         expected = computed(operator, np.moveaxis(pages[image], 2, 0))
