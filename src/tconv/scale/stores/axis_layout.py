@@ -46,6 +46,8 @@ class AxisLayout:
     """place of the axis of channels; None for one channel without an axis"""
     spatial: tuple[int, ...]
     """places of the spatial axes, in the order of the operator"""
+    turned: bool = False
+    """True for the transposed array of a file in Fortran's order: its axes that count images, the first fastest"""
 
     @property
     def ndim(self) -> int:
@@ -55,7 +57,8 @@ class AxisLayout:
     @property
     def batch(self) -> tuple[int, ...]:
         """Places of the axes that count images, the last fastest."""
-        return tuple(axis for axis in range(len(self.shape)) if axis != self.channel and axis not in self.spatial)
+        found = [axis for axis in range(len(self.shape)) if axis != self.channel and axis not in self.spatial]
+        return tuple(found[::-1] if self.turned else found)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -134,6 +137,7 @@ class AxisLayout:
             self.shape[::-1],
             None if self.channel is None else last - self.channel,
             tuple(last - axis for axis in self.spatial),
+            not self.turned,
         )
 
 
