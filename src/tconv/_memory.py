@@ -155,6 +155,11 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return _pool.empty(shape, dtype, size) if size >= _POOL_MINIMUM else np.empty(shape, dtype)
 
 
+def trim_outputs() -> int:
+    """Release the memory of past outputs to the system, not that of packed weights, and return the number of bytes."""
+    return _pool.trim()
+
+
 @contextlib.contextmanager
 def pool_bounded(most: int) -> Iterator[None]:
     """Release memory of past outputs, within the block, as soon as the pool's memory exceeds this many bytes.
