@@ -31,7 +31,7 @@ class Cluster:
         self.client: Any = None
         self._local: Any = None
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._folder: str | None = None
+        self._folder = ""
         self.restarts = 0
 
     # -- start and end -------------------------------------------------------------------------------------------
@@ -109,10 +109,10 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if self._folder is not None:
+        if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
-        self.client = self._local = self._folder = None
-        self._processes = []
+        self.client = self._local = None
+        self._processes, self._folder = [], ""
 
     # -- state ---------------------------------------------------------------------------------------------------
 

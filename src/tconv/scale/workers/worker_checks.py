@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from tconv import __version__
 from tconv.errors import ClusterError, FileError
 from tconv.scale.workers.cluster import Cluster
-from tconv.scale.workers.worker_tasks import Failure, WorkerMismatch, check_worker
+from tconv.scale.workers.worker_tasks import Failure, MismatchError, check_worker
 
 _SECONDS = 120
 _VERSION = "getattr(__import__('tconv'), '__version__', '?')"
@@ -15,17 +15,19 @@ _VERSION = "getattr(__import__('tconv'), '__version__', '?')"
 
 def check_versions(cluster: Cluster) -> None:
     """Raise ClusterError for a scheduler or a worker of another tconv, or without one."""
-    client = cluster.client
+    client, own = cluster.client, sys.modules["tconv"].__version__
     # not a function of tconv: another version may not have it
     found = {"the scheduler": _asked(lambda: client.run_on_scheduler(eval, _VERSION))}
     answers = _asked(lambda: client.run(eval, _VERSION, on_error="return"))
-    found.update({f"worker {address}": answer for address, answer in answers.items()} if isinstance(answers, dict) else {})
+    found.update(
+        {f"worker {address}": answer for address, answer in answers.items()} if isinstance(answers, dict) else {}
+    )
     for who, version in found.items():
-        if version != __version__:
+        if version != own:
             has = "no tconv" if isinstance(version, Exception) else f"tconv {version}"
             raise ClusterError(
-                f"{who} has {has}; this process has {__version__}, and one version computes a whole job. Install "
-                f'"tconv[scale]=={__version__}" there'
+                f"{who} has {has}; this process has {own}, and one version computes a whole job. Install "
+                f'"tconv[scale]=={own}" there'
             )
 
 
@@ -59,7 +61,7 @@ def check_workers(cluster: Cluster, stage: Any) -> None:
 def failed(failure: Failure) -> BaseException:
     """Return the error of a task, with its cause and a note that names the worker."""
     error = failure.error
-    if isinstance(error, WorkerMismatch):
+    if isinstance(error, MismatchError):
         return ClusterError(
             f"worker {failure.worker} is refused: {error}. Start workers with this machine's tconv and kind of CPU, "
             "and with the same files under the same paths"

@@ -16,7 +16,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._memory import empty, pool_bounded
 from tconv.scale.chunks.shared_object import Shared
-from tconv.scale.chunks.thread_team import thread_team
+from tconv.scale.chunks.thread_share import thread_team
 from tconv.scale.operators.tile_operator import TileOperator
 from tconv.scale.regions import Region, Sizes, region_sizes
 from tconv.scale.tile_run import Stage, Tile, TileRecord, checksum_of, run_tile
@@ -54,7 +54,7 @@ class WorkerStage:
         return WorkerStage, (self.stage, self.trial, self.identity)
 
     def opened(self) -> Stage:
-        """Return the stage, after a check of this process. Raises WorkerMismatch, FileError."""
+        """Return the stage, after a check of this process. Raises MismatchError, FileError."""
         with self._lock:
             if self._opened is None:
                 self._check()
@@ -67,17 +67,17 @@ class WorkerStage:
     def _check(self) -> None:
         found = trial_of(self.stage.operator, self.stage.sizes, self.stage.contexts.get(0))
         if found != self.trial:
-            raise WorkerMismatch(
+            raise MismatchError(
                 f"it sums by the method {found.method!r} with other bits than the client's {self.trial.method!r}"
             )
         identity = identity_text(self.stage.source)
         if identity != self.identity:
-            raise WorkerMismatch(
+            raise MismatchError(
                 f"it sees another input under {self.stage.source.name}: {identity}, the client {self.identity}"
             )
 
 
-class WorkerMismatch(Exception):
+class MismatchError(Exception):
     """Difference between a worker and the client that would change the output."""
 
 
