@@ -11,14 +11,17 @@ from tconv.scale.tile_run import Stage, Tile, TileRecord
 class Executor(Protocol):
     """Runner of tiles. `pipeline.LocalExecutor` is one; `distributed_run` has the other."""
 
-    description: str
-    """Words for reports: "2 threads of this process"."""
     syncs: bool
     """True if a tile is on the disk before its record is yielded; else the job waits for that."""
     windows: int
     """Most inputs that a process has at once: of the tile that it computes and of those that it reads before."""
     results: int
     """Most outputs that a process has at once: of the tile that it computes and of those that it writes."""
+
+    @property
+    def description(self) -> str:
+        """Words for reports: "this process, 2 threads"."""
+        ...
 
     def run(self, stage: Stage, tiles: Iterator[Tile]) -> Iterator[TileRecord]:
         """Yield the record of each tile, in any order, when it is written.

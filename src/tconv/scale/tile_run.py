@@ -51,6 +51,10 @@ class Stage:
     """Sizes of a tile: whole units of the target. None before they are planned."""
     part: Sizes | None = None
     """Sizes of what is computed at once, where a tile is too large for the memory; None for whole tiles."""
+    windows: int = 2
+    """Most inputs that are in memory at once: of the part that is computed, and of those that are read before."""
+    results: int = 2
+    """Most outputs that are in memory at once: of the tile that is computed, and of those that are written."""
     contexts: dict[int, Any] = field(default_factory=dict)
     """what `TileOperator.prepare` returned for each image, where that is not None"""
 
