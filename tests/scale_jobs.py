@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import time
 from pathlib import Path
 
 import numpy as np
 
 import tconv
 import tconv.scale
+from tconv.scale.functional import job_of
 from tconv.scale.operators.layer import LayerOperator, computed
 from tconv.scale.regions import tile_count
-from tconv.scale.stores.formats import open_source
 
 FORMATS = ("npy", "zarr")
 
@@ -61,7 +59,7 @@ def network_of(case):
         kernel, stride = int(rng.integers(2, 6)), int(rng.integers(1, 4))
         weight = rng.normal(size=(before, after, *[kernel] * len(case["sizes"]))).astype(case["dtype"])
         bias = rng.normal(size=after).astype(case["dtype"])
-        layers += [LayerOperator(weight, bias, tconv.Geometry((kernel,) * len(case['sizes']), stride, int(rng.integers((kernel + 1) // 2))))]
+        layers += [tconv.scale.layer(weight, bias, stride=stride, padding=int(rng.integers((kernel + 1) // 2)))]
     return layers if len(layers) > 1 else layers[0]
 
 
@@ -99,12 +97,14 @@ def tile_of(case, sizes, unit):
     for axis in np.argsort(sizes)[::-1].tolist() * 8:
         if tile_count(sizes, tile) * 2 <= wanted * 1.5 and tile[axis] > unit[axis]:
             tile[axis] = -(-tile[axis] // 2 // unit[axis]) * unit[axis]
-    return tile
+    return tuple(tile)
 
 
-def shards_of(case, sizes):
-    """Return sizes of shards that are no divisors of anything."""
-    return tuple(max(1, min(size, -(-size // 9) | 1)) for size in sizes)
+def chunks_of(case):
+    """Return sizes of chunks and of shards, which are no divisors of the output."""
+    rng = np.random.default_rng([case["seed"], 4])
+    chunks = [int(rng.integers(1, 1 + max(1, size // 8))) for size in case["sizes"]]
+    return tuple(chunks), tuple(int(rng.integers(1, 4)) * chunk for chunk in chunks)
 
 
 def stored(path):
@@ -124,22 +124,21 @@ def stored(path):
 # -- what processes run --------------------------------------------------------------------------------------------
 
 
-def start(case, source, output, **options):
-    from tconv.scale.job import Job
-    from tconv.scale.stores.formats import target_for
-    from tconv.scale.tile_run import Stage
-    op = network_of(case)
-    s = open_source(source, ndim=len(case["sizes"]))
-    sizes = op.output_sizes(s.shape[2:])
-    t = target_for(output, (s.shape[0], op.channels[1], *sizes), op.result, like=s, **({"shards": shards_of(case, sizes)} if case["target"] != "npy" else {}))
-    return Job([Stage(op, s, t, tile=tuple(tile_of(case, sizes, t.unit)))], output, **options).run()
-
-
 def run(case, source, output, **options):
     """Run a job, and return the numbers of its report."""
-    report = start(case, source, output, **options)
+    report = job(case, source, output, **options).run()
     names = "tiles", "done_now", "done_before", "done_twice", "sessions", "peak_memory", "was_done"
     return {name: getattr(report, name) for name in names}
+
+
+def job(case, source, output, **options):
+    """Return the job of a case: with its tiles, which are whole units of the output."""
+    network, settings = network_of(case), {}
+    if case["target"] == "zarr":
+        settings = dict(zip(("chunks", "shards"), chunks_of(case), strict=True))
+    first = job_of(network, source, output, **settings, **options).stages[0]
+    tile = tile_of(case, first.output_sizes, first.target.unit)
+    return job_of(network, source, output, tile=tile, **settings, **options)
 
 
 def verify(output):

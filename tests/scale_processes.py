@@ -172,11 +172,11 @@ class Child:
 # -- in the processes ----------------------------------------------------------------------------------------------
 
 
-def install(root, slow=0.0, log=None, end_at=None, fail_at=None, shadow=None, calls=False, group=None):
+def install(root, slow=0.0, log=None, end_at=None, fail_at=None, shadow=None, calls=False, group=None, clock=0.0):
     """Install hooks: seconds for each tile, a file for the tiles, the call to end at, a folder for what was synced.
 
     `fail_at` is [call, errno]: from that writing call on, all fail. With `calls`, calls are counted. `group` is the
-    number of tiles that are noted together.
+    number of tiles that are noted together. `clock` are seconds that the time of day is off.
     """
     root, os_write = str(root), os.write
 
@@ -231,6 +231,9 @@ def install(root, slow=0.0, log=None, end_at=None, fail_at=None, shadow=None, ca
         from tconv.scale import group_commit
 
         group_commit._TILES = group
+    if clock:
+        now = time.time
+        time.time = lambda: now() + clock
     if shadow:
         scale_power_cut.install(root, shadow)
     if end_at is not None or fail_at or calls:
