@@ -263,11 +263,10 @@ class TiffSource:
             raise
         except Exception as error:  # of many kinds, one for each codec
             raise self._damaged(page, number, " ".join(str(error).split()) or type(error).__name__) from None
-        if (
-            decoded.ndim != 4
-            or decoded.shape[3] != pages.tile_samples
-            or decoded.dtype != pages.stored.newbyteorder("=")
-        ):
+        native = pages.stored.newbyteorder("=")
+        if native.kind == "b" and decoded.dtype == np.uint8:  # the codecs of fax have bytes for bits
+            decoded = decoded != 0
+        if decoded.ndim != 4 or decoded.shape[3] != pages.tile_samples or decoded.dtype != native:
             raise self._damaged(page, number, f"it has numbers {decoded.dtype} of shape {decoded.shape}")
         pixels = self.meaning.converted(decoded[0])
         return pixels if pixels.flags.owndata else pixels.copy()  # a view would keep more than it shows

@@ -324,9 +324,7 @@ def _check(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
             f"Write {path.stem}.npy or {path.stem}.zarr"
         )
     if dtype.str[1:] not in TYPES.split():
-        raise DtypeError(
-            f"the output is {dtype}, which a TIFF file cannot contain; {TYPES} are. Write {path.stem}.zarr"
-        )
+        raise DtypeError(f"the output is {dtype}, which TIFF cannot contain; {TYPES} are. Write {path.stem}.zarr")
     if min(shape) < 1 or max(shape[-2:]) > _MOST or shape[1] > 65535:
         raise ShapeError(
             f"the output is {list(shape)}; a TIFF file has 1 to {_MOST} pixels a side and at most 65535 channels. "
