@@ -13,7 +13,7 @@ import mmap
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,8 @@ class Pool:
         self._lock = threading.RLock()  # a finalizer may run inside of any statement
         self._free: dict[int, list[mmap.mmap]] = {}  # by size, the most recently returned last
         self._limit = min(_POOL_LIMIT, (physical_memory() or 1 << 32) // 8)
+        self._used = 0  # bytes of the blocks that arrays have
+        self.most: int | None = None  # bytes of all blocks, from which on free ones are released; None without a bound
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Array:
         """Return an uninitialised array of this shape, dtype and number of bytes."""
@@ -65,7 +67,14 @@ class Pool:
         with self._lock:
             blocks = self._free.get(rounded)
             block = blocks.pop() if blocks else None
-        block = block or mapped(rounded + _PAGE)
+            self._used += rounded
+            if self.most is not None:
+                self._release(self.most - self._used)
+        try:
+            block = block or mapped(rounded + _PAGE)
+        except BaseException:
+            self._used -= rounded
+            raise
         start = -ctypes.addressof(ctypes.c_char.from_buffer(block)) % _PAGE
         owner = (ctypes.c_char * size).from_buffer(block, start)
         # the base of every view is this object and not an array, so that it is deleted with the last of them
@@ -75,17 +84,23 @@ class Pool:
 
     def _return(self, size: int, block: mmap.mmap) -> None:
         with self._lock:
-            if size > self._limit:
+            self._used -= size
+            limit = self._limit if self.most is None else min(self._limit, self.most - self._used)
+            if size > limit:
                 return
-            while self._free_bytes() + size > self._limit:  # release blocks of the size that was not used for longest
-                oldest, others = next(iter(self._free.items()))
-                if others:
-                    others.pop()
-                else:
-                    del self._free[oldest]
+            self._release(limit - size)
             blocks = self._free.pop(size, [])
             blocks.append(block)
             self._free[size] = blocks
+
+    def _release(self, limit: int) -> None:
+        """Release free blocks, the size that was not used for longest first, until this many bytes are left."""
+        while self._free and self._free_bytes() > limit:
+            oldest, others = next(iter(self._free.items()))
+            if others:
+                others.pop()
+            else:
+                del self._free[oldest]
 
     def _free_bytes(self) -> int:
         return sum(size * len(blocks) for size, blocks in self._free.items())
@@ -138,6 +153,25 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return an uninitialised array for an output: a large one from the pool, aligned for the vector units."""
     size = math.prod(shape) * dtype.itemsize
     return _pool.empty(shape, dtype, size) if size >= _POOL_MINIMUM else np.empty(shape, dtype)
+
+
+def trim_outputs() -> int:
+    """Release the memory of past outputs to the system, not that of packed weights, and return the number of bytes."""
+    return _pool.trim()
+
+
+@contextlib.contextmanager
+def pool_bounded(most: int) -> Iterator[None]:
+    """Release memory of past outputs, within the block, as soon as the pool's memory exceeds this many bytes.
+
+    Arrays in use are allocated, however many; only what is retained beside them is bounded.
+    """
+    before = _pool.most
+    _pool.most = most if before is None else min(before, most)
+    try:
+        yield
+    finally:
+        _pool.most = before
 
 
 def trim_pool() -> int:

@@ -29,7 +29,7 @@ from tconv.io.picture import (
     describe,
     plausible_resolution,
 )
-from tconv.io.tiff_directory import DirectoryError, Tag, read_chain
+from tconv.io.tiff_directory import DirectoryError, Tag, read_chain, read_directory, read_header
 from tconv.io.tiff_segments import BYTE_CODECS, PREDICTORS, Layout, decode
 
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u", 6: "c"}
@@ -44,13 +44,19 @@ _REDUCED, _MASK = 1, 4
 
 
 class TiffFile:
-    """The first directory of a TIFF file, read. Raises FileError for a file without one."""
+    """The first directory of a TIFF file, read, or the one at a `place`. Raises FileError for a file without one.
 
-    def __init__(self, path: Path, data: bytes) -> None:
+    `data` are the bytes of the file, or what has their slices and their length.
+    """
+
+    def __init__(self, path: Path, data: bytes, place: int | None = None) -> None:
         self._path, self._data = path, data
         self._broken: list[int] = []
         try:
-            self._chain = read_chain(data, self._broken)
+            if place is None:
+                self._chain = read_chain(data, self._broken)
+            else:
+                self._chain = [read_directory(data, read_header(data), place, self._broken)[0]]
         except DirectoryError as error:
             raise damaged(path, str(error)) from None
         self._tags = self._chain[0]
@@ -107,8 +113,8 @@ class TiffFile:
             alpha,
             f"TIFF, {kind}",
             notes,
-            self._profile(),
-            self._resolution(turned >= 5),
+            self.profile(),
+            self.resolution(turned >= 5),
             decoder_bytes=(2 if layout.compression != 1 else 1) * (raw + len(data)),
             decode=pixels,
             samples=self.samples,
@@ -178,10 +184,11 @@ class TiffFile:
             return None
         return Samples(GREY, (0,) * (channels - 1 - alpha) + (UNASSOCIATED,) * alpha)
 
-    def _profile(self) -> bytes | None:
+    def profile(self) -> bytes | None:
+        """Return the ICC profile."""
         return self._tags[_PROFILE].raw if _PROFILE in self._tags else None
 
-    def _resolution(self, swapped: bool) -> tuple[float, float] | None:
+    def resolution(self, swapped: bool) -> tuple[float, float] | None:
         """Return the pixels per inch along width and height; None if the file does not state them."""
         values = resolution_of(self._tags)
         return plausible_resolution(*(values[::-1] if swapped else values)) if values else None

@@ -9,7 +9,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -61,26 +61,45 @@ def write_tiff(
     big = big or needs_big(place)
     offset_kind = LONG8 if big else LONG
     described, behind = metadata.exif.directories(place, big)
-    tags = {
-        **described,
-        **metadata.georeference,
-        256: Tag.of(LONG, [width]),
-        257: Tag.of(LONG, [height]),
-        258: Tag.of(SHORT, [8 * native.itemsize] * count),
+    tags = described | common_tags((height, width), native, samples, metadata, profile, resolution)
+    tags |= {
         259: Tag.of(SHORT, [8]),  # Deflate
-        262: Tag.of(SHORT, [samples.photometric]),
         273: Tag.of(offset_kind, offsets),
-        277: Tag.of(SHORT, [count]),
         278: Tag.of(LONG, [min(rows, height)]),
         279: Tag.of(offset_kind, sizes),
+    }
+    if differences:
+        tags[317] = Tag.of(SHORT, [_DIFFERENCES])
+    place += len(behind)
+    _write(descriptor, behind + directory(tags, place, big))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    _write(descriptor, head(place, big))
+    os.lseek(descriptor, 0, os.SEEK_END)
+
+
+def common_tags(
+    sizes: tuple[int, int],
+    dtype: np.dtype[Any],
+    samples: Samples,
+    metadata: Metadata,
+    profile: bytes | None,
+    resolution: tuple[float, float],
+) -> dict[int, Tag]:
+    """Return the tags of a page of (height, width) pixels, but for those of its EXIF, and of how its pixels lie."""
+    count = samples.colours + len(samples.extra)
+    tags = {
+        **metadata.georeference,
+        256: Tag.of(LONG, [sizes[1]]),
+        257: Tag.of(LONG, [sizes[0]]),
+        258: Tag.of(SHORT, [8 * dtype.itemsize] * count),
+        262: Tag.of(SHORT, [samples.photometric]),
+        277: Tag.of(SHORT, [count]),
         282: _fraction(resolution[0]),
         283: _fraction(resolution[1]),
         284: Tag.of(SHORT, [1]),
         296: Tag.of(SHORT, [2]),
-        339: Tag.of(SHORT, [_FORMATS[native.kind]] * count),
+        339: Tag.of(SHORT, [_FORMATS[dtype.kind]] * count),
     }
-    if differences:
-        tags[317] = Tag.of(SHORT, [_DIFFERENCES])
     if samples.extra:
         tags[338] = Tag.of(SHORT, samples.extra)
     if profile is not None:
@@ -93,11 +112,7 @@ def write_tiff(
         tags[georeference.GDAL_METADATA] = metadata.gdal._replace(kind=ASCII)
     if metadata.nodata is not None:
         tags[georeference.GDAL_NODATA] = Tag.text(metadata.nodata)
-    place += len(behind)
-    _write(descriptor, behind + directory(tags, place, big))
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    _write(descriptor, head(place, big))
-    os.lseek(descriptor, 0, os.SEEK_END)
+    return tags
 
 
 def _strips(pixels: Array, rows: int, differences: bool) -> Iterator[bytes]:

@@ -143,9 +143,12 @@ class Model(NamedTuple):
         base += detail
         return base
 
-    def window(self, outputs: slice, height: int) -> slice:
-        """Return the rows of the picture that these output rows need; beyond it, its first or last row repeats."""
-        window = self.network.window(outputs, self.extent(height, 0))
+    def window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the rows (axis 1: columns) of a picture of this height (width) that these outputs need.
+
+        Beyond it, its first or last one repeats.
+        """
+        window = self.network.window(outputs, self.extent(size, axis), axis)
         return slice(window.start - self.border, window.stop - self.border)
 
     def detail(self, picture: Array, first: int, height: int, outputs: slice) -> Array:

@@ -77,7 +77,8 @@ class LayerCheck:
     """`Watch` that checks every layer of one run at a random place at least, and at more while there is time.
 
     `shape` is that of the network's input; `source`, if given, returns rows and columns of that input in float64, by
-    which the first layer's input is checked. `advance` is called with shares of the work.
+    which the first layer's input is checked. `advance` is called with shares of the work. Without `path`, of a run over
+    a part of a picture, no place is certain: random ones are checked while there is time.
     """
 
     def __init__(
@@ -86,11 +87,12 @@ class LayerCheck:
         shape: Shape,
         source: Callable[[slice, slice], Array] | None = None,
         advance: Callable[[float], None] = lambda share: None,
+        path: bool = True,
     ) -> None:
         self._network, self._source, self._advance = network, source, advance
         self._sizes = network.sizes(shape)
         self._rng = np.random.default_rng()
-        self._pending = self._path()
+        self._pending = self._path() if path else {}
         """A place of every layer that has not been checked yet."""
         self._seen: dict[int, list[Region]] = {}
         """Parts that were checked when they were computed."""

@@ -20,7 +20,7 @@ from tconv.kernels.problem import Problem
 from tconv.kernels.simd.winograd_f43 import row_group_layer
 from tconv.kernels.simd.winograd_f43.interface import RowGroupLayer, Skip
 from tconv.models.row_buffer import RowBuffer
-from tconv.models.steps.step import NetworkStep, Region, Shape, taken
+from tconv.models.steps.step import NetworkStep, Region, Shape, rebuilt, taken
 from tconv.operator.strips import StripLayer, first_input, inputs_of, layer_method
 from tconv.weights.interpolation import crop_for
 
@@ -43,6 +43,10 @@ class Convolution:
     activation: Any = None
     _layers: dict[Any, StripLayer] = field(default_factory=dict, init=False, repr=False)
     _calls: dict[Any, Callable[[Array, Array], Any]] = field(default_factory=dict, init=False, repr=False)
+
+    def __reduce__(self) -> Any:
+        """Return the layer for copies and other processes, without compiled calls and packed weights."""
+        return rebuilt(self)
 
     @classmethod
     def ordinary(

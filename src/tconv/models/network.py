@@ -11,7 +11,8 @@ whatever the strips. All others are direct sums, whose order is the same for any
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,9 @@ from tconv.models.running.passes import mean_levels
 from tconv.models.running.picture import MEMORY, Means, PicturePlan, RowStream
 from tconv.models.running.plan import Graph
 from tconv.models.running.run import Load, StripRun
-from tconv.models.running.spans import anchored, needed
+from tconv.models.running.spans import anchored, moved, needed
+from tconv.models.running.tile_means import tile_means
+from tconv.models.running.tiles import TilePlans, extents
 from tconv.models.steps.step import Region, Shape
 from tconv.models.watch import Watch
 
@@ -79,6 +82,11 @@ class Network:
         columns = {number: (anchor, units[number]) for number, anchor in self.column_anchors.items()}
         self._graph = Graph(self.nodes, self.channels, (rows, columns), self.fusions)
         self._pictures: dict[Any, PicturePlan] = {}
+        self._tile_plans: dict[Any, TilePlans] = {}
+
+    def __reduce__(self) -> Any:
+        """Return the nodes for copies and other processes, which make their own plans."""
+        return Network, (self.nodes, self.channels[0])
 
     def _checked(self, number: int, node: Node) -> int:
         """Return the output channels of a node. Raises GeometryError or ShapeError if it does not fit its inputs."""
@@ -145,9 +153,7 @@ class Network:
 
         Without `grouped`, only those that the definition reads: layers that compute rows in groups read more.
         """
-        sizes = [size]
-        for node in self.nodes:
-            sizes.append(node.step.output_extent([sizes[place] for place in node.inputs], axis))
+        sizes = extents(self.nodes, size, axis)
         means = mean_levels(self.nodes)
         return needed(
             self.nodes, {len(self.nodes): outputs}, sizes, axis, self._graph.groups[axis] if grouped else {}, means
@@ -157,6 +163,11 @@ class Network:
     def has_means(self) -> bool:
         """True if the output depends on means over the whole picture (`means`)."""
         return bool(mean_levels(self.nodes))
+
+    @property
+    def mean_nodes(self) -> tuple[int, ...]:
+        """Numbers of the nodes that are means over the whole picture, as `tile_means` returns them."""
+        return tuple(mean_levels(self.nodes))
 
     def scratch_bytes(self, shape: Shape, memory: int | None = None) -> int:
         """Return the bytes of the buffers that a run has, beside its input and output."""
@@ -261,6 +272,88 @@ class Network:
                 run.advance()
             del run  # before the next one has its memory
         return out
+
+    def region(
+        self,
+        x: Array,
+        window: tuple[slice, slice],
+        shape: Shape,
+        outputs: tuple[slice, slice],
+        out: Array | None = None,
+        *,
+        means: Mapping[int, Array] | None = None,
+    ) -> Array:
+        """Return rows and columns [C', rows, columns] of the output for a picture of this height and width.
+
+        `x` [C, rows, columns], float32, is the window of the picture: that of `region_window`, or a larger one. The
+        bits are those of the whole, whatever the tile. A network with means needs those of `tile_means`.
+
+        >>> import numpy as np
+        >>> from tconv import Geometry
+        >>> network = Network([Node(Convolution(np.ones((1, 1, 4, 4), np.float32), Geometry((4, 4), 2, 1)), (0,))])
+        >>> picture, outputs = np.ones((1, 100, 100), np.float32), (slice(20, 30), slice(0, 10))
+        >>> rows, columns = network.region_window(outputs, (100, 100))
+        >>> tile = network.region(picture[:, rows, columns], (rows, columns), (100, 100), outputs)
+        >>> np.array_equal(tile, network(picture[None])[0, :, 20:30, 0:10])
+        True
+
+        Raises ShapeError, and ArrayError for another dtype.
+        """
+        self._check_region(x, window, shape, outputs)
+        if not is_plain(x) or (x.strides[2] != 4 and x.shape[2] > 1):
+            x = np.ascontiguousarray(x)  # contiguous rows, as compiled code reads them
+        if out is None:
+            out = empty((self.channels[-1], *(span.stop - span.start for span in outputs)), _FLOAT32)
+        given = {} if means is None else means
+        plan, moves = self.tile_plans(shape, tuple(sorted(given))).plan(*outputs)
+        one = slice(0, 1)
+        regions = {place: Region(values, one, one) for place, values in given.items()}
+        regions[0] = Region(x, *(moved(span, by) for span, (_, by) in zip(window, moves, strict=True)))
+        regions[len(self.nodes)] = Region(out, *(moved(span, by) for span, (by, _) in zip(outputs, moves, strict=True)))
+        run = StripRun(plan, regions)
+        for _ in range(plan.strips):
+            run.advance()
+        return out
+
+    def region_window(self, outputs: tuple[slice, slice], shape: Shape) -> tuple[slice, slice]:
+        """Return the rows and columns of a picture of this height and width that a tile of the output needs."""
+        rows, columns = outputs
+        return self.window(rows, shape[0], 0), self.window(columns, shape[1], 1)
+
+    def _check_region(self, x: Array, window: Sequence[slice], shape: Shape, outputs: tuple[slice, slice]) -> None:
+        """Raise ShapeError or ArrayError for a window or a tile that does not fit the picture."""
+        if x.dtype != np.float32:
+            raise ArrayError(f"x has dtype {x.dtype}; float32 is needed. Write x.astype(np.float32)")
+        given = tuple(span.stop - span.start for span in window)
+        if x.shape != (self.channels[0], *given):
+            raise ShapeError(f"x has shape {x.shape}; {(self.channels[0], *given)} is needed for the window {window}")
+        totals = self.output_shape(shape)
+        if not all(0 <= span.start < span.stop <= total for span, total in zip(outputs, totals, strict=True)):
+            raise ShapeError(f"outputs are {outputs}; the output has {totals[0]} rows and {totals[1]} columns")
+        needed = self.region_window(outputs, shape)
+        if not all(a.start <= b.start and b.stop <= a.stop for a, b in zip(window, needed, strict=True)):
+            raise ShapeError(f"x is the window {window}; {needed} is needed. Network.region_window returns it")
+
+    def tile_means(self, shape: Shape, load: Load, memory: int = MEMORY) -> dict[int, Array]:
+        """Return the means over a whole picture that `region` needs, by the numbers of their nodes: [C, 1, 1] each.
+
+        load(rows, columns) returns a part of the input as float32 [C, rows, columns]: small ones, for the whole picture
+        and once for each mean. Beside them `memory` bytes are allocated. Raises TooLargeError if those are too few.
+        """
+        return tile_means(self._graph, partial(self.tile_plans, shape), load, memory)
+
+    def tile_plans(self, shape: Shape, given: tuple[int, ...] = (), place: int = -1) -> TilePlans:
+        """Return the plans of tiles of pictures of this height and width; `given` are means that are there.
+
+        `place` is the node whose output is cut into tiles, the last one without it.
+        """
+        key = shape, given, place
+        plans = self._tile_plans.get(key)
+        if plans is None:
+            if len(self._tile_plans) >= _MOST_PLANS:
+                self._tile_plans.clear()
+            plans = self._tile_plans[key] = TilePlans(self._graph, self.sizes(shape), given, place)
+        return plans
 
     def stream(
         self,

@@ -5,14 +5,12 @@ from __future__ import annotations
 from tconv.errors import ShapeError
 from tconv.models.layers import Convolution
 from tconv.models.network import Network
+from tconv.models.running import tiles
 
 
 def extents(network: Network, size: int, axis: int) -> list[int]:
     """Return the heights (axis 1: widths) of the input and of every node's output. Raises ShapeError."""
-    result = [size]
-    for node in network.nodes:
-        result.append(node.step.output_extent([result[place] for place in node.inputs], axis))
-    return result
+    return tiles.extents(network.nodes, size, axis)
 
 
 def spans_read(network: Network, sizes: list[int], outputs: slice, axis: int) -> list[slice | None]:

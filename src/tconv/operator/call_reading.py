@@ -80,8 +80,12 @@ def read_taken_call(
     *,
     adjoint: bool = False,
     finite: bool | None = None,
+    in_memory: bool = True,
 ) -> CanonicalCall:
-    """Check and return a call like `read_call`, for NumPy arrays, or objects with their shapes and dtypes."""
+    """Check and return a call like `read_call`, for NumPy arrays, or objects with their shapes and dtypes.
+
+    Without `in_memory` x stands for an array that is never in memory as a whole, and may have any size.
+    """
     key = None if adjoint else _call_key(x, weight, bias, name, geometry, native)
     cached = _read_calls.get(key) if key is not None else None
     if cached is None or x.shape[cached.channel_axis] != cached.layer.in_channels:  # reading it again raises the error
@@ -109,11 +113,12 @@ def read_taken_call(
         problem = replace(problem, weight_dtype=cached.weight_dtype)
     if not adjoint:
         # before the weight is read: a broadcast one has any size without having that memory
-        refuse_too_large(
-            problem.input_bytes + problem.output_bytes,
-            problem.output_bytes,
-            (problem.batch, layer.out_channels, *problem.output_shape),
-        )
+        if in_memory:
+            refuse_too_large(
+                problem.input_bytes + problem.output_bytes,
+                problem.output_bytes,
+                (problem.batch, layer.out_channels, *problem.output_shape),
+            )
         finite = is_finite(weight) if finite is None else finite
         problem = problem if finite else replace(problem, finite_weight=False)
     return CanonicalCall(problem, images, w, bias, call.result, library, x, weight, call.weight, call.data)

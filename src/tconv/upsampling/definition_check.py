@@ -15,6 +15,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import CheckError, DtypeError
+from tconv.scale.regions import whole
 from tconv.upsampling.stored_values import StoredValues
 from tconv.upsampling.upsampler import Truth, Upsampler
 
@@ -84,6 +85,14 @@ def merged(checks: list[CheckResult]) -> CheckResult:
     return worst._replace(**sums, **most)
 
 
+class Part(NamedTuple):
+    """Place of a tile: sizes of the whole image, the pixels of it that x has, and the outputs of the result."""
+
+    sizes: tuple[int, ...]
+    window: tuple[slice, ...]
+    outputs: tuple[slice, ...]
+
+
 class Check:
     """Check of one image: random places, the numbers computed there, then the definition at the same places.
 
@@ -92,16 +101,29 @@ class Check:
     within rounding, and the stored values must be those numbers, rounded and clipped. The rounding allowed at a place
     is the usual one for its sum, eps x roundings x sum of absolute products (Higham, Accuracy and Stability of
     Numerical Algorithms, section 3.1), and never less than the smallest normal number.
+
+    Of a tile, x and the stored values are `part` of the image and of its result, and `places` are compared.
     """
 
-    def __init__(self, x: Array, upsampler: Upsampler, values: StoredValues, images: int) -> None:
+    def __init__(
+        self,
+        x: Array,
+        upsampler: Upsampler,
+        values: StoredValues,
+        images: int = 1,
+        part: Part | None = None,
+        places: int | None = None,
+    ) -> None:
         self._x, self._upsampler, self._values = x, upsampler, values
-        self._shape = (x.shape[0], x.shape[1], x.shape[2])
-        channels, height, width = self._shape
-        height, width = upsampler.output_size(height, width)
+        channels, *sizes = x.shape
+        self._part = part or Part(tuple(sizes), whole(sizes), whole(upsampler.output_size(sizes[0], sizes[1])))
+        self._shape = channels, self._part.sizes[0], self._part.sizes[1]
+        height, width = (span.stop - span.start for span in self._part.outputs)
         wanted = max(OUTPUTS, 64 * channels)  # at least 64 places, however many channels there are
-        places = min(height * width, math.ceil(wanted / max(1, images * channels)))
-        self.rows, self.columns = _places(height, width, places, upsampler.block)
+        if places is None:
+            places = math.ceil(wanted / max(1, images * channels))
+        rows, columns = _places(height, width, min(height * width, places), upsampler.block)
+        self.rows, self.columns = (at + span.start for at, span in zip((rows, columns), self._part.outputs, strict=True))
         self.source: Any = None
         """The run of a network over the image."""
         self._numbers = np.empty((upsampler.channels(channels), len(self.rows)), values.computed)
@@ -170,7 +192,8 @@ class Check:
             difference = np.abs(numbers - truth.values)
             same = np.isclose(truth.values.astype(numbers.dtype), numbers, 0, 0, equal_nan=True)  # inf and NaN, too
             difference = np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
-            pixels = stored[:, rows, columns]
+            top, left = (span.start for span in self._part.outputs)
+            pixels = stored[:, rows - top, columns - left]
             altered = ~np.isclose(self._values.store(numbers), pixels, 0, 0, equal_nan=True)
         if altered.any():
             self._fail(altered, truth, pixels, tolerance, rows, columns)
@@ -183,7 +206,11 @@ class Check:
         return CheckResult(numbers.size, float(difference[worst]), float(tolerance[worst]), not_finite)
 
     def _load(self, rows: Array, columns: Array) -> Array:
-        rows, columns = (np.clip(at, 0, n - 1) for at, n in zip((rows, columns), self._shape[1:], strict=True))
+        # beside the window of a tile there is nothing that counts
+        rows, columns = (
+            np.clip(np.clip(at, 0, size - 1), span.start, span.stop - 1) - span.start
+            for at, size, span in zip((rows, columns), self._part.sizes, self._part.window, strict=True)
+        )
         return self._values.load(self._x[:, rows[:, :, None], columns[:, None, :]], wide=True)
 
     def _refuse_overflow(self, got: Any) -> None:
@@ -196,7 +223,7 @@ class Check:
             return
         raise DtypeError(
             f"the image has numbers up to {largest:.2g}, and sums of those overflow {self._numbers.dtype}, which ends "
-            f"at {limits.max:.2g}. Nothing was written. Use smaller numbers, image / {largest:.0e} for example"
+            f"at {limits.max:.2g}. {self._unwritten}. Use smaller numbers, image / {largest:.0e} for example"
         )
 
     def _fail(self, fault: Array, truth: Truth, got: Array, tolerance: Array, rows: Array, columns: Array) -> None:
@@ -205,9 +232,18 @@ class Check:
         raise CheckError(
             f"the check failed: output (channel {channel}, row {rows[place]}, column {columns[place]}) is "
             f"{got[channel, place]}; the definition gives {truth.values[channel, place]:.9g}, within "
-            f"{tolerance[channel, place]:.2g}. Nothing was written. This is a fault of tconv or of the machine; please "
+            f"{tolerance[channel, place]:.2g}. {self._unwritten}. This is a fault of tconv or of the machine; please "
             "report it to the authors"
         )
+
+    @property
+    def _unwritten(self) -> str:
+        """The part of the result that was not written, as a sentence."""
+        part = self._part
+        if part.outputs == whole(self._upsampler.output_size(part.sizes[0], part.sizes[1])):
+            return "Nothing was written"
+        rows, columns = (f"{span.start} to {span.stop}" for span in part.outputs)
+        return f"The tile of rows {rows} and columns {columns} was not written"
 
 
 def _places(height: int, width: int, count: int, block: int) -> tuple[Array, Array]:

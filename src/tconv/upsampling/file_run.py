@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from tconv.errors import ArgumentError, DtypeError, FileError
 from tconv.io.output_files import NewFile, numbered
 from tconv.upsampling.definition_check import CheckResult
 from tconv.upsampling.image_checks import has_wide_integers
-from tconv.upsampling.inputs import Batch, Input, SampleInput, is_feature_file, open_input
+from tconv.upsampling.inputs import Batch, SampleInput, is_feature_file, open_input
 from tconv.upsampling.option_names import Naming
 from tconv.upsampling.resizing import Resizer
 from tconv.upsampling.run import Run, Timed
@@ -56,24 +56,40 @@ def open_run(source: Path | None, selection: Selection, alpha: bool | None = Non
         return _sample_run(selection)
     upsampler = selection.for_feature_maps(source) if is_feature_file(source) else selection.for_pictures()
     opened = open_input(source, upsampler.mixes, alpha)
-    batch = next(iter(opened.batches.values()))
+    batches = list(opened.batches.values())
+    return Run(opened, upsampler_for(source, selection, upsampler, batches, opened.notes, alpha), selection.naming)
+
+
+def upsampler_for(
+    source: object,
+    selection: Selection,
+    upsampler: AnyUpsampler,
+    batches: list[Batch],
+    notes: list[str],
+    alpha: bool | None,
+) -> AnyUpsampler:
+    """Return the upsampler, or the interpolation of bands if nothing else was asked for; add what is noteworthy.
+
+    `source` is named in messages. Raises DtypeError for pictures that a network does not take.
+    """
+    batch = batches[0]
     if batch.may_be_bands and alpha is None:
-        opened.notes.append(f"its file calls one sample alpha: {selection.naming.off('alpha')} if it is a band")
-    if _is_learned(upsampler, opened) and selection.is_open and _has_bands(batch):
+        notes.append(f"its file calls one sample alpha: {selection.naming.off('alpha')} if it is a band")
+    if _is_learned(upsampler, batches) and selection.is_open and _has_bands(batch):
         upsampler = selection.for_feature_maps(source)
-        opened.notes.append(f"its bands are interpolated ({upsampler.name})")
-    if _is_learned(upsampler, opened):
-        _refuse_wide_integers(source, opened, selection.naming)
+        notes.append(f"its bands are interpolated ({upsampler.name})")
+    if _is_learned(upsampler, batches):
+        _refuse_wide_integers(source, batch.values.dtype, selection.naming)
         if batch.values.dtype == np.float64:
-            opened.notes.append("the network computes in float32")
+            notes.append("the network computes in float32")
         if batch.values.dtype.kind == "i":  # heights, for example
-            opened.notes.append(f"{np.iinfo(batch.values.dtype).max} is taken for white")
-    return Run(opened, upsampler, selection.naming)
+            notes.append(f"{np.iinfo(batch.values.dtype).max} is taken for white")
+    return upsampler
 
 
-def _is_learned(upsampler: AnyUpsampler, source: Input) -> bool:
+def _is_learned(upsampler: AnyUpsampler, batches: list[Batch]) -> bool:
     """Return True if a network runs on one of the arrays."""
-    return any(upsampler.fitted(*batch.shape[2:]).learned for batch in source.batches.values())
+    return any(upsampler.fitted(*batch.shape[2:]).learned for batch in batches)
 
 
 def _has_bands(batch: Batch) -> bool:
@@ -92,9 +108,8 @@ def _sample_run(selection: Selection) -> Run:
     return Run(SampleInput(int(upsampler.fitted(1, 1).scale)), upsampler, selection.naming)
 
 
-def _refuse_wide_integers(path: Path, source: Input, naming: Naming) -> None:
+def _refuse_wide_integers(path: object, dtype: np.dtype[Any], naming: Naming) -> None:
     """Raise DtypeError for a picture whose white a network does not know, and for complex numbers."""
-    dtype = next(iter(source.batches.values())).values.dtype
     if dtype.kind == "c":
         raise DtypeError(
             f"{path} has samples of {dtype}, and networks compute with real numbers. Write "

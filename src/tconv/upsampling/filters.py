@@ -72,13 +72,17 @@ class NamedFilter(WholeScale):
         """Return 0: there is no memory beside the strips."""
         return 0
 
-    def window(self, rows: slice, height: int) -> slice:
-        """Return input rows inside the image: at its border the sum is divided by the weights that are there."""
-        return self.filter.window(rows, height)
+    def window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return inputs inside the image: at its border the sum is divided by the weights that are there."""
+        return self.filter.window(outputs, size)
 
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Return output rows from input rows."""
-        return self.filter.strip(x, first, rows)
+        return self.filter.strip(x, first, rows, columns=frame.columns, left=frame.left)
+
+    def fingerprint_parts(self) -> tuple[Any, ...]:
+        """Return the filter and its scale."""
+        return self.name, self.scale
 
     def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array, frame: Frame) -> Truth:
         """Return the sums over all pairs of inputs and taps, divided by the sums of those taps."""
@@ -148,15 +152,16 @@ class CustomKernel(WholeScale):
         """Return 0: there is no memory beside the strips."""
         return 0
 
-    def window(self, rows: slice, height: int) -> slice:
-        """Return input rows that may lie beyond the image: those repeat its outermost row."""
-        return self.axes[0].input_window([rows])[0]
+    def window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return inputs that may lie beyond the image: those repeat its outermost one."""
+        return self.axes[axis].input_window([outputs])[0]
 
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Return output rows from input rows; columns beyond the image are added here."""
-        columns = slice(0, self.scale * x.shape[2])
-        span = self.axes[1].input_window([columns])[0]
-        x = np.pad(x, ((0, 0), (0, 0), (-span.start, span.stop - x.shape[2])), mode="edge")
+        width = frame.width or x.shape[2]
+        columns = frame.columns or slice(0, self.scale * width)
+        span = self.window(columns, width, 1)
+        x = x.take(np.clip(np.arange(span.start, span.stop), 0, width - 1) - frame.left, 2)
         geometry = self._geometry([first, span.start], x.shape[1:], [rows, columns])
         y = conv_transpose_strip(x[None] if self.mixes else x[:, None], self.weight.astype(x.dtype), geometry)
         return y[0] if self.mixes else y[:, 0]
@@ -165,6 +170,10 @@ class CustomKernel(WholeScale):
         """Return the operator from the inputs that begin at `starts` to these outputs."""
         crops = [crop_for(*each) for each in zip(self.axes, starts, sizes, outputs, strict=True)]
         return Geometry(self.weight.shape[2:], self.scale, crops)
+
+    def fingerprint_parts(self) -> tuple[Any, ...]:
+        """Return the weights, the scale, and True for weights across channels."""
+        return self.weight, self.scale, self.mixes
 
     def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array, frame: Frame) -> Truth:
         """Return the sums over all pairs of inputs and taps, phase by phase, without a border."""

@@ -69,6 +69,11 @@ def from_weights(
     return LearnedUpsampler(model, scale, model.name, naming, loaded.value_range)
 
 
+def is_layered(model: Model, block: int) -> bool:
+    """Return True for a network of which squares of this side would take long to recompute."""
+    return model.network.has_means or square_macs(model.network, block) > _LONG
+
+
 class LearnedUpsampler(WholeScale):
     """A `Model` that runs strip by strip, at its own scale; at another scale its output is interpolated.
 
@@ -89,7 +94,8 @@ class LearnedUpsampler(WholeScale):
         naming: Naming = PYTHON,
         own_range: tuple[float, float] | None = None,
     ) -> None:
-        self.model, self.scale, self.name, self._naming = model, scale, name, naming
+        self.model: Model = model
+        self.scale, self.name, self._naming = scale, name, naming
         self._own_range = own_range or model.value_range
         divides = scale % model.scale == 0
         self._step = 1 if divides else model.scale
@@ -110,7 +116,7 @@ class LearnedUpsampler(WholeScale):
     @cached_property
     def layered(self) -> bool:
         """True for a network that is checked layer by layer: one square of it would take long to recompute."""
-        return self.model.network.has_means or square_macs(self.model.network, self.block) > _LONG
+        return is_layered(self.model, self.block)
 
     def channels(self, channels: int) -> int:
         """Return the number of input channels."""
@@ -196,14 +202,17 @@ class LearnedUpsampler(WholeScale):
         """Return the rows of the network's output that these output rows need."""
         return rows if self._more is None else self._more.window(self._fine(rows), self.model.scale * height)
 
-    def window(self, rows: slice, height: int) -> slice:
-        """Return the rows that the network and the filter need; beyond the image its outermost rows repeat."""
-        both = self.model.window(self._network_rows(rows, height), height), self._filter.window(rows, height)
+    def window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the inputs that the network and the filter need; beyond the image its outermost ones repeat."""
+        both = (
+            self.model.window(self._network_rows(outputs, size), size, axis),
+            self._filter.window(outputs, size, axis),
+        )
         return slice(min(each.start for each in both), max(each.stop for each in both))
 
-    def own_window(self, rows: slice, height: int) -> slice:
-        """Return the rows that the filter needs."""
-        return self._filter.window(rows, height)
+    def own_window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the inputs that the filter needs."""
+        return self._filter.window(outputs, size, axis)
 
     def bands(self, shape: tuple[int, int, int]) -> list[slice]:
         """Return the columns that are computed one after another, as few as the memory of the network allows."""
@@ -223,9 +232,15 @@ class LearnedUpsampler(WholeScale):
         """Return the rows and columns of the network's output that these of the result are made of."""
         return self._network_rows(rows, shape[1]), self._network_rows(columns, shape[2])
 
+    def fingerprint_parts(self) -> tuple[Any, ...]:
+        """Return the network, the facts of its model, and the scale."""
+        model = self.model
+        facts = model.scale, model.border, model.adds, model.value_range, model.order, model.block, model.rest
+        return model.network.nodes, *facts, model.beyond, self.scale
+
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Return output rows from input rows."""
-        colours, width = x[:-1] if frame.alpha else x, x.shape[2]
+        colours, width = x[:-1] if frame.alpha else x, frame.width or x.shape[2]
         columns = frame.columns or slice(0, self.scale * width)
         network_rows, network_columns = self.network_outputs(rows, columns, (0, frame.height, width))
         if frame.source is not None:
@@ -244,7 +259,7 @@ class LearnedUpsampler(WholeScale):
         if self.model.adds is None and not frame.alpha:
             return detail.astype(x.dtype, copy=False)
         inside = slice(max(0, -first), frame.height - first)
-        base = self._filter.strip(x[:, inside], max(0, first), rows, frame)[..., columns]
+        base = self._filter.strip(x[:, inside], max(0, first), rows, frame)
         result = base[: len(colours)]
         if self.model.adds is None:
             result[...] = detail

@@ -50,14 +50,16 @@ class MissingData:
                 _fill(channel, kinds > 0, reach)
         return result
 
-    def mark(self, result: Array, mixes: bool) -> None:
+    def mark(self, result: Array, mixes: bool, places: tuple[Array, Array] | None = None) -> None:
         """Mark the outputs [C_out, H', W'] without data, and move others off the no-data value.
 
-        With `mixes` every output channel reads all input channels, and has data where all of them have.
+        With `mixes` every output channel reads all input channels, and has data where all of them have. `places` are
+        the rows and the columns of the image that the outputs lie in, where both are parts of larger ones.
         """
-        rows, columns = (
-            _pixel_of(large, small) for large, small in zip(result.shape[1:], self._kinds.shape[1:], strict=True)
-        )
+        rows, columns = places or [
+            pixel_of(np.arange(large), large, small)
+            for large, small in zip(result.shape[1:], self._kinds.shape[1:], strict=True)
+        ]
         kinds = self._kinds
         if mixes:
             kinds = np.broadcast_to(kinds.max(0), (len(result), *kinds.shape[1:]))
@@ -77,9 +79,10 @@ class MissingData:
                     np.copyto(part, self._number, where=large == _IS_NODATA)
 
 
-def _pixel_of(large: int, small: int) -> Array:
-    """Return the pixel that the centre of each of `large` outputs lies in, of `small` pixels."""
-    return (2 * np.arange(large) + 1) * small // (2 * large)
+def pixel_of(outputs: Array, large: int, small: int) -> Array:
+    """Return the pixel that the centre of each of some outputs, of `large` in all, lies in, of `small` pixels."""
+    pixels: Array = (2 * outputs + 1) * small // (2 * large)
+    return pixels
 
 
 def _beside(number: Any) -> Any:

@@ -24,6 +24,30 @@ _ROWS = 512
 """Rows of a picture that its block means are computed from at least."""
 
 
+def network_pixels(
+    x: Array, first: tuple[int, int], sizes: tuple[int, ...], values: StoredValues, model: Model, span: Span, wide: bool
+) -> Array:
+    """Return pixels [C, rows, columns] of a picture with its border, from black to white, without opacity.
+
+    `span` are rows and columns of the network's input. x [C, h, w] is the part of the stored picture, of `sizes`, that
+    begins at the row and column `first`.
+    """
+    down, across = (
+        model.places(slice(side.start - model.border, side.stop - model.border), size) - start
+        for side, size, start in zip(span, sizes, first, strict=True)
+    )
+    inside = slice(int(across.min()), int(across.max()) + 1)
+    numbers = values.load(x[:, down, inside], wide)
+    colours = numbers[:-1] if values.alpha else numbers
+    pixels = colours / values.white
+    if not wide:
+        pixels = pixels.astype(np.float32, copy=False)
+    if np.array_equal(across, np.arange(inside.start, inside.stop)):  # nothing beyond the picture
+        return pixels
+    extended: Array = pixels.take(across - inside.start, 2)
+    return extended
+
+
 class PictureSource:
     """A stored picture [C, H, W], and the run of one network over it.
 
@@ -66,21 +90,8 @@ class PictureSource:
 
     def _pixels(self, rows: slice, columns: slice, wide: bool) -> Array:
         """Return pixels [C, rows, columns] of the picture with its border, from black to white, without opacity."""
-        border = self.model.border
-        down, across = (
-            self.model.places(slice(span.start - border, span.stop - border), size)
-            for span, size in zip((rows, columns), self._x.shape[1:], strict=True)
-        )
-        inside = slice(int(across.min()), int(across.max()) + 1)
-        numbers = self._values.load(self._x[:, down, inside], wide)
-        colours = numbers[:-1] if self._values.alpha else numbers
-        pixels = colours / self._values.white
-        if not wide:
-            pixels = pixels.astype(np.float32, copy=False)
-        if np.array_equal(across, np.arange(inside.start, inside.stop)):  # nothing beyond the picture
-            return pixels
-        extended: Array = pixels.take(across - inside.start, 2)
-        return extended
+        sizes = self._x.shape[1:]
+        return network_pixels(self._x, (0, 0), sizes, self._values, self.model, (rows, columns), wide)
 
     def load(self, rows: slice, columns: slice) -> Array:
         """Return rows and columns of the network's input, float32."""

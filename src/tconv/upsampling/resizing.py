@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv.models.image_model import Model
 from tconv.upsampling.filters import STRIP
 from tconv.upsampling.resampling import AxisResampler
 from tconv.upsampling.target_size import TargetSize
@@ -102,6 +103,7 @@ class Resized:
         self.description, self.text = method, f"{size_text} by {method}"
         self.mixes, self.block = (False, 1) if inner is None else (inner.mixes, inner.block)
         self.learned = inner is not None and inner.learned
+        self.model: Model | None = None if inner is None else inner.model
         # the strips of what is resampled have the usual size
         whole = STRIP if inner is None else inner.strip_bytes
         self.strip_bytes = max(1, whole * math.prod(output) // max(math.prod(middle), math.prod(output)))
@@ -146,15 +148,15 @@ class Resized:
         inner = 0 if self._inner is None else self._inner.scratch_bytes(shape)
         return int(3 * 8 * numbers + inner)
 
-    def window(self, rows: slice, height: int) -> slice:
-        """Return the input rows that these output rows need."""
-        middle = self._down.window(rows)
-        return middle if self._inner is None else self._inner.window(middle, height)
+    def window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the inputs that these outputs need."""
+        middle = (self._down, self._across)[axis].window(outputs)
+        return middle if self._inner is None else self._inner.window(middle, size, axis)
 
-    def own_window(self, rows: slice, height: int) -> slice:
-        """Return the input rows that `strip` is given for these output rows, beside those of a network."""
-        middle = self._down.window(rows)
-        return middle if self._inner is None else self._inner.own_window(middle, height)
+    def own_window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the inputs that `strip` is given for these outputs, beside those of a network."""
+        middle = (self._down, self._across)[axis].window(outputs)
+        return middle if self._inner is None else self._inner.own_window(middle, size, axis)
 
     def bands(self, shape: tuple[int, int, int]) -> list[slice]:
         """Return the columns of the result that are computed one after another."""
@@ -178,13 +180,18 @@ class Resized:
         """Return a warning about a network's output, if there is one."""
         return None if self._inner is None else self._inner.doubt(source)
 
+    def fingerprint_parts(self) -> tuple[Any, ...]:
+        """Return the resampling of both axes, and what runs before it."""
+        return self._inner, self._down, self._across
+
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
         """Return output rows from input rows."""
         middle = self._down.window(rows)
-        columns, left = frame.columns or slice(0, self._output[1]), 0
+        columns, left = frame.columns or slice(0, self._output[1]), frame.left
         if self._inner is None:
             y, start = x, first
         else:
+            left = 0
             if frame.columns is not None:
                 inner = self._across.window(columns)
                 frame, left = frame._replace(columns=inner), inner.start

@@ -13,6 +13,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.geometry import Geometry
 from tconv.kernels.problem import Problem
+from tconv.models.image_model import Model
 
 Load = Callable[[Array, Array], Array]
 """Rows [P, A] and columns [P, B] to the inputs there, [C, P, A, B] in float64 (complex: complex128); indices beyond the
@@ -35,7 +36,8 @@ class Frame(NamedTuple):
     """Facts about an image that its strips do not show: height, number that stands for white, and opacity.
 
     `source` is the run of a network over the image, if there is one; without it a strip computes all that it needs.
-    `columns` are those of the result that are computed, all if None.
+    `columns` are those of the result that are computed, all if None. `width` is the image's where x has only a part of
+    its columns, those from `left` on.
     """
 
     height: int
@@ -43,6 +45,8 @@ class Frame(NamedTuple):
     alpha: bool
     source: Any = None
     columns: slice | None = None
+    width: int | None = None
+    left: int = 0
 
 
 class Pass(NamedTuple):
@@ -85,6 +89,8 @@ class Upsampler(AnyUpsampler, Protocol):
     """Method in reports, with details."""
     learned: bool
     """True for a network, which reads values from black to white."""
+    model: Model | None
+    """Its network; None for other methods."""
     plainer: str
     """Filter that the result is compared with, where the original is known."""
     strip_bytes: int
@@ -120,11 +126,14 @@ class Upsampler(AnyUpsampler, Protocol):
     def scratch_bytes(self, shape: tuple[int, int, int]) -> int:
         """Return the bytes of scratch memory for an image of this shape, beside the strips."""
 
-    def window(self, rows: slice, height: int) -> slice:
-        """Return the input rows that these output rows need; rows beyond the image repeat its first or last row."""
+    def window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the input rows (axis 1: columns) that these outputs need, of an image of this height (width).
 
-    def own_window(self, rows: slice, height: int) -> slice:
-        """Return the input rows that `strip` is given for these output rows where `frame.source` has the network's."""
+        Those beyond the image repeat its first or last one.
+        """
+
+    def own_window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the inputs that `strip` is given for these outputs where `frame.source` has the network's."""
 
     def bands(self, shape: tuple[int, int, int]) -> list[slice]:
         """Return the columns of the result that are computed one after another; all at once if memory allows that."""
@@ -142,10 +151,16 @@ class Upsampler(AnyUpsampler, Protocol):
         """Return a warning about the output of the network that ran over `Frame.source`, if there is one."""
 
     def strip(self, x: Array, first: int, rows: slice, frame: Frame) -> Array:
-        """Return output rows [C_out, rows, scale*W] from the input rows x [C, h, W], which start at `first`."""
+        """Return output rows [C_out, rows, scale*W] from the input rows x [C, h, W], which start at `first`.
+
+        With `frame.columns` those columns of them, and with `frame.width` x begins at the column `frame.left`.
+        """
 
     def truth(self, load: Load, shape: tuple[int, int, int], y: Array, x: Array, frame: Frame) -> Truth:
         """Return the definition's outputs at rows y [P] and columns x [P]."""
+
+    def fingerprint_parts(self) -> tuple[Any, ...]:
+        """Return all that the result depends on beside the image: weights, sizes, settings."""
 
 
 def row_strips(upsampler: Upsampler, shape: tuple[int, int, int], itemsize: int) -> Iterator[slice]:
@@ -174,11 +189,12 @@ class WholeScale:
     scale: int
     description: str
     learned, size_option = False, "scale"
-    window: Callable[[slice, int], slice]
+    model: Model | None = None
+    window: Callable[..., slice]
 
-    def own_window(self, rows: slice, height: int) -> slice:
-        """Return the input rows that these output rows need."""
-        return self.window(rows, height)
+    def own_window(self, outputs: slice, size: int, axis: int = 0) -> slice:
+        """Return the inputs that these outputs need."""
+        return self.window(outputs, size, axis)
 
     def bands(self, shape: tuple[int, int, int]) -> list[slice]:
         """Return all columns of the result."""

@@ -17,6 +17,7 @@ from tconv.models.running.fusion import Fusion
 from tconv.models.running.placement import Placement, placed
 from tconv.models.running.schedule import Reading, Schedule
 from tconv.models.running.spans import hull, needed
+from tconv.models.running.work import task_work
 from tconv.models.steps.channels import ChannelRange
 from tconv.models.steps.same_place import SamePlace
 from tconv.models.steps.step import NetworkStep, Shape
@@ -298,6 +299,25 @@ class Plan:
     def scratch_bytes(self) -> int:
         """Bytes of all storages of the run."""
         return 4 * sum(store.floats for store in self.stores if store is not None)
+
+    @property
+    def largest_strip(self) -> int:
+        """Bytes of the largest rows that one task computes in a strip."""
+        most = np.diff(self.stops, axis=0).max(0, initial=1).tolist()
+        sizes = [
+            4 * self.channels[n] * most[n] * row_floats(self.columns[n].stop - self.columns[n].start)
+            for n in (task.number for task in self.tasks)
+        ]
+        return int(max(sizes))
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds of all tasks."""
+        return sum(
+            task_work(task.step, self.channels[n], (rows.stop - rows.start, columns.stop - columns.start))
+            for task in self.tasks
+            for n, rows, columns in [(task.number, self.rows[task.number], self.columns[task.number])]
+        )
 
     def advances(self, number: int) -> tuple[list[int], list[int], list[int]]:
         """Return the rows at which each place begins and ends in a strip, and the first row that each storage keeps."""

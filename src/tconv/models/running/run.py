@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tconv._arrays import Array
-from tconv._memory import empty
+from tconv._memory import empty, trim_outputs
 from tconv.kernels.simd.winograd_f43.interface import Skip
 from tconv.models.layers import Convolution
 from tconv.models.row_buffer import RowBuffer, Storage
@@ -21,6 +21,9 @@ from tconv.models.watch import Watch
 
 Load = Callable[[slice, slice], Array]
 """Function of rows and columns of the input, which returns them as float32 [C, rows, columns]."""
+
+_LARGE = 1 << 26
+"""Bytes of buffers from which the memory that runs of other sizes have left is released first: both would count."""
 
 
 @dataclass
@@ -59,6 +62,8 @@ class StripRun:
     def _allocated(self, arrays: Mapping[int, Region]) -> dict[int, RowBuffer]:
         """Return the buffers of all places."""
         plan = self.plan
+        if plan.scratch_bytes > _LARGE:
+            trim_outputs()
         # from one block: huge pages, and one allocation for a run
         memory = empty((max(1, plan.scratch_bytes // 4),), np.dtype(np.float32))
         self._storages: list[Storage] = []

@@ -80,3 +80,8 @@ def hull(spans: Iterable[slice]) -> slice:
     """Return the rows from the first to the last of all spans; an empty span for none."""
     spans = list(spans)
     return slice(min((s.start for s in spans), default=0), max((s.stop for s in spans), default=0))
+
+
+def moved(span: slice, by: int) -> slice:
+    """Return rows that lie so many before these."""
+    return slice(span.start - by, span.stop - by)

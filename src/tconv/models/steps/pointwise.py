@@ -16,7 +16,7 @@ from tconv.kernels.simd import elementwise
 from tconv.models.steps.functions import function_of
 from tconv.models.steps.pieces import PIECE, flat_pieces
 from tconv.models.steps.same_place import SamePlace
-from tconv.models.steps.step import Region, Shape, single, taken
+from tconv.models.steps.step import Region, Shape, rebuilt, single, taken
 
 _NONE = Activation(np.ones(1))
 
@@ -37,6 +37,10 @@ class Pointwise(SamePlace):
         if isinstance(self.activation, tuple) and len(self.activation) == 2 and self.activation[0] == "prelu":
             slopes = self.activation[1]
             object.__setattr__(self, "activation", ("prelu", _by_channel(slopes)))
+
+    def __reduce__(self) -> Any:
+        """Return the layer for copies and other processes, without what is cached."""
+        return rebuilt(self)
 
     @cached_property
     def _function(self) -> Any:

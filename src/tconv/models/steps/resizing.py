@@ -75,11 +75,19 @@ class Resize:
             raise ShapeError(f"nothing is left of {given[0]} {LINES[axis]} at {self.factors[axis]} of that")
         return result
 
-    def _taps(self, outputs: slice, sizes: Sequence[int], axis: int) -> tuple[Taps, Fraction]:
-        """Return the input rows and weights of output rows, and the step from one to the next."""
+    def _rule(self, sizes: Sequence[int], axis: int) -> tuple[Fraction, Fraction]:
+        """Return the step from one output row to the next, in input rows, and the place of the first."""
         size, total = sizes[0], self.output_extent(sizes, axis)
         step = Fraction(size, total) if self.by_size else 1 / Fraction(self.factors[axis])
-        rule = sample_positions.rule(Axis(size, total, step), self._positions)
+        return sample_positions.rule(Axis(size, total, step), self._positions)
+
+    def step(self, sizes: Sequence[int], axis: int) -> Fraction:
+        """Return the step from one output row (column) to the next, in rows of an input of these sizes."""
+        return self._rule(sizes, axis)[0]
+
+    def _taps(self, outputs: slice, sizes: Sequence[int], axis: int) -> tuple[Taps, Fraction]:
+        """Return the input rows and weights of output rows, and the step from one to the next."""
+        rule = self._rule(sizes, axis)
         mode = "nearest" if rule == (Fraction(1), Fraction(0)) else self.mode
         return sample_positions.taps(outputs, rule, mode, self.rounding, self.coefficient), rule[0]
 

@@ -7,7 +7,8 @@ runs and float64 for the check, with any axes before the channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import fields
+from typing import Any, NamedTuple, Protocol
 
 from tconv._arrays import Array
 from tconv.errors import ShapeError
@@ -63,6 +64,11 @@ class NetworkStep(Protocol):
     def roundings(self) -> int:
         """Roundings between the inputs and an output, each of half a step of the larger of the two."""
         ...
+
+
+def rebuilt(step: Any) -> tuple[type, tuple[Any, ...]]:
+    """Return a dataclass as its type and its fields, as `__reduce__` has them: copies have no caches."""
+    return type(step), tuple(getattr(step, each.name) for each in fields(step) if each.init)
 
 
 def single(given: Sequence[int]) -> int:

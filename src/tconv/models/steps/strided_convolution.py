@@ -23,7 +23,7 @@ from tconv.geometry import Geometry
 from tconv.kernels.activation import activation_of
 from tconv.kernels.simd import planes
 from tconv.models.layers import Convolution
-from tconv.models.steps.step import LINES, Region, Shape, taken
+from tconv.models.steps.step import LINES, Region, Shape, rebuilt, taken
 from tconv.models.tap_sums import gathered_sums
 
 _FLOAT32 = np.dtype(np.float32)
@@ -56,6 +56,10 @@ class StridedConvolution:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     activation: Any = None
+
+    def __reduce__(self) -> Any:
+        """Return the layer for copies and other processes, without what is cached."""
+        return rebuilt(self)
 
     @property
     def roundings(self) -> int:

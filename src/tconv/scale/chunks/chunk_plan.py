@@ -1,0 +1,167 @@
+"""Plan of all chunks of one lazy array: what the tasks of its graph share. The graph and each worker have it once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv._memory import empty
+from tconv.errors import DtypeError
+from tconv.scale.chunks.axis_chunks import AxisChunks
+from tconv.scale.chunks.image_axes import ImageAxes
+from tconv.scale.chunks.shared_object import Shared
+from tconv.scale.chunks.thread_team import thread_team
+from tconv.scale.operators.tile_operator import TileOperator
+from tconv.scale.regions import Region, Sizes, region_sizes
+from tconv.scale.stores.store import ImageSource
+
+Index = tuple[int, ...]
+"""Numbers of a chunk: along the axes that count images, then along the spatial ones."""
+
+
+@dataclass
+class ChunkPlan:
+    """Chunks of input and output, the operator, and the store that is read, if the input is one."""
+
+    shared: Shared
+    """the operator"""
+    axes: ImageAxes
+    images: tuple[tuple[int, ...], ...]
+    """Borders of the chunks along the axes that count images."""
+    spatial: tuple[AxisChunks, ...]
+    sizes: Sizes
+    """of an input image"""
+    dtype: np.dtype[Any]
+    """of the input"""
+    source: ImageSource | None = None
+    """store that is read; None for chunks of a lazy array"""
+
+    @property
+    def operator(self) -> TileOperator:
+        """Return the operator."""
+        operator: TileOperator = self.shared.value
+        return operator
+
+    @property
+    def counts(self) -> Index:
+        """Return the number of output chunks along each axis: of images, then spatial."""
+        return (*(len(borders) - 1 for borders in self.images), *(axis.count for axis in self.spatial))
+
+    @property
+    def input_counts(self) -> Index:
+        """Return the number of input chunks along each axis: of images, then spatial."""
+        return (*(len(borders) - 1 for borders in self.images), *(len(axis.inputs) - 1 for axis in self.spatial))
+
+    def index(self, number: int) -> Index:
+        """Return the numbers along the axes of the output chunk with this number in C order."""
+        return tuple(map(int, np.unravel_index(number, self.counts)))
+
+    def outputs(self, index: Index) -> Region:
+        """Return the outputs of a chunk."""
+        chunks = index[len(self.images) :]
+        return tuple(axis.output(chunk) for axis, chunk in zip(self.spatial, chunks, strict=True))
+
+    def window(self, index: Index) -> Region:
+        """Return the inputs that a chunk reads."""
+        chunks = index[len(self.images) :]
+        return tuple(axis.windows[chunk] for axis, chunk in zip(self.spatial, chunks, strict=True))
+
+    def image_counts(self, index: Index) -> tuple[int, ...]:
+        """Return the numbers of images of a chunk along their axes."""
+        counts = zip(self.images, index[: len(self.images)], strict=True)
+        return tuple(borders[chunk + 1] - borders[chunk] for borders, chunk in counts)
+
+    def image_numbers(self, index: Index) -> list[int]:
+        """Return the numbers of the images of a chunk, in C order of all of them."""
+        totals = [borders[-1] for borders in self.images]
+        ranges = [
+            range(borders[chunk], borders[chunk + 1])
+            for borders, chunk in zip(self.images, index[: len(self.images)], strict=True)
+        ]
+        steps = [math.prod(totals[axis + 1 :]) for axis in range(len(totals))]
+        return [sum(map(int.__mul__, numbers, steps)) for numbers in product(*ranges)]
+
+    @property
+    def out_axes(self) -> ImageAxes:
+        """Return the axes of the output."""
+        return self.axes.with_channels(self.operator.channels[1])
+
+    # -- parts of windows ----------------------------------------------------------------------------------------
+
+    def parts(self, index: Index) -> Iterator[tuple[Index, bool, Region, Region]]:
+        """Yield the parts of a chunk's window: spatial input chunk, direct or not, span inside of it, place.
+
+        A direct part is read from the chunk itself; the others from the strips that its task of borders has cut.
+        """
+        chunks = index[len(self.images) :]
+        for parts in product(*(axis.parts[chunk] for axis, chunk in zip(self.spatial, chunks, strict=True))):
+            of = tuple(part[0] for part in parts)
+            yield of, self._is_direct(of, parts), tuple(part[1] for part in parts), tuple(part[2] for part in parts)
+
+    def part_sources(self, chunks: Index) -> Iterator[tuple[Index, bool]]:
+        """Yield the spatial input chunks of a spatial output chunk's window, and True for those read directly."""
+        for parts in product(*(axis.parts[chunk] for axis, chunk in zip(self.spatial, chunks, strict=True))):
+            of = tuple(part[0] for part in parts)
+            yield of, self._is_direct(of, parts)
+
+    def _is_direct(self, chunk: Index, parts: Any) -> bool:
+        """Return True where strips would save nothing: for most of a chunk, or where all strips are half of it."""
+        if all(axis.reads_most(part[0], part[1]) for axis, part in zip(self.spatial, parts, strict=True)):
+            return True
+        shares = [axis.share[number] for axis, number in zip(self.spatial, chunk, strict=True)]
+        return math.prod(share[0] for share in shares) - math.prod(share[1] for share in shares) > 0.5
+
+    def strips(self, chunk: Index) -> Iterator[tuple[Index, Region]]:
+        """Yield the spatial output chunks that read strips of an input chunk, and these strips inside of it."""
+        for readers in product(*(axis.readers[number] for axis, number in zip(self.spatial, chunk, strict=True))):
+            parts = [(number, span) for number, (_, span) in zip(chunk, readers, strict=True)]
+            if not self._is_direct(chunk, parts):
+                yield tuple(output for output, _ in readers), tuple(span for _, span in readers)
+
+    def checked(self, chunk: Any) -> Array:
+        """Return an input chunk as [N, C, *sizes]. Raises DtypeError if it is not what the lazy array announced."""
+        if not isinstance(chunk, np.ndarray) or chunk.dtype != self.dtype:
+            given = f"{type(chunk).__module__}.{type(chunk).__name__} of {getattr(chunk, 'dtype', 'no dtype')}"
+            raise DtypeError(
+                f"a chunk is a {given}; the lazy array states NumPy arrays of {self.dtype}. Write "
+                f"array.map_blocks(np.asarray).astype({self.dtype.name!r}), with the dtype that its chunks have"
+            )
+        return self.axes.canonical(chunk)
+
+    # -- work of tasks -------------------------------------------------------------------------------------------
+
+    def computed(self, index: Index, x: Array) -> Array:
+        """Return an output chunk in the order of its axes, from the values [N, C, *window] of its window."""
+        return self._computed(index, lambda place, image: x[place])
+
+    def computed_from_source(self, index: Index) -> Array:
+        """Return an output chunk in the order of its axes, from windows that are read from the store."""
+        source, window = self.source, self.window(index)
+        assert source is not None
+        return self._computed(index, lambda place, image: source.read(image, window))
+
+    def _computed(self, index: Index, values: Callable[[int, int], Array]) -> Array:
+        """Return an output chunk from a function of the place and the number of an image."""
+        operator, window, outputs = self.operator, self.window(index), self.outputs(index)
+        images = self.image_numbers(index)
+        out = empty((len(images), operator.channels[1], *region_sizes(outputs)), operator.result)
+        for place, image in enumerate(images):
+            x = np.ascontiguousarray(values(place, image), operator.dtype)
+            context = self.context(image)
+            with thread_team():
+                operator.compute(x, window, self.sizes, outputs, out[place], context)
+        return self.out_axes.native(out, self.image_counts(index))
+
+    def context(self, image: int) -> Any:
+        """Return what the operator needs of a whole image, or None."""
+        return None
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        """Return what Dask names tasks by."""
+        return "tconv", self.shared.fingerprint, self.axes, self.images, self.sizes, str(self.dtype), self.spatial

@@ -1,0 +1,146 @@
+"""Plan of a job, before anything runs: tiles, memory, disk, and the work for the tiles' borders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tconv._memory import si
+from tconv.scale.memory_bound import release_memory, resident_bytes
+from tconv.scale.regions import Sizes, whole
+from tconv.scale.tile_plan import Need, plan_stage, totals
+from tconv.scale.tile_run import Stage
+
+RESERVE = 32 << 20
+"""Bytes that are left for what a prediction does not count: small arrays, code, and the rounding of pages."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One pass over all images."""
+
+    operation: str
+    source: str
+    target: str
+    shape: tuple[int, ...]
+    """[N, C', *sizes'] of the output"""
+    tile: Sizes
+    part: Sizes | None
+    tiles: int
+    need: Need
+    work: int
+    """multiply-adds of all tiles"""
+    work_of_whole: int
+    """multiply-adds without any borders between tiles"""
+    bytes_read: int
+    bytes_written: int
+
+    @property
+    def halo(self) -> float:
+        """Work of all tiles, in multiples of that of the whole."""
+        return self.work / self.work_of_whole if self.work_of_whole else 1.0
+
+    def __str__(self) -> str:
+        sizes, tile = (" x ".join(map(str, each)) for each in (self.shape[2:], self.tile))
+        images = f"{self.shape[0]} images of " if self.shape[0] > 1 else ""
+        parts = f", computed in parts of {' x '.join(map(str, self.part))}" if self.part else ""
+        overlap = "reading and writing beside the computation" if self.need.windows > 1 else "one step after the other"
+        return (
+            f"{self.operation}\n"
+            f"  reads   {self.source}: {si(self.bytes_read, 'B')} in all\n"
+            f"  writes  {self.target}: {images}{sizes}, {si(self.bytes_written, 'B')}\n"
+            f"  tiles   {self.tiles} of {tile}{parts}; {overlap}\n"
+            f"  work    {si(self.work, 'multiply-adds')}, {self.halo:.4g} times those of the whole"
+        )
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """Plan of a job; `print(plan)` shows it."""
+
+    output: Path | None
+    max_memory: int
+    base_memory: int
+    """resident bytes of the process before it starts"""
+    stages: tuple[StagePlan, ...]
+    disk: int
+    """most bytes of the output on the disk"""
+    executor: str
+
+    @property
+    def memory(self) -> int:
+        """Predicted resident bytes at the peak."""
+        return self.base_memory + RESERVE + max(stage.need.memory for stage in self.stages)
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles of all stages."""
+        return sum(stage.tiles for stage in self.stages)
+
+    @property
+    def halo(self) -> float:
+        """Work of all tiles, in multiples of that of the whole."""
+        whole = sum(stage.work_of_whole for stage in self.stages)
+        return sum(stage.work for stage in self.stages) / whole if whole else 1.0
+
+    def __str__(self) -> str:
+        lines = [str(stage) for stage in self.stages]
+        lines.append(
+            f"memory    {si(self.memory, 'B')} predicted, {si(self.base_memory, 'B')} of it before the start; "
+            f"bound {si(self.max_memory, 'B')}"
+        )
+        if self.disk:
+            lines.append(f"disk      up to {si(self.disk, 'B')}")
+        lines.append(f"runs on   {self.executor}")
+        return "\n".join(lines)
+
+
+def plan_job(
+    stages: Sequence[Stage],
+    output: Path | None,
+    max_memory: int,
+    executor: str,
+    windows: int = 2,
+    results: int = 2,
+    may_split: bool = True,
+) -> JobPlan:
+    """Choose the sizes of all tiles, where they are not given, and return the plan.
+
+    With `may_split`, tiles that are too large are computed in parts. Raises TooLargeError if not even one tile fits
+    into `max_memory` beside what the process has.
+    """
+    release_memory()
+    base = resident_bytes()
+    planned = []
+    for stage in stages:
+        stage.check()
+        need = plan_stage(stage, max_memory - base - RESERVE, base + RESERVE, windows, results, may_split)
+        work, read = totals(stage)
+        shape = stage.target.shape
+        assert stage.tile is not None
+        planned.append(
+            StagePlan(
+                stage.operator.name,
+                f"{stage.source.name}, {stage.source.description}",
+                f"{stage.target.name}, {stage.target.description}",
+                shape,
+                stage.tile,
+                stage.part,
+                stage.tile_count,
+                need,
+                work,
+                shape[0] * stage.operator.work(whole(stage.output_sizes), stage.sizes),
+                read,
+                _bytes_of(shape, stage.target.dtype.itemsize),
+            )
+        )
+    disk = sum(stage.target.disk_bytes() for stage in stages)
+    return JobPlan(output, max_memory, base, tuple(planned), disk, executor)
+
+
+def _bytes_of(shape: tuple[int, ...], itemsize: int) -> int:
+    total = itemsize
+    for size in shape:
+        total *= size
+    return total

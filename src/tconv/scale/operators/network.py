@@ -1,0 +1,100 @@
+"""A network of `tconv.models` as a `TileOperator`: float32 pictures [C, H, W]."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv.kernels.num_threads import get_num_threads
+from tconv.models.layers import Convolution
+from tconv.models.network import Network
+from tconv.models.steps.strided_convolution import StridedConvolution
+from tconv.scale.operators.tile_operator import Read
+from tconv.scale.regions import Region, Sizes
+
+_THREAD = 3 << 19
+"""Bytes of panels and sums of one thread of the kernel, at most, for layers of networks."""
+_TEMPORARY = 3
+"""Arrays of the size of a strip's largest rows that a step allocates, at most, as a resize or a mean does."""
+
+
+class NetworkOperator:
+    """Network whose tiles, of any size, have the bits of the whole.
+
+    >>> import tconv.models
+    >>> network = NetworkOperator(tconv.models.photo(2).network)
+    >>> network.output_sizes((100, 80)), network.window((slice(0, 10), slice(0, 10)), (100, 80))
+    ((140, 100), (slice(0, 42, None), slice(0, 33, None)))
+    """
+
+    ndim = 2
+    dtype = np.dtype(np.float32)
+    result = np.dtype(np.float32)
+
+    def __init__(self, network: Network, name: str = "network") -> None:
+        self.network = network
+        self.channels = network.channels[0], network.channels[-1]
+        methods = Counter(network.methods())
+        self.method = " and ".join(sorted(methods))
+        count = sum(methods.values())
+        self.name = f"{name}, {count} convolution{'s' * (count != 1)}"
+
+    def fingerprint_parts(self) -> tuple[Any, ...]:
+        """Return the layers and what they read."""
+        return tuple((node.step, node.inputs) for node in self.network.nodes), self.channels[0], self.method
+
+    def output_sizes(self, sizes: Sizes) -> Sizes:
+        """Return height and width of the output. Raises ShapeError for sizes that the network does not take."""
+        height, width = sizes
+        return self.network.output_shape((height, width))
+
+    def window(self, outputs: Region, sizes: Sizes) -> Region:
+        """Return the rows and columns that outputs read, with those of the groups that they are in."""
+        (rows, columns), (height, width) = outputs, sizes
+        return self.network.region_window((rows, columns), (height, width))
+
+    def compute(self, x: Array, window: Region, sizes: Sizes, outputs: Region, out: Array, context: Any = None) -> None:
+        """Fill out from x; `context` are the means over the whole picture, if the network reads any."""
+        (down, across), (rows, columns), (height, width) = window, outputs, sizes
+        self.network.region(x, (down, across), (height, width), (rows, columns), out, means=means_of(context))
+
+    def scratch_bytes(self, outputs: Region, sizes: Sizes) -> int:
+        """Return the bytes of the rows of all layers that are there at a time, of the kernel, and of packed weights."""
+        (rows, columns), (height, width) = outputs, sizes
+        plans = self.network.tile_plans((height, width), self.network.mean_nodes)
+        plan, _ = plans.plan(rows, columns)
+        return int(plan.scratch_bytes + _TEMPORARY * plan.largest_strip + self._constant_bytes())
+
+    def _constant_bytes(self) -> int:
+        """Return the bytes of packed weights, and of the threads' scratch memory."""
+        weights = 0
+        for node in self.network.nodes:
+            if isinstance(node.step, Convolution | StridedConvolution):
+                # filtered weights have six rows for three
+                weights += 4 * node.step.weight.nbytes
+        return weights + get_num_threads() * _THREAD
+
+    def work(self, outputs: Region, sizes: Sizes) -> int:
+        """Return the multiply-adds of a tile, those beside it that its layers need included."""
+        (rows, columns), (height, width) = outputs, sizes
+        plan, _ = self.network.tile_plans((height, width), self.network.mean_nodes).plan(rows, columns)
+        return plan.work
+
+    def prepare(self, read: Read, sizes: Sizes, memory: int) -> dict[str, Array] | None:
+        """Return the means over the whole picture by the number of their node; None for a network without them."""
+        if not self.network.has_means:
+            return None
+        height, width = sizes
+        means = self.network.tile_means(
+            (height, width), lambda rows, columns: np.ascontiguousarray(read((rows, columns))), memory
+        )
+        return {str(number): values for number, values in means.items()}
+
+
+def means_of(context: Mapping[str, Array] | None) -> dict[int, Array] | None:
+    """Return the means that `prepare` returned, by numbers of nodes."""
+    return None if context is None else {int(number): values for number, values in context.items()}

@@ -1,0 +1,258 @@
+"""Tile sizes from a bound of memory: whole units of the target, with the least work and reading for their borders.
+
+The memory of a job is predicted as
+
+    what the process has now + windows * (bytes of reading a window) + scratch of the operator
+    + results * (bytes of a tile's outputs) + bytes of writing one
+
+with two windows and two results where reading, computing and writing overlap, and one of each where memory is short. A
+unit that is too large for the bound is computed in parts, which are put together in memory; where it does not fit
+itself, the job is refused.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tconv._memory import si
+from tconv.errors import ShapeError, TooLargeError
+from tconv.scale.memory_bound import size_text
+from tconv.scale.regions import Region, Sizes, elements, region_sizes
+from tconv.scale.tile_run import Stage
+
+_LARGEST_TILE = 64 << 20
+"""Bytes of outputs from which on a tile is not made larger: the work for its borders is small, and what a stop loses
+grows."""
+_SMALLEST_SHARE = 4 << 20
+"""Bytes of outputs up to which a tile may be more than an eighth of all."""
+_LONGEST_TILE = 1 << 41
+"""Multiply-adds from which on a tile is not made larger: about half a minute."""
+_MACS_PER_BYTE = 40
+"""Multiply-adds in the time in which one byte is read and decoded."""
+_TILE_BYTES = 100_000
+"""Bytes that could be read in the time that each tile costs."""
+_RUN_BYTES = 2048
+"""Bytes that could be read in the time that each run of bytes along the last axis costs."""
+
+
+class Need(NamedTuple):
+    """Bytes that a stage needs beside what the process has: with so many windows and results at once."""
+
+    memory: int
+    outputs: int
+    """bytes of these that are outputs and scratch"""
+    windows: int
+    results: int
+
+
+class _Measures(NamedTuple):
+    """Numbers of one tile, which cost an operator some time: bytes, multiply-adds, bytes read and runs of them."""
+
+    result: int
+    writing: int
+    reading: int
+    scratch: int
+    work: int
+    read: int
+    runs: int
+    outputs: int
+
+    def need(self, windows: int, results: int, whole: _Measures | None = None) -> Need:
+        """Return the bytes of a tile; of a part of it, where `whole` is the tile."""
+        made = results * (whole or self).result + self.scratch + (self.result if whole else 0)
+        return Need(made + windows * self.reading + (whole or self).writing, made, windows, results)
+
+    @property
+    def cost(self) -> float:
+        """Cost of an output: the time of its multiply-adds and of its reading, in bytes that could be read."""
+        read = self.read + _RUN_BYTES * self.runs + _TILE_BYTES
+        return (read + self.work / _MACS_PER_BYTE) / self.outputs
+
+    def is_moderate(self, all_outputs: int) -> bool:
+        """Return True if a stop may lose a tile, and if others are left, whose reading and writing overlap with it."""
+        share = max(_SMALLEST_SHARE, all_outputs * self.result // self.outputs // 8)
+        return self.result <= min(_LARGEST_TILE, share) and self.work <= _LONGEST_TILE
+
+
+def _measures(stage: Stage, outputs: Region) -> _Measures:
+    operator = stage.operator
+    window = operator.window(outputs, stage.sizes)
+    return _Measures(
+        operator.channels[1] * elements(outputs) * operator.result.itemsize,
+        stage.target.write_bytes(outputs),
+        stage.source.read_bytes(window),
+        operator.scratch_bytes(outputs, stage.sizes),
+        operator.work(outputs, stage.sizes),
+        bytes_read(stage, window),
+        elements(window[:-1]) * stage.source.shape[1],
+        elements(outputs),
+    )
+
+
+def needed(stage: Stage, tile: Sizes, part: Sizes | None, windows: int, results: int) -> Need:
+    """Return the most bytes of tiles of these sizes, computed in parts of those sizes."""
+    found = []
+    for outputs in _samples(stage.output_sizes, tile):
+        whole = _measures(stage, outputs)
+        if part is None:
+            found.append(whole.need(windows, results))
+            continue
+        piece = tuple(
+            slice(span.start, min(span.start + size, span.stop)) for span, size in zip(outputs, part, strict=True)
+        )
+        found.append(_measures(stage, piece).need(windows, results, whole))
+    return max(found)
+
+
+def _samples(sizes: Sizes, tile: Sizes) -> Iterator[Region]:
+    """Yield a tile inside of the image, the one beside it, and the first."""
+    for place in (0.5, 1.0, 0.0):
+        yield tuple(_at(spans_count(size, step), place, size, step) for size, step in zip(sizes, tile, strict=True))
+
+
+def spans_count(size: int, step: int) -> int:
+    """Return the number of tiles along an axis."""
+    return -(-size // step)
+
+
+def _at(count: int, place: float, size: int, step: int) -> slice:
+    """Return a whole tile of an axis, or the only one: in the middle (0.5), beside it (1.0) or at the start."""
+    number = 0 if place == 0 else min(count // 2 + (place == 1.0), max(0, count - 2))
+    return slice(number * step, min((number + 1) * step, size))
+
+
+def plan_stage(stage: Stage, budget: int, base: int, windows: int, results: int, may_split: bool = True) -> Need:
+    """Choose the sizes of a stage's tiles, where they are not given, and return what they need.
+
+    `budget` are the bytes that the job may use beside the `base` that the process has. A tile that is too large is
+    computed in parts, with `may_split`. Raises TooLargeError where no
+    tile fits, and ShapeError for given tiles that are no whole units.
+    """
+    sizes, unit = stage.output_sizes, stage.target.unit
+    unit = tuple(min(u, size) for u, size in zip(unit, sizes, strict=True))
+    if stage.tile is not None:
+        tile = _checked(stage.tile, unit, sizes, stage.target.name)
+        need, part = _fitting(stage, tile, stage.part, budget, windows, results, may_split)
+    else:
+        tile, (need, part) = unit, _fitting(stage, unit, None, budget, windows, results, may_split)
+        if need is not None and part is None:
+            tile, need = _grown(stage, unit, budget, need)
+    if need is None:
+        raise _too_large(stage, tile, budget, base)
+    stage.tile, stage.part, stage.windows, stage.results = tile, part, need.windows, need.results
+    return need
+
+
+def _checked(tile: Sizes, unit: Sizes, sizes: Sizes, name: str) -> Sizes:
+    tile = tuple(min(t, size) for t, size in zip(tile, sizes, strict=False))
+    whole = len(tile) == len(sizes) and all(
+        t > 0 and (t % u == 0 or t == size) for t, u, size in zip(tile, unit, sizes, strict=True)
+    )
+    if not whole:
+        raise ShapeError(
+            f"tile is {tile}; {name} is written in units of {unit}, and a tile is whole ones. Write tile={unit}"
+        )
+    return tile
+
+
+def _fitting(
+    stage: Stage, tile: Sizes, part: Sizes | None, budget: int, windows: int, results: int, may_split: bool
+) -> tuple[Need | None, Sizes | None]:
+    """Return what a tile needs, overlapped if that fits, and the parts it is computed in; None if it does not fit."""
+    for many in dict.fromkeys([(windows, results), (1, results), (1, 1)]):
+        need = needed(stage, tile, part, *many)
+        if need.memory <= budget:
+            return need, part
+    if part is not None or not may_split:
+        return None, part
+    smaller = tile
+    while max(smaller) > 1:
+        axis = max(range(len(tile)), key=lambda axis: smaller[axis])
+        smaller = tuple(-(-size // 2) if i == axis else size for i, size in enumerate(smaller))
+        for many in dict.fromkeys([(windows, results), (1, 1)]):
+            need = needed(stage, tile, smaller, *many)
+            if need.memory <= budget:
+                return need, smaller
+    return None, None
+
+
+def _too_large(stage: Stage, tile: Sizes, budget: int, base: int) -> TooLargeError:
+    """Return the error that names what would do: another bound, or smaller units."""
+    whole = needed(stage, tile, stage.part, 1, 1).memory
+    unit = tile
+    while max(unit) > 1 and needed(stage, unit, None, 1, 1).memory > budget:
+        axis = max(range(len(unit)), key=lambda axis: unit[axis])
+        unit = tuple(-(-size // 2) if i == axis else size for i, size in enumerate(unit))
+    fits = needed(stage, unit, None, 1, 1).memory <= budget
+    smaller = f", or write units (chunks, shards, tiles) of at most {unit}" if fits and unit != tile else ""
+    return TooLargeError(
+        f"max_memory is {si(base + budget, 'B')}; the process has {si(base, 'B')} before it starts, and one tile "
+        f"{tile} of {stage.target.name} needs {si(whole, 'B')}. Write max_memory={size_text(base + whole)!r}{smaller}"
+    )
+
+
+def _grown(stage: Stage, unit: Sizes, budget: int, need: Need) -> tuple[Sizes, Need]:
+    """Return tiles of more units: an axis after the other is doubled while that saves work or reading, and fits."""
+    tile, sizes = unit, stage.output_sizes
+    all_outputs = stage.target.shape[0] * math.prod(sizes)
+    cost = _measures(stage, next(_samples(sizes, tile))).cost
+    for factor in (2.0, 1.5):
+        while True:
+            found: list[tuple[float, Sizes]] = []
+            for axis in range(len(unit)):
+                units = int(tile[axis] / unit[axis] * factor)
+                larger = (*tile[:axis], min(units * unit[axis], sizes[axis]), *tile[axis + 1 :])
+                if larger != tile:
+                    measures = _measures(stage, next(_samples(sizes, larger)))
+                    if measures.is_moderate(all_outputs) and measures.need(need.windows, need.results).memory <= budget:
+                        found.append((measures.cost, larger))
+            if not found or min(found)[0] >= cost:
+                break
+            cost, tile = min(found)
+    while tile != unit:
+        exact = needed(stage, tile, None, need.windows, need.results)
+        if exact.memory <= budget:
+            return tile, exact
+        axis = max(range(len(unit)), key=lambda axis: tile[axis] / unit[axis])  # a tile elsewhere needs more
+        tile = (*tile[:axis], max(tile[axis] // unit[axis] // 2, 1) * unit[axis], *tile[axis + 1 :])
+    return unit, need
+
+
+def bytes_read(stage: Stage, window: Region) -> int:
+    """Return the bytes of the whole blocks that a window lies in, as they are after decoding."""
+    source = stage.source
+    whole = [
+        min(-(-span.stop // block) * block, size) - span.start // block * block
+        for span, block, size in zip(window, source.block, stage.sizes, strict=True)
+    ]
+    return int(source.shape[1] * math.prod(whole) * source.dtype.itemsize)
+
+
+def totals(stage: Stage) -> tuple[int, int]:
+    """Return the multiply-adds and the bytes read of all tiles: borders included, parts as they are."""
+    assert stage.tile is not None
+    work = read = 0
+    for outputs, count in _classes(stage.output_sizes, stage.tile):
+        for piece, pieces in _classes(region_sizes(outputs), stage.part or region_sizes(outputs)):
+            place = tuple(
+                slice(first.start + span.start, first.start + span.stop)
+                for first, span in zip(outputs, piece, strict=True)
+            )
+            work += count * pieces * stage.operator.work(place, stage.sizes)
+            read += count * pieces * bytes_read(stage, stage.operator.window(place, stage.sizes))
+    images = stage.target.shape[0]
+    return images * work, images * read
+
+
+def _classes(sizes: Sizes, tile: Sizes) -> Iterator[tuple[Region, int]]:
+    """Yield tiles that stand for many, with their number: along each axis the first, one inside, and the last."""
+    axes = []
+    for size, step in zip(sizes, tile, strict=True):
+        count = spans_count(size, step)
+        numbers = {0: 1, count // 2: max(1, count - 2), count - 1: 1} if count > 2 else dict.fromkeys(range(count), 1)
+        axes.append([(slice(n * step, min((n + 1) * step, size)), many) for n, many in numbers.items()])
+    for parts in itertools.product(*axes):
+        yield tuple(span for span, _ in parts), math.prod(many for _, many in parts)

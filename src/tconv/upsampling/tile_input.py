@@ -1,0 +1,200 @@
+"""Pictures that are read tile by tile: where they come from, and what their numbers mean."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv.errors import ArgumentError, DtypeError, ShapeError
+from tconv.io.picture_reading import open_picture
+from tconv.scale.stores.formats import endings, open_source
+from tconv.scale.stores.store import ArraySource, ImageSource
+from tconv.upsampling.file_run import upsampler_for
+from tconv.upsampling.image_checks import check_array
+from tconv.upsampling.inputs import Batch, PictureInput, is_feature_file
+from tconv.upsampling.option_names import Naming
+from tconv.upsampling.stored_values import StoredValues
+from tconv.upsampling.upsampler import Upsampler
+from tconv.upsampling.upsampler_selection import Selection
+
+_LAZY = ("zarr", "dask", "xarray")
+"""Libraries whose arrays are larger than memory."""
+
+
+class TileOptions(NamedTuple):
+    """Options of a call that works tile by tile; those that are None are chosen."""
+
+    max_memory: int | str | None = None
+    """most resident memory of the process: bytes, "1GB" """
+    resume: bool = True
+    tile: int | tuple[int, int] | None = None
+    """rows and columns of a tile of the result"""
+    chunks: int | tuple[int, int] | None = None
+    shards: int | tuple[int, int] | None = None
+    level: int | None = None
+    page: int | None = None
+    axes: str | None = None
+    workers: int | None = None
+    scheduler: str | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """Names of the options that were given."""
+        usual = TileOptions()
+        return [name for name in self._fields if getattr(self, name) != getattr(usual, name)]
+
+
+class TileInput(NamedTuple):
+    """Images [N, C, H, W] that are read tile by tile, and the meaning of their values."""
+
+    source: ImageSource
+    batch: Batch
+    notes: list[str]
+    path: Path | None
+    stem: str
+    """First part of the default output name."""
+
+
+def is_lazy(image: Any) -> bool:
+    """Return True for an array of Zarr, Dask or xarray."""
+    return type(image).__module__.partition(".")[0] in _LAZY
+
+
+def is_store(path: Path) -> bool:
+    """Return True for a path into a Zarr store."""
+    if any(part.lower().endswith(".zarr") for part in path.parts):
+        return True
+    return any(os.path.lexists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def is_of_tiles(path: Path) -> bool:
+    """Return True for a path of a format that is read and written tile by tile."""
+    return is_store(path) or path.name.lower().endswith(endings())
+
+
+def open_tiles(
+    image: Any, selection: Selection, alpha: bool | None, options: TileOptions
+) -> tuple[TileInput, Upsampler]:
+    """Return the input of a path or an array, and the upsampler of its pictures. No pixels are read.
+
+    Raises FileError, ArgumentError, ShapeError, DtypeError, MissingExtraError.
+    """
+    kwargs = {"level": options.level, "page": options.page, "axes": options.axes}
+    if isinstance(image, Path):
+        if not is_of_tiles(image):
+            return _whole_picture(image, selection, alpha, options)
+        source, path = open_source(image, ndim=2, **kwargs), image
+    elif is_lazy(image):
+        source, path = open_source(image, ndim=2, **{**kwargs, "axes": options.axes or _axes_of(image)}), None
+    else:
+        check_array(image, "image", alpha)
+        source, path = open_source(image, ndim=2, axes="YX" if image.ndim == 2 else "YXC"), None
+    if len(source.shape) != 4 or 0 in source.shape:
+        raise ShapeError(f"{source.name} has shape {source.shape}, [N, C, H, W]; no axis may be empty. Use another one")
+    picture = getattr(source, "picture", None)
+    if picture is not None:
+        return _of_picture(source, picture, path, selection, alpha)
+    return _of_values(source, image, path, selection, alpha)
+
+
+def _axes_of(image: Any) -> str | None:
+    """Return the axes of an array without names that has rows, columns and channels, as `tconv.upsample` reads them."""
+    if hasattr(image, "dims") or getattr(getattr(image, "metadata", None), "dimension_names", None):
+        return None
+    if image.ndim == 3 and image.shape[0] <= 4 < image.shape[2]:
+        raise ShapeError(
+            f"image has shape {image.shape}, which looks like [C, H, W]; channels last are usual, [H, W, C]. Write "
+            'axes="CYX", or axes="YXC" if the channels are last'
+        )
+    return {2: "YX", 3: "YXC"}.get(image.ndim)
+
+
+def _whole_picture(
+    path: Path, selection: Selection, alpha: bool | None, options: TileOptions
+) -> tuple[TileInput, Upsampler]:
+    """Return a picture of another format, which is read as a whole: it counts as memory that is there at the start."""
+    for name in ("level", "page", "axes"):
+        if getattr(options, name) is not None:
+            raise ArgumentError(
+                f"{selection.naming.name(name)} was given, and {path} has none; TIFF and Zarr have. Leave it out"
+            )
+    if path.suffix.lower() == ".npz":
+        raise ArgumentError(f"{path} is an archive, which is not read tile by tile. Use .npy files")
+    picture = open_picture(path)
+    source = PictureSourceOfFile(picture.read()[None], path)
+    source.description = picture.description
+    return _of_picture(source, picture, path, selection, alpha)
+
+
+class PictureSourceOfFile(ArraySource):
+    """A picture of a file, [1, C, H, W], that is decoded as a whole."""
+
+    def __init__(self, array: Array, path: Path) -> None:
+        super().__init__(array, str(path))
+        self._path = path
+
+    def identity(self) -> dict[str, Any]:
+        """Return shape, dtype and path, and size and time of the file."""
+        status = self._path.stat()
+        return {**super().identity(), "modified": [str(self._path), status.st_size, status.st_mtime_ns]}
+
+
+def _of_picture(
+    source: ImageSource, picture: Any, path: Path | None, selection: Selection, alpha: bool | None
+) -> tuple[TileInput, Upsampler]:
+    """Return the input of a picture, whose file says what its channels are."""
+    if alpha is not None and alpha != picture.alpha:
+        samples = picture.samples
+        at_end = samples is None or samples.alpha_at in (None, picture.shape[0] - 1)
+        if alpha or not at_end:
+            raise ArgumentError(
+                f"{selection.naming.flag('alpha') if alpha else selection.naming.off('alpha')} was given for "
+                f"{source.name}, whose file says otherwise; tiles keep the channels of the file. Leave it out"
+            )
+    upsampler = selection.for_pictures()
+    opened = PictureInput(picture, upsampler.mixes)
+    batch = opened.batches[""]
+    batch = batch._replace(shape=source.shape)
+    if alpha is False:
+        plain = StoredValues(picture.dtype)
+        batch = batch._replace(values=plain, stated=None if batch.stated is None else plain, may_be_bands=False)
+    notes = list(picture.notes)
+    upsampler = upsampler_for(source.name, selection, upsampler, [batch], notes, alpha)
+    stem = Path(source.name).stem if path is None else path.stem
+    return TileInput(source, batch, notes, path, stem), upsampler.fitted(*source.shape[2:])
+
+
+def _of_values(
+    source: ImageSource, image: Any, path: Path | None, selection: Selection, alpha: bool | None
+) -> tuple[TileInput, Upsampler]:
+    """Return the input of an array or a store: of a NumPy array the pixels, else feature maps or bands."""
+    channels, dtype = source.shape[1], source.dtype
+    is_pixels = isinstance(image, np.ndarray)
+    if path is not None and is_feature_file(path):
+        upsampler = selection.for_feature_maps(path)
+    else:
+        upsampler = selection.for_pictures() if is_pixels or not selection.is_open else selection.for_feature_maps(path)
+    has_alpha = (is_pixels and channels in (2, 4)) if alpha is None else alpha
+    if has_alpha and channels == 1:
+        raise ShapeError(f"{source.name} has one channel and alpha=True; opacity needs another one. Write alpha=None")
+    values = StoredValues(dtype, has_alpha and not upsampler.mixes)
+    batch = Batch(source.shape, values, bands=not is_pixels and channels - has_alpha not in (1, 3))
+    notes: list[str] = []
+    upsampler = upsampler_for(source.name, selection, upsampler, [batch], notes, alpha)
+    stem = "image" if path is None else path.name.partition(".")[0] if is_store(path) else path.stem
+    return TileInput(source, batch, notes, path, stem), upsampler.fitted(*source.shape[2:])
+
+
+def refuse_unlike_whole(upsampler: Upsampler, dtype: np.dtype[Any], name: str) -> None:
+    """Raise DtypeError for complex numbers and a kernel across channels: NumPy's sums depend on the width of a tile."""
+    if dtype.kind == "c" and upsampler.mixes:
+        raise DtypeError(
+            f"{name} has dtype {dtype}, and the kernel goes across channels; tiles of those differ in their last bits. "
+            "Enlarge the real and the imaginary part, two arrays"
+        )
+
+
