@@ -28,6 +28,7 @@ from tconv.scale.path_changes import check_free_space, exists, publish, remove
 from tconv.scale.pipeline import LocalExecutor
 from tconv.scale.regions import elements, whole
 from tconv.scale.tile_run import Stage, Tile, TileRecord
+from tconv.scale.verification import VerifyReport, verify_tiles
 
 
 def working_path(output: Path) -> Path:
@@ -125,6 +126,46 @@ class Job:
                 stage.target.close()
             journal.close(remove_new=True)
 
+    def verify(
+        self, *, repair: bool = False, inputs: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> VerifyReport:
+        """Read all tiles that are done again, compare them with the journal's checksums, and return the report.
+
+        With `repair`, damaged tiles are made anew by the next `run`; with `inputs`, the input is read again, too, and
+        compared with the checksums of what was read. Raises FileError for an output without a journal, and for an input
+        that has changed.
+        """
+        assert self.output is not None
+        journal = Journal(journal_path(self.output))
+        try:
+            if journal.state.header is None:
+                raise FileError(f"{self.output} has no journal. Give the path of an output of tconv.scale")
+            self._compared(journal)
+            place = self._place if os.path.lexists(self._place) else self.output
+            for stage in self.stages:
+                stage.target.open(place)
+            stored = [stage.target.stored for stage in self.stages]
+            states = journal.state.stages
+            report = verify_tiles(self.output, journal.state, lambda stage, *region: stored[stage](*region), progress)
+            for number, stage in enumerate(self.stages if inputs else ()):
+                check_inputs(stage, number, states[number])
+            if repair and report.damaged:
+                self._forget_damaged(journal, report, place)
+            return report
+        finally:
+            for stage in self.stages:
+                stage.target.close()
+            journal.close(remove_new=True)
+
+    def _forget_damaged(self, journal: Journal, report: VerifyReport, place: Path) -> None:
+        """Let the next run make damaged tiles anew; until then, the output has its working name again."""
+        journal.go_on()
+        for number in range(len(self.stages)):
+            journal.lost(number, [each.number for each in report.damaged if each.stage == number])
+        journal.note(finished=False)
+        if place != self._place:
+            publish(place, self._place, overwrite=False)
+
     @property
     def _place(self) -> Path:
         """Path that is written."""
@@ -136,7 +177,8 @@ class Job:
         is_there, has_part = os.path.lexists(output), os.path.lexists(working_path(output))
         begun = state.header is not None and os.path.lexists(self._place)
         if self._in_place:
-            begun, ended = begun and "finished" not in state.notes, begun and "finished" in state.notes
+            finished = bool(state.notes.get("finished"))
+            begun, ended = begun and not finished, begun and finished
         else:
             ended = is_there and not has_part and state.is_complete
         if ended and self._resume and not self._overwrite:
