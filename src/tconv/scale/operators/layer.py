@@ -105,6 +105,7 @@ def _inputs(along: Geometry, outputs: slice, size: int) -> slice:
 def computed(operator: Any, x: Array) -> Array:
     """Return the whole output [C', *L] of an image x [C, *n]: what all tiles together must equal.
 
+    >>> import numpy as np
     >>> computed(LayerOperator(np.ones((1, 1, 2)), None, Geometry(2, 2)), np.ones((1, 2)))
     array([[1., 1., 1., 1.]])
     """
