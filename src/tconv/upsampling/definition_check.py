@@ -123,7 +123,8 @@ class Check:
         if places is None:
             places = math.ceil(wanted / max(1, images * channels))
         rows, columns = _places(height, width, min(height * width, places), upsampler.block)
-        self.rows, self.columns = (at + span.start for at, span in zip((rows, columns), self._part.outputs, strict=True))
+        top, left = (span.start for span in self._part.outputs)
+        self.rows, self.columns = rows + top, columns + left
         self.source: Any = None
         """The run of a network over the image."""
         self._numbers = np.empty((upsampler.channels(channels), len(self.rows)), values.computed)

@@ -163,7 +163,8 @@ class UpsamplerOperator:
         """Return the check of the layers of a deep network in one tile."""
         assert self._network is not None
         definition = self._network.definition(x, window, sizes)
-        return LayerCheck(self._network.model.network, self._network.extents(sizes), definition, path=False)
+        height, width = self._network.extents(sizes)
+        return LayerCheck(self._network.model.network, (height, width), definition, path=False)
 
     # -- facts -----------------------------------------------------------------------------------------------------
 
