@@ -54,16 +54,24 @@ class AxisChunks:
         return tuple(found)
 
     @cached_property
-    def readers(self) -> tuple[tuple[tuple[int, slice], ...], ...]:
-        """Output chunks that read each input chunk, and the span of it that they read."""
-        found: list[list[tuple[int, slice]]] = [[] for _ in self.inputs[1:]]
+    def sources(self) -> tuple[tuple[tuple[int, ...], tuple[bool, ...]], ...]:
+        """Input chunks of each output chunk, and True for those of which it reads at least half."""
+        return tuple(
+            (tuple(part[0] for part in parts), tuple(self._reads_most(part[0], part[1]) for part in parts))
+            for parts in self.parts
+        )
+
+    @cached_property
+    def readers(self) -> tuple[tuple[tuple[int, slice, bool], ...], ...]:
+        """Output chunks that read each input chunk, the span of it that they read, and True for at least half of it."""
+        found: list[list[tuple[int, slice, bool]]] = [[] for _ in self.inputs[1:]]
         for output, parts in enumerate(self.parts):
             for chunk, span, _ in parts:
-                found[chunk].append((output, span))
+                found[chunk].append((output, span, self._reads_most(chunk, span)))
         return tuple(map(tuple, found))
 
     @cached_property
-    def share(self) -> tuple[tuple[float, float], ...]:
+    def shares(self) -> tuple[tuple[float, float], ...]:
         """Of each input chunk: elements that all output chunks read of it, and of those that read most of it.
 
         Both are relative to the elements of the chunk.
@@ -71,12 +79,11 @@ class AxisChunks:
         shares = []
         for (start, stop), readers in zip(pairwise(self.inputs), self.readers, strict=True):
             size = max(stop - start, 1)
-            counts = [span.stop - span.start for _, span in readers]
-            shares.append((sum(counts) / size, sum(count for count in counts if 2 * count >= size) / size))
+            counts = [(span.stop - span.start, most) for _, span, most in readers]
+            shares.append((sum(count for count, _ in counts) / size, sum(count * most for count, most in counts) / size))
         return tuple(shares)
 
-    def reads_most(self, chunk: int, span: slice) -> bool:
-        """Return True for a span of at least half of an input chunk."""
+    def _reads_most(self, chunk: int, span: slice) -> bool:
         return 2 * (span.stop - span.start) >= self.inputs[chunk + 1] - self.inputs[chunk]
 
 
