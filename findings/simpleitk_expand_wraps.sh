@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SimpleITK 2.5.7, numpy 2.4.6
 #
-# sitk.Expand of 8-bit pixels with a B-spline wraps: where the spline overshoots, -14 becomes 242 and 280 becomes 24. White
+# sitk.Expand of 8-bit pixels with a B-spline wraps: where the spline overshoots, -13 becomes 243 and 280 becomes 24. White
 # specks on black beside every edge, and no warning. sitk.Resample of the same picture, with the same interpolator, cuts
 # to 0..255.
 #
