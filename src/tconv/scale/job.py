@@ -19,7 +19,7 @@ from tconv.errors import FileError
 from tconv.scale.executor import Executor
 from tconv.scale.group_commit import GroupCommit
 from tconv.scale.input_check import check_inputs
-from tconv.scale.job_fingerprint import differences, job_fingerprint, modified_inputs, plain, refuse_differences
+from tconv.scale.job_fingerprint import differences, fingerprint_of, modified_inputs, plain, refuse_differences
 from tconv.scale.job_plan import RESERVE, JobPlan, plan_job
 from tconv.scale.job_report import JobReport, Meter, Progress
 from tconv.scale.journal import Journal, StageState, journal_path, read_journal
@@ -221,7 +221,7 @@ class Job:
         check_free_space(self.output.parent, self._plan.disk, str(self.output))
         if not self._in_place:
             remove(self._place)
-        journal.begin(job_fingerprint(self.stages))
+        journal.begin(fingerprint_of(self.stages))
         self._create(journal)
 
     def _create(self, journal: Journal) -> None:
@@ -261,7 +261,7 @@ class Job:
         for stage in self.stages:
             stage.check()
             stage.tile = stage.tile or stage.target.unit  # of other axes than the journal's, which is refused
-        now = job_fingerprint(self.stages)
+        now = fingerprint_of(self.stages)
         refuse_differences(journal.path, differences(header, now))
         self._plan = self._planned(header)
         return now, self._plan

@@ -18,7 +18,7 @@ MODIFIED = "modified"
 """Entry of an input's identity that may differ while the content is the same: times, for example."""
 
 
-def job_fingerprint(stages: Sequence[Stage]) -> dict[str, Any]:
+def fingerprint_of(stages: Sequence[Stage]) -> dict[str, Any]:
     """Return the fingerprint of stages whose tiles are planned."""
     found: dict[str, Any] = plain(
         {
