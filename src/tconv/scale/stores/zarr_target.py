@@ -7,6 +7,7 @@ without an error. Only whole shards are written here, so each has one writer, wh
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, FileError, OutputError, ShapeError
-from tconv.scale.regions import Region, Sizes
+from tconv.scale.regions import Region, Sizes, elements
 from tconv.scale.stores.array_file import axes_of
 from tconv.scale.stores.axis_layout import AxisLayout, checked_sizes
 from tconv.scale.stores.formats import TargetOptions
@@ -82,7 +83,7 @@ class ZarrTarget:
                     f"{self.name} cannot be made: {error}. Use other chunks, shards or compression"
                 ) from error
         sync_files(place, [place / "zarr.json"])
-        self.open(place)
+        ZarrTarget.open(self, place)
 
     def open(self, place: Path) -> None:
         """Open the array. Raises FileError for one of another shape, dtype or chunks."""
@@ -150,16 +151,34 @@ class ZarrTarget:
 
     def stored(self, image: int, region: Region) -> Array:
         """Return values [C, *region] of the files. Raises FileError for files that are missing or damaged."""
-        if not self.has(image, region):
-            missing = next(iter(self._missing(image, region)))
-            raise FileError(f"{missing} is missing. Write that part anew")
+        self.check_read(image, region)
         return self.store.read(image, region)
+
+    def check_read(self, image: int, region: Region) -> None:
+        """Raise FileError for parts that are not there, which zarr would read as zeros."""
+        missing = next(self._missing(image, self._units(region)), None)
+        if missing is not None:
+            raise FileError(f"{missing} is missing. Write that part anew")
+
+    def read_bytes(self, region: Region) -> int:
+        """Return the most bytes that `stored` allocates."""
+        created = self._created
+        chunk = math.prod(created["chunks"]) * self.dtype.itemsize
+        values = self.shape[1] * elements(region) * self.dtype.itemsize
+        return int(values + 3 * chunks_at_once(chunk, created["shards"] is not None) * chunk + ARENAS)
+
+    def _units(self, region: Region) -> Region:
+        """Return the whole units that a region touches."""
+        return tuple(
+            slice(span.start // unit * unit, min(-(-span.stop // unit) * unit, size))
+            for span, unit, size in zip(region, self.unit, self.shape[2:], strict=True)
+        )
 
     def has(self, image: int, region: Region) -> bool:
         """Return whether each shard has a file that is not empty."""
-        return not any(True for _ in self._missing(image, region))
+        return next(self._missing(image, self._units(region)), None) is None
 
-    def _missing(self, image: int, region: Region) -> Any:
+    def _missing(self, image: int, region: Region) -> Iterator[Path]:
         store, array = self.store, self.store.array
         if store.folder is None:
             return
