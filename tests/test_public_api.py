@@ -10,7 +10,7 @@ import tconv
 NAMES = [
     "Geometry", "TconvError", "artifacts", "channel_scales", "check", "checkerboard", "conv", "conv_transpose", "convert", "definition", "diagnose",
     "dialect", "draw", "errors", "fold_batchnorm", "get_num_threads", "initializers", "linear_operator", "matrix", "models", "plan",
-    "prepare", "rewrite", "scale_channels", "set_num_threads", "solve", "stream", "torch", "trim_pool", "upsample",
+    "prepare", "rewrite", "scale", "scale_channels", "set_num_threads", "solve", "stream", "torch", "trim_pool", "upsample",
     "verify_stream", "window",
 ]  # fmt: skip
 
@@ -29,9 +29,9 @@ def test_the_list():
 
 def test_importing_is_light():
     done = run(
-        "import sys, tconv\n"
+        "import sys, tconv, tconv.scale\n"
         "heavy = [m for m in ('torch', 'tensorflow', 'jax', 'keras', 'onnx', 'scipy', 'matplotlib', 'llvmlite', 'xxhash', 'ml_dtypes',"
-        " 'cyclopts', 'rich', 'pyvips', 'PIL') if m in sys.modules]\n"
+        " 'cyclopts', 'rich', 'pyvips', 'PIL', 'zarr', 'dask', 'tifffile') if m in sys.modules]\n"
         "assert not heavy, heavy"
     )
     assert done.returncode == 0, done.stderr
@@ -74,6 +74,7 @@ USES = {
     "plan": "tconv.plan(x, x)",
     "prepare": "tconv.prepare(x)(x)",
     "rewrite": "callable(tconv.rewrite)",
+    "scale": "callable(tconv.scale.run) and callable(tconv.scale.verify)",
     "scale_channels": "tconv.scale_channels(x, [2.0])",
     "set_num_threads": "tconv.set_num_threads(1)",
     "solve": "tconv.solve(input=2, output=4)",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tconv import keras as keras
     from tconv import models as models
     from tconv import onnx as onnx
+    from tconv import scale as scale
     from tconv import tensorflow as tensorflow
     from tconv import torch as torch
     from tconv.checking.functional import check as check
@@ -79,6 +80,7 @@ __all__ = [
     "plan",
     "prepare",
     "rewrite",
+    "scale",
     "scale_channels",
     "set_num_threads",
     "solve",
@@ -100,6 +102,7 @@ _LAZY_MODULES = {
     "keras": "tconv.keras",
     "models": "tconv.models",
     "onnx": "tconv.onnx",
+    "scale": "tconv.scale",
     "tensorflow": "tconv.tensorflow",
     "torch": "tconv.torch",
 }

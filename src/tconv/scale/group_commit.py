@@ -33,8 +33,12 @@ class GroupCommit:
         self._thread.start()
 
     def put(self, record: TileRecord) -> None:
-        """Add a tile that is written. Raises the error of an earlier commit, FileError for a full disk."""
+        """Add a tile that is written; wait while a whole group of others does.
+
+        Raises the error of an earlier commit, FileError for a full disk.
+        """
         with self._change:
+            self._change.wait_for(lambda: self._error is not None or len(self._waiting) < _TILES)
             if self._error is not None:
                 raise self._error
             self._waiting.append(record)
@@ -65,9 +69,12 @@ class GroupCommit:
                 with self._change:
                     self._change.wait_for(lambda: self._ending or len(self._waiting) >= _TILES, due - time.monotonic())
                     ending, group, self._waiting = self._ending, self._waiting, []
+                    self._change.notify_all()
                 self._commit(group)
         except BaseException as error:
-            self._error = error
+            with self._change:
+                self._error = error
+                self._change.notify_all()
 
     def _commit(self, group: list[TileRecord]) -> None:
         if not group:

@@ -19,7 +19,7 @@ from tconv.errors import FileError
 from tconv.scale.executor import Executor
 from tconv.scale.group_commit import GroupCommit
 from tconv.scale.input_check import check_inputs
-from tconv.scale.job_fingerprint import differences, job_fingerprint, modified_inputs, plain, refuse_differences
+from tconv.scale.job_fingerprint import differences, fingerprint_of, modified_inputs, plain, refuse_differences
 from tconv.scale.job_plan import RESERVE, JobPlan, plan_job
 from tconv.scale.job_report import JobReport, Meter, Progress
 from tconv.scale.journal import Journal, StageState, journal_path, read_journal
@@ -28,6 +28,7 @@ from tconv.scale.path_changes import check_free_space, exists, publish, remove
 from tconv.scale.pipeline import LocalExecutor
 from tconv.scale.regions import elements, whole
 from tconv.scale.tile_run import Stage, Tile, TileRecord
+from tconv.scale.verification import VerifyReport, verify_tiles
 
 
 def working_path(output: Path) -> Path:
@@ -125,6 +126,46 @@ class Job:
                 stage.target.close()
             journal.close(remove_new=True)
 
+    def verify(
+        self, *, repair: bool = False, inputs: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> VerifyReport:
+        """Read all tiles that are done again, compare them with the journal's checksums, and return the report.
+
+        With `repair`, damaged tiles are made anew by the next `run`; with `inputs`, the input is read again, too, and
+        compared with the checksums of what was read. Raises FileError for an output without a journal, and for an input
+        that has changed.
+        """
+        assert self.output is not None
+        journal = Journal(journal_path(self.output))
+        try:
+            if journal.state.header is None:
+                raise FileError(f"{self.output} has no journal. Give the path of an output of tconv.scale")
+            self._compared(journal)
+            place = self._place if os.path.lexists(self._place) else self.output
+            for stage in self.stages:
+                stage.target.open(place)
+            stored = [stage.target.stored for stage in self.stages]
+            states = journal.state.stages
+            report = verify_tiles(self.output, journal.state, lambda stage, *region: stored[stage](*region), progress)
+            for number, stage in enumerate(self.stages if inputs else ()):
+                check_inputs(stage, number, states[number])
+            if repair and report.damaged:
+                self._forget_damaged(journal, report, place)
+            return report
+        finally:
+            for stage in self.stages:
+                stage.target.close()
+            journal.close(remove_new=True)
+
+    def _forget_damaged(self, journal: Journal, report: VerifyReport, place: Path) -> None:
+        """Let the next run make damaged tiles anew; until then, the output has its working name again."""
+        journal.go_on()
+        for number in range(len(self.stages)):
+            journal.lost(number, [each.number for each in report.damaged if each.stage == number])
+        journal.note(finished=False)
+        if place != self._place:
+            publish(place, self._place, overwrite=False)
+
     @property
     def _place(self) -> Path:
         """Path that is written."""
@@ -136,7 +177,8 @@ class Job:
         is_there, has_part = os.path.lexists(output), os.path.lexists(working_path(output))
         begun = state.header is not None and os.path.lexists(self._place)
         if self._in_place:
-            begun, ended = begun and "finished" not in state.notes, begun and "finished" in state.notes
+            finished = bool(state.notes.get("finished"))
+            begun, ended = begun and not finished, begun and finished
         else:
             ended = is_there and not has_part and state.is_complete
         if ended and self._resume and not self._overwrite:
@@ -179,7 +221,7 @@ class Job:
         check_free_space(self.output.parent, self._plan.disk, str(self.output))
         if not self._in_place:
             remove(self._place)
-        journal.begin(job_fingerprint(self.stages))
+        journal.begin(fingerprint_of(self.stages))
         self._create(journal)
 
     def _create(self, journal: Journal) -> None:
@@ -219,7 +261,7 @@ class Job:
         for stage in self.stages:
             stage.check()
             stage.tile = stage.tile or stage.target.unit  # of other axes than the journal's, which is refused
-        now = job_fingerprint(self.stages)
+        now = fingerprint_of(self.stages)
         refuse_differences(journal.path, differences(header, now))
         self._plan = self._planned(header)
         return now, self._plan

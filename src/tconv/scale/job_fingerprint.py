@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,14 +18,12 @@ MODIFIED = "modified"
 """Entry of an input's identity that may differ while the content is the same: times, for example."""
 
 
-def job_fingerprint(stages: Sequence[Stage]) -> dict[str, Any]:
+def fingerprint_of(stages: Sequence[Stage]) -> dict[str, Any]:
     """Return the fingerprint of stages whose tiles are planned."""
-    import tconv
-
     found: dict[str, Any] = plain(
         {
             "journal": VERSION,
-            "tconv": tconv.__version__,
+            "tconv": sys.modules["tconv"].__version__,
             "machine": platform.machine(),
             "stages": [_stage_entries(stage) for stage in stages],
         }
@@ -39,7 +38,12 @@ def _stage_entries(stage: Stage) -> dict[str, Any]:
         "weights": fingerprint(operator),
         "method": operator.method,
         "input": stage.source.identity(),
-        "output": {**stage.target.settings(), "shape": stage.target.shape, "dtype": str(stage.target.dtype)},
+        "output": {
+            **stage.target.settings(),
+            "images": stage.target.shape,
+            "dtype": str(stage.target.dtype),
+            "axes": getattr(getattr(stage.target, "layout", None), "names", None),
+        },
         "tile": stage.tile,
         "part": stage.part,
         "tiles": stage.tile_count,

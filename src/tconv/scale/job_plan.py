@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tconv._memory import si
 from tconv.scale.memory_bound import release_memory, resident_bytes
@@ -12,8 +13,9 @@ from tconv.scale.regions import Sizes, whole
 from tconv.scale.tile_plan import Need, plan_stage, totals
 from tconv.scale.tile_run import Stage
 
-RESERVE = 32 << 20
-"""Bytes that are left for what a prediction does not count: small arrays, code, and the rounding of pages."""
+RESERVE = 64 << 20
+"""Bytes that are left for what a prediction does not count: small arrays, rounded pages, and the compiler of the kernel
+(50 MB at the first call on a machine)."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,8 @@ def plan_job(
         planned.append(
             StagePlan(
                 stage.operator.name,
-                f"{stage.source.name}, {stage.source.description}",
-                f"{stage.target.name}, {stage.target.description}",
+                _words(stage.source),
+                _words(stage.target),
                 shape,
                 stage.tile,
                 stage.part,
@@ -137,6 +139,11 @@ def plan_job(
         )
     disk = sum(stage.target.disk_bytes() for stage in stages)
     return JobPlan(output, max_memory, base, tuple(planned), disk, executor)
+
+
+def _words(store: Any) -> str:
+    """Return the name and the format of a source or target."""
+    return store.description if store.name in store.description else f"{store.name}, {store.description}"
 
 
 def _bytes_of(shape: tuple[int, ...], itemsize: int) -> int:

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 from tconv._arrays import Array
 from tconv.kernels.num_threads import get_num_threads
-from tconv.scale.tile_run import Stage, Tile, TileRecord, Window, add_values, checksum, checksum_of
+from tconv.scale.tile_run import Stage, Tile, TileRecord, TileWindow, add_values, checksum, checksum_of
 
 
 class _Piece(NamedTuple):
     """Inputs of a part of a tile, in the order of reading."""
 
     tile: Tile
-    window: Window
+    window: TileWindow
     is_first: bool
     checksum: int | None
     """of all inputs of the tile, with the last part"""
@@ -55,21 +55,21 @@ class LocalExecutor:
         After an exception, one thrown into the iterator too, the records of tiles that are written are yielded before
         it is raised.
         """
-        line = _Line(stage, tiles)
+        running = _Pipeline(stage, tiles)
         try:
-            yield from line.records()
+            yield from running.records()
         except GeneratorExit:
-            line.end()
+            running.end()
             raise
         except BaseException:
-            line.end()
-            yield from line.written()
+            running.end()
+            yield from running.written()
             raise
         finally:
-            line.end()
+            running.end()
 
 
-class _Line:
+class _Pipeline:
     """Three threads with queues between them, of one run: reading, computing and writing."""
 
     def __init__(self, stage: Stage, tiles: Iterator[Tile]) -> None:

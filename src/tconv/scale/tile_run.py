@@ -32,7 +32,7 @@ class TileRecord(NamedTuple):
     window: int
 
 
-class Window(NamedTuple):
+class TileWindow(NamedTuple):
     """Inputs of a tile or of a part of it: the outputs that need them, their place and values, and their checksum."""
 
     outputs: Region
@@ -117,21 +117,21 @@ class Stage:
                 for first, span in zip(tile.outputs, region, strict=True)
             )
 
-    def read(self, image: int, outputs: Region) -> Window:
+    def read(self, image: int, outputs: Region) -> TileWindow:
         """Return the inputs of a tile, or of a part of it. Raises FileError."""
         region = self.operator.window(outputs, self.sizes)
-        return Window(outputs, region, self.source.read(image, region))
+        return TileWindow(outputs, region, self.source.read(image, region))
 
     def empty(self, outputs: Region) -> Array:
         """Return memory [C', *outputs] for outputs."""
         return empty((self.operator.channels[1], *region_sizes(outputs)), self.operator.result)
 
-    def compute(self, image: int, window: Window, out: Array) -> None:
+    def compute(self, image: int, window: TileWindow, out: Array) -> None:
         """Fill out [C', *outputs] from a window."""
         context = self.contexts.get(image)
         self.operator.compute(window.x, window.region, self.sizes, window.outputs, out, context)
 
-    def compute_part(self, tile: Tile, window: Window, out: Array) -> None:
+    def compute_part(self, tile: Tile, window: TileWindow, out: Array) -> None:
         """Fill a part of out [C', *tile.outputs] from a window."""
         if window.outputs == tile.outputs:
             self.compute(tile.image, window, out)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tconv._arrays import Array
 from tconv._memory import si
@@ -65,12 +65,18 @@ class VerifyReport:
         return "\n".join(lines)
 
 
-def verify_tiles(path: Path, state: JournalState, stored: Stored) -> VerifyReport:
-    """Read all tiles that a journal has, and compare them with its checksums."""
+def verify_tiles(
+    path: Path, state: JournalState, stored: Stored, progress: Callable[[int, int], None] | None = None
+) -> VerifyReport:
+    """Read all tiles that a journal has, and compare them with its checksums.
+
+    `progress` is called with the tiles that were looked at, and the number of all.
+    """
+    total = sum(len(stage.done) for stage in state.stages)
     start, damaged, tiles, missing, size = time.monotonic(), [], 0, 0, 0
     assert state.header is not None
     for stage, (entries, done) in enumerate(zip(state.header["stages"], state.stages, strict=True)):
-        shape, tile = entries["output"]["shape"], entries["tile"]
+        shape, tile = entries["output"]["images"], entries["tile"]
         place = 0
         for image in range(shape[0]):
             for region in grid(tuple(shape[2:]), tuple(tile)):
@@ -83,6 +89,8 @@ def verify_tiles(path: Path, state: JournalState, stored: Stored) -> VerifyRepor
                 else:
                     missing += 1
                 place += 1
+                if progress is not None:
+                    progress(tiles + missing, total)
     return VerifyReport(path, tiles, missing, tuple(damaged), size, time.monotonic() - start)
 
 
@@ -96,11 +104,8 @@ def _fault(state: StageState, place: int, read: Callable[[], Array]) -> tuple[st
     return "" if right else "other values than those that were written", values.nbytes
 
 
-def output_state(output: Path) -> tuple[Path, JournalState]:
-    """Return the path at which an output lies, the working one if it is not finished, and its journal's content.
-
-    Raises FileError if there is no output, or no journal.
-    """
+def finished_state(output: Path) -> JournalState:
+    """Return the content of the journal of a finished output. Raises FileError without one."""
     journal = journal_path(output)
     if not journal.is_file():
         raise FileError(
@@ -108,13 +113,6 @@ def output_state(output: Path) -> tuple[Path, JournalState]:
             "path of such an output"
         )
     state = read_journal(journal)
-    working = output.with_name(f"{output.name}.part")
-    place = output if os.path.lexists(output) and not os.path.lexists(working) else working
-    if state.header is None or not os.path.lexists(place):
-        raise FileError(f"{output} does not exist, or its journal is empty. Give the path of an output")
-    return place, state
-
-
-def source_reader(sources: list[Any]) -> Stored:
-    """Return a function that reads stored tiles from opened sources, one for each stage."""
-    return lambda stage, image, region: sources[stage].read(image, region)
+    if state.header is None or not os.path.lexists(output):
+        raise FileError(f"{output} is not finished. Make the call again that began it; it goes on where it stopped")
+    return state
