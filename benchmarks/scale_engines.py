@@ -67,9 +67,7 @@ def by_tiles(case: Case, folder: Path, compute: Compute, workers: int) -> None:
         if case.operation == "network":
             spans = [slice(each.start // 2, each.stop // 2 + 2 * case.border) for each in outputs]
         else:
-            spans = [
-                slice(max(0, each.start // 2 - HALO), min(case.side, each.stop // 2 + HALO)) for each in outputs
-            ]
+            spans = [slice(max(0, each.start // 2 - HALO), min(case.side, each.stop // 2 + HALO)) for each in outputs]
         sizes = tuple(each.stop - each.start for each in outputs)
         firsts = tuple(each.start for each in outputs)
         target[:, *outputs] = compute(source[:, *spans], tuple(each.start for each in spans), firsts, sizes)
@@ -257,9 +255,7 @@ def tconv(case: Case, folder: Path, threads: int, memory: str) -> None:
         upsample(folder / "input.zarr", 2, kernel="bicubic", output=target, max_memory=memory)
     else:
         sizes = (case.tile // 4,) * 2, (case.tile,) * 2
-        scale.run(
-            network_of(case), folder / "input.zarr", target, max_memory=memory, chunks=sizes[0], shards=sizes[1]
-        )
+        scale.run(network_of(case), folder / "input.zarr", target, max_memory=memory, chunks=sizes[0], shards=sizes[1])
 
 
 ENGINES: dict[str, Callable[[Case, Path, int, str], Any]] = {

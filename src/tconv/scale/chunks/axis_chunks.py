@@ -80,7 +80,9 @@ class AxisChunks:
         for (start, stop), readers in zip(pairwise(self.inputs), self.readers, strict=True):
             size = max(stop - start, 1)
             counts = [(span.stop - span.start, most) for _, span, most in readers]
-            shares.append((sum(count for count, _ in counts) / size, sum(count * most for count, most in counts) / size))
+            shares.append(
+                (sum(count for count, _ in counts) / size, sum(count * most for count, most in counts) / size)
+            )
         return tuple(shares)
 
     def _reads_most(self, chunk: int, span: slice) -> bool:
@@ -98,9 +100,7 @@ def output_scale(operator: TileOperator, sizes: tuple[int, ...], axis: int) -> t
     The scale is that of long axes; the offset is a mean over the outputs of one period in the middle of a long axis.
     """
     longer = max(64, sizes[axis])
-    one, two = (
-        operator.output_sizes((*sizes[:axis], count * longer, *sizes[axis + 1 :]))[axis] for count in (2, 4)
-    )
+    one, two = (operator.output_sizes((*sizes[:axis], count * longer, *sizes[axis + 1 :]))[axis] for count in (2, 4))
     scale = Fraction(two - one, 2 * longer)
     whole = (*sizes[:axis], 4 * longer, *sizes[axis + 1 :])
     length, offsets = operator.output_sizes(whole), []
