@@ -85,7 +85,7 @@ def merged(checks: list[CheckResult]) -> CheckResult:
     return worst._replace(**sums, **most)
 
 
-class Part(NamedTuple):
+class TilePlace(NamedTuple):
     """Place of a tile: sizes of the whole image, the pixels of it that x has, and the outputs of the result."""
 
     sizes: tuple[int, ...]
@@ -111,12 +111,12 @@ class Check:
         upsampler: Upsampler,
         values: StoredValues,
         images: int = 1,
-        part: Part | None = None,
+        part: TilePlace | None = None,
         places: int | None = None,
     ) -> None:
         self._x, self._upsampler, self._values = x, upsampler, values
         channels, *sizes = x.shape
-        self._part = part or Part(tuple(sizes), whole(sizes), whole(upsampler.output_size(sizes[0], sizes[1])))
+        self._part = part or TilePlace(tuple(sizes), whole(sizes), whole(upsampler.output_size(sizes[0], sizes[1])))
         self._shape = channels, self._part.sizes[0], self._part.sizes[1]
         height, width = (span.stop - span.start for span in self._part.outputs)
         wanted = max(OUTPUTS, 64 * channels)  # at least 64 places, however many channels there are

@@ -29,7 +29,8 @@ from tconv.upsampling.option_names import PYTHON
 from tconv.upsampling.run import Run
 from tconv.upsampling.target_size import read_target_size
 from tconv.upsampling.thread_limit import limited_threads, read_threads
-from tconv.upsampling.tile_input import TileOptions, is_lazy, is_store, is_tiled
+from tconv.upsampling.tile_input import is_lazy, is_store, is_tiled
+from tconv.upsampling.tile_options import TileOptions
 from tconv.upsampling.upsampler_selection import Selection
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,41 +11,22 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, DtypeError, ShapeError
+from tconv.io.picture import Picture
 from tconv.io.picture_reading import open_picture
+from tconv.io.picture_writing import samples_of
+from tconv.scale.stores.axis_layout import AxisLayout, named_axes
 from tconv.scale.stores.formats import endings, open_source
 from tconv.scale.stores.store import ArraySource, ImageSource
 from tconv.upsampling.file_run import upsampler_for
 from tconv.upsampling.image_checks import check_array
 from tconv.upsampling.inputs import Batch, PictureInput, Shape, is_feature_file
 from tconv.upsampling.stored_values import StoredValues
+from tconv.upsampling.tile_options import TileOptions
 from tconv.upsampling.upsampler import Upsampler
 from tconv.upsampling.upsampler_selection import Selection
 
 _LAZY = ("zarr", "dask", "xarray")
 """Libraries whose arrays are larger than memory."""
-
-
-class TileOptions(NamedTuple):
-    """Options of a call that works tile by tile; those that are None are chosen."""
-
-    max_memory: int | str | None = None
-    """most resident memory of the process: bytes, "1GB" """
-    resume: bool = True
-    tile: int | tuple[int, int] | None = None
-    """rows and columns of a tile of the result"""
-    chunks: int | tuple[int, int] | None = None
-    shards: int | tuple[int, int] | None = None
-    level: int | None = None
-    page: int | None = None
-    axes: str | None = None
-    workers: int | None = None
-    scheduler: str | None = None
-
-    @property
-    def given(self) -> list[str]:
-        """Names of the options that were given."""
-        usual = TileOptions()
-        return [name for name in self._fields if getattr(self, name) != getattr(usual, name)]
 
 
 class TileInput(NamedTuple):
@@ -131,15 +113,22 @@ def _whole_picture(
     picture = open_picture(path)
     source = PictureSourceOfFile(picture.read()[None], path)
     source.description = picture.description
+    source.picture = _with_samples(picture)
     return _of_picture(source, picture, path, selection, alpha)
 
 
 class PictureSourceOfFile(ArraySource):
     """A picture of a file, [1, C, H, W], that is decoded as a whole."""
 
+    picture: Picture
+    """What the file says beside its pixels."""
+
     def __init__(self, array: Array, path: Path) -> None:
         super().__init__(array, str(path))
         self._path = path
+        _, channels, height, width = array.shape
+        shape = (height, width, channels)[: 2 + (channels > 1)]
+        self.layout: AxisLayout = named_axes("YXC"[: len(shape)], shape, 2)
 
     def identity(self) -> dict[str, Any]:
         """Return shape, dtype and path, and size and time of the file."""
@@ -186,11 +175,19 @@ def _of_values(
     if has_alpha and channels == 1:
         raise ShapeError(f"{source.name} has one channel and alpha=True; opacity needs another one. Write alpha=None")
     values = StoredValues(dtype, has_alpha and not upsampler.mixes)
+    if has_alpha:
+        picture = Picture(Path("image"), _shape(source)[1:], dtype, True, "", [])
+        source.picture = _with_samples(picture)  # type: ignore[attr-defined]
     batch = Batch(_shape(source), values, bands=not is_pixels and channels - has_alpha not in (1, 3))
     notes: list[str] = []
     upsampler = upsampler_for(source.name, selection, upsampler, [batch], notes, alpha)
     stem = "image" if path is None else path.name.partition(".")[0] if is_store(path) else path.stem
     return TileInput(source, batch, notes, path, stem), upsampler.fitted(*source.shape[2:])
+
+
+def _with_samples(picture: Picture) -> Picture:
+    """Return a picture whose opacity is called so, as TIFF does."""
+    return replace(picture, samples=picture.samples or samples_of(picture.shape[0], picture.alpha))
 
 
 def _shape(source: ImageSource) -> Shape:

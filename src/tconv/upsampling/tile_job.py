@@ -14,12 +14,11 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, FileError, TconvError
+from tconv.scale.functional import job_of
 from tconv.scale.job import Job
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
-from tconv.scale.stores.formats import endings, target_for
-from tconv.scale.stores.store import ImageTarget
-from tconv.scale.tile_run import Stage
+from tconv.scale.stores.formats import endings
 from tconv.upsampling.definition_check import CheckResult
 from tconv.upsampling.file_run import file_ids
 from tconv.upsampling.learned import is_layered
@@ -29,11 +28,11 @@ from tconv.upsampling.picture_source import PictureSource
 from tconv.upsampling.run import range_warning
 from tconv.upsampling.tile_input import (
     TileInput,
-    TileOptions,
     is_of_tiles,
     open_tiles,
     refuse_unlike_whole,
 )
+from tconv.upsampling.tile_options import TileOptions
 from tconv.upsampling.tile_upsampler import UpsamplerOperator
 from tconv.upsampling.upsampler import Upsampler
 from tconv.upsampling.upsampler_selection import Selection
@@ -85,17 +84,19 @@ class TileJob:
         self.shape = n, self.operator.channels[1], *self.operator.output_sizes((height, width))
         self.path = output or self._default_path(folder)
         self._refuse_place()
-        self.target: ImageTarget = target_for(
-            self.path, self.shape, self.operator.result, chunks=options.chunks, shards=options.shards, like=source
-        )
-        tile = options.tile
-        sizes = (tile, tile) if isinstance(tile, int) else tile
-        self.job = Job(
-            [Stage(self.operator, source, self.target, sizes)],
+        self.operator.warm_up((height, width))
+        self.job: Job = job_of(
+            self.operator,
+            source,
             self.path,
             max_memory=USUAL_MEMORY if options.max_memory is None else options.max_memory,
+            tile=options.tile,
+            chunks=options.chunks,
+            shards=options.shards,
             resume=options.resume,
             overwrite=overwrite,
+            workers=options.workers,
+            scheduler=options.scheduler,
             progress=progress,
         )
         self.warnings: list[str] = []

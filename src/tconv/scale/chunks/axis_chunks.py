@@ -86,7 +86,8 @@ class AxisChunks:
         return tuple(shares)
 
     def _reads_most(self, chunk: int, span: slice) -> bool:
-        return 2 * (span.stop - span.start) >= self.inputs[chunk + 1] - self.inputs[chunk]
+        size = self.inputs[chunk + 1] - self.inputs[chunk]
+        return 2 * int(span.stop - span.start) >= size
 
 
 def borders_of(chunks: Sequence[int]) -> tuple[int, ...]:
@@ -118,12 +119,13 @@ def output_borders(inputs: Sequence[int], size: int, scale: Fraction, offset: Fr
     They are moved by the offset, where that is more than the scale: outputs lie in the chunk of the inputs that they
     read. The last chunk gets the rest. Chunks without outputs are left out.
     """
-    moved = 0 if abs(offset) <= max(scale, 1) else round(offset)
+    is_near = abs(offset) <= scale or abs(offset) <= 1
+    moved = 0 if is_near else round(offset)
     inner = sorted({round(scale * border) + moved for border in inputs[1:-1]})
     return (0, *(border for border in inner if 0 < border < size), size)
 
 
-def axis_chunks(
+def chunks_along(
     operator: TileOperator, sizes: tuple[int, ...], axis: int, inputs: tuple[int, ...], outputs: tuple[int, ...]
 ) -> AxisChunks:
     """Return the chunks of an axis with the windows of the operator, which depend on this axis alone."""
