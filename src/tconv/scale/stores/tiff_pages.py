@@ -108,8 +108,11 @@ def read_pages(path: Path, series: int = 0, level: int = 0, page: int | None = N
             found = _chosen(path, file, series, level, page)
     except (ArgumentError, FileError, TooLargeError):
         raise
+    except MemoryError:
+        raise damaged(path, "its directories state more than memory has room for") from None
     except Exception as error:  # tifffile's, struct's and NumPy's, of many kinds
-        raise damaged(path, " ".join(str(error).split()) or type(error).__name__) from None
+        why = " ".join(str(error).split()) if isinstance(error, ValueError) else "its directories are not whole"
+        raise damaged(path, why[:200] or type(error).__name__) from None
     return found
 
 
