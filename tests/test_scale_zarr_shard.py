@@ -84,4 +84,5 @@ def test_a_failed_write_leaves_the_old_shard(tmp_path, monkeypatch):
     monkeypatch.setattr("os.writev", full)
     with pytest.raises(OSError, match="No space"):
         writer.write(file, np.zeros((8, 8), "f4"))
-    assert file.read_bytes() == before and [each.name for each in file.parent.iterdir()] == ["0"]
+    assert file.read_bytes() == before
+    assert [each.name for each in file.parent.iterdir()] == ["0"]
