@@ -33,6 +33,7 @@ from tconv.scale.stores.zarr_files import (
     unit_files,
     zarr,
 )
+from tconv.scale.stores.zarr_shard import ShardWriter
 
 _OF_IMAGES = ("ome", "multiscales", "omero")
 """Attributes of images of OME-Zarr, which describe the sizes of the input."""
@@ -54,6 +55,7 @@ class ZarrTarget:
         self.name, self.layout, self.dtype, self.shape = name, layout, dtype, layout.image_shape
         self.in_place = existing is not None
         self._created, self._root, self._store = created, root, existing
+        self._shards = None if existing is not None else ShardWriter.of(created)
         self.unit: Sizes = layout.along_space(created["shards"] or created["chunks"])
         self.description = f"{layout.shape} of {dtype}, {chunking(created['chunks'], created['shards'])} in {name}"
 
@@ -109,10 +111,14 @@ class ZarrTarget:
         store, array = self.store, self.store.array
         selection = self.layout.selection(image, region)
         stored = self.layout.from_image(values)
-        for cell in cells(selection, store.steps, self._at_once()):
+        at_once = self._at_once() if self._shards is None else 1
+        for cell in cells(selection, store.steps, at_once):
             place = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(cell, selection, strict=True))
             files = [] if store.folder is None else list(unit_files(store.folder, array, cell))
             with file_errors(Path(store.name), "written"):
+                if self._shards is not None:
+                    self._shards.write(files[0], stored[place])
+                    continue
                 for file in files:  # zarr would read and merge what is there, which may be damaged
                     file.unlink(missing_ok=True)
                 array[cell] = stored[place]
