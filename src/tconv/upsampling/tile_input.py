@@ -121,7 +121,7 @@ class PictureSourceOfFile(ArraySource):
     """A picture of a file, [1, C, H, W], that is decoded as a whole."""
 
     picture: Picture
-    """What the file says beside its pixels."""
+    """Facts of the file beside its pixels."""
 
     def __init__(self, array: Array, path: Path) -> None:
         super().__init__(array, str(path))
