@@ -122,25 +122,31 @@ class Child:
                 self.answer = {"signal": -status if status < 0 else 0, "code": max(status, 0)}
                 result = Path(f"{self.place}.result")
                 self.answer |= json.loads(result.read_text()) if result.exists() else {}
-                self.answer["printed"] = Path(f"{self.place}.output").read_text()
+                self.answer["printed"] = self.printed()
             elif time.monotonic() > until:
                 self.send(signal.SIGABRT)
                 time.sleep(0.5)
                 self.send()
-                raise AssertionError(f"it hung for {timeout} s\n" + Path(f"{self.place}.output").read_text())
+                raise AssertionError(f"it hung for {timeout} s\n{self.printed()}")
             else:
                 time.sleep(0.005)
         return self.answer
 
-    def killed_after(self, seconds, number=signal.SIGKILL, timeout=60):
+    def killed_after(self, seconds, number=signal.SIGKILL):
         """Send a signal after a time, and return as `wait` does."""
-        until = self.began + seconds
-        while time.monotonic() < until:
-            if self.template.ask(do="poll", pid=self.pid)["status"] is not None:
-                break
-            time.sleep(min(0.005, max(0, until - time.monotonic())))
+        self.wait_until(lambda: time.monotonic() >= self.began + seconds)
         self.send(number)
-        return self.wait(timeout)
+        return self.wait()
+
+    def wait_until(self, condition, timeout=60):
+        """Wait for a condition, or for the end of the process. Raises AssertionError after the time."""
+        until = time.monotonic() + timeout
+        while not condition() and not self.has_ended():
+            assert time.monotonic() < until, f"it waited for {timeout} s\n{self.printed()}"
+            time.sleep(0.003)
+
+    def has_ended(self):
+        return self.answer is not None or self.template.ask(do="poll", pid=self.pid)["status"] is not None
 
     def finished(self, timeout=60):
         """Return the result of a function that must not fail."""
@@ -148,12 +154,16 @@ class Child:
         assert "result" in answer, f"{answer}\n{answer['printed']}"
         return answer["result"]
 
+    def printed(self):
+        """Return what the process printed so far; one that was killed at once has no file."""
+        output = Path(f"{self.place}.output")
+        return output.read_text() if output.exists() else ""
+
     def line(self, timeout=20):
         """Return the first line that the process printed."""
         until = time.monotonic() + timeout
         while time.monotonic() < until:
-            text = Path(f"{self.place}.output").read_text() if Path(f"{self.place}.output").exists() else ""
-            if "\n" in text:
+            if "\n" in (text := self.printed()):
                 return text.split("\n")[0]
             time.sleep(0.01)
         raise AssertionError("it printed nothing")
@@ -162,10 +172,11 @@ class Child:
 # -- in the processes ----------------------------------------------------------------------------------------------
 
 
-def install(root, slow=0.0, log=None, end_at=None, fail_at=None, shadow=None, calls=None):
+def install(root, slow=0.0, log=None, end_at=None, fail_at=None, shadow=None, calls=False, group=None, clock=0.0):
     """Install hooks: seconds for each tile, a file for the tiles, the call to end at, a folder for what was synced.
 
-    `fail_at` is [call, errno]: from that writing call on, all fail. `calls` is a file that gets the number of calls.
+    `fail_at` is [call, errno]: from that writing call on, all fail. With `calls`, calls are counted. `group` is the
+    number of tiles that are noted together. `clock` are seconds that the time of day is off.
     """
     root, os_write = str(root), os.write
 
@@ -216,6 +227,13 @@ def install(root, slow=0.0, log=None, end_at=None, fail_at=None, shadow=None, ca
             path = arguments[0]
             call(event, os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else root)
 
+    if group:
+        from tconv.scale import group_commit
+
+        group_commit._TILES = group
+    if clock:
+        now = time.time
+        time.time = lambda: now() + clock
     if shadow:
         scale_power_cut.install(root, shadow)
     if end_at is not None or fail_at or calls:
@@ -245,7 +263,8 @@ def _child(request):
         answer["tconv"] = any(each.__name__ == "TconvError" for each in type(error).__mro__)
         traceback.print_exc()
     answer["calls"] = counted()
-    answer["threads"] = sorted(thread.name for thread in threading.enumerate() if thread is not threading.main_thread())
+    names = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    answer["threads"] = sorted(name for name in names if not name.startswith(("asyncio", "zarr")))  # zarr's own remain
     with open(f"{request['place']}.result", "w") as file:
         json.dump(answer, file)
     sys.stdout.flush()

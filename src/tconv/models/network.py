@@ -11,6 +11,7 @@ whatever the strips. All others are direct sums, whose order is the same for any
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -26,10 +27,10 @@ from tconv.models.layers import Convolution, Node, check
 from tconv.models.running.fusion import fusions
 from tconv.models.running.passes import mean_levels
 from tconv.models.running.picture import MEMORY, Means, PicturePlan, RowStream
+from tconv.models.running.picture_means import tile_means
 from tconv.models.running.plan import Graph
 from tconv.models.running.run import Load, StripRun
 from tconv.models.running.spans import anchored, moved, needed
-from tconv.models.running.tile_means import tile_means
 from tconv.models.running.tiles import TilePlans, extents
 from tconv.models.steps.step import Region, Shape
 from tconv.models.watch import Watch
@@ -282,6 +283,7 @@ class Network:
         out: Array | None = None,
         *,
         means: Mapping[int, Array] | None = None,
+        watch: Watch | None = None,
     ) -> Array:
         """Return rows and columns [C', rows, columns] of the output for a picture of this height and width.
 
@@ -305,12 +307,14 @@ class Network:
         if out is None:
             out = empty((self.channels[-1], *(span.stop - span.start for span in outputs)), _FLOAT32)
         given = {} if means is None else means
-        plan, moves = self.tile_plans(shape, tuple(sorted(given))).plan(*outputs)
+        # a watch sees the rows and columns of the picture themselves
+        plan, moves = self.tile_plans(shape, tuple(sorted(given))).plan(*outputs, moves=watch is None)
         one = slice(0, 1)
         regions = {place: Region(values, one, one) for place, values in given.items()}
         regions[0] = Region(x, *(moved(span, by) for span, (_, by) in zip(window, moves, strict=True)))
         regions[len(self.nodes)] = Region(out, *(moved(span, by) for span, (by, _) in zip(outputs, moves, strict=True)))
-        run = StripRun(plan, regions)
+        share = math.prod(out.shape[1:]) / math.prod(self.output_shape(shape))
+        run = StripRun(plan, regions, None, watch, share)
         for _ in range(plan.strips):
             run.advance()
         return out

@@ -45,10 +45,13 @@ class TilePlans:
         lengths = ([size[axis] for size in self.sizes] for axis in (0, 1))
         self._axes = [AxisPeriod(graph, each, axis, given, self.place) for axis, each in enumerate(lengths)]
 
-    def plan(self, rows: slice, columns: slice) -> tuple[Plan, list[tuple[int, int]]]:
-        """Return a plan, and for rows and columns how far the outputs and the inputs of the tile lie behind its own."""
-        moves = [axis.move(span) for axis, span in zip(self._axes, (rows, columns), strict=True)]
-        spans = [moved(span, by) for span, (by, _) in zip((rows, columns), moves, strict=True)]
+    def plan(self, rows: slice, columns: slice, moves: bool = True) -> tuple[Plan, list[tuple[int, int]]]:
+        """Return a plan, and for rows and columns how far the outputs and the inputs of the tile lie behind its own.
+
+        Without `moves` it is that of the place itself.
+        """
+        found = [axis.move(span) if moves else (0, 0) for axis, span in zip(self._axes, (rows, columns), strict=True)]
+        spans = [moved(span, by) for span, (by, _) in zip((rows, columns), found, strict=True)]
         key = spans[0].start, spans[0].stop, spans[1].start, spans[1].stop
         plan = self._plans.get(key)
         if plan is None:
@@ -58,7 +61,7 @@ class TilePlans:
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
             self._plans[key] = plan
-        return plan, moves
+        return plan, found
 
 
 class AxisPeriod:

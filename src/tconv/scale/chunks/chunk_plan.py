@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -16,7 +16,7 @@ from tconv.errors import DtypeError
 from tconv.scale.chunks.axis_chunks import AxisChunks
 from tconv.scale.chunks.image_axes import ImageAxes
 from tconv.scale.chunks.shared_object import Shared
-from tconv.scale.chunks.thread_team import thread_team
+from tconv.scale.chunks.thread_share import thread_team
 from tconv.scale.operators.tile_operator import TileOperator
 from tconv.scale.regions import Region, Sizes, region_sizes
 from tconv.scale.stores.store import ImageSource
@@ -41,6 +41,11 @@ class ChunkPlan:
     """of the input"""
     source: ImageSource | None = None
     """store that is read; None for chunks of a lazy array"""
+    _worn: dict[Index, bool] = field(default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for other processes."""
+        return {**vars(self), "_worn": {}}
 
     @property
     def operator(self) -> TileOperator:
@@ -94,35 +99,38 @@ class ChunkPlan:
 
     # -- parts of windows ----------------------------------------------------------------------------------------
 
-    def parts(self, index: Index) -> Iterator[tuple[Index, bool, Region, Region]]:
-        """Yield the parts of a chunk's window: spatial input chunk, direct or not, span inside of it, place.
+    def parts(self, index: Index) -> Iterator[tuple[bool, Region, Region]]:
+        """Yield the parts of a chunk's window: direct or not, span inside of its input chunk, place in the window.
 
         A direct part is read from the chunk itself; the others from the strips that its task of borders has cut.
         """
         chunks = index[len(self.images) :]
-        for parts in product(*(axis.parts[chunk] for axis, chunk in zip(self.spatial, chunks, strict=True))):
-            of = tuple(part[0] for part in parts)
-            yield of, self._is_direct(of, parts), tuple(part[1] for part in parts), tuple(part[2] for part in parts)
+        along = product(*(axis.parts[chunk] for axis, chunk in zip(self.spatial, chunks, strict=True)))
+        for (_, direct), parts in zip(self.part_sources(chunks), along, strict=True):
+            yield direct, tuple(part[1] for part in parts), tuple(part[2] for part in parts)
 
     def part_sources(self, chunks: Index) -> Iterator[tuple[Index, bool]]:
         """Yield the spatial input chunks of a spatial output chunk's window, and True for those read directly."""
-        for parts in product(*(axis.parts[chunk] for axis, chunk in zip(self.spatial, chunks, strict=True))):
-            of = tuple(part[0] for part in parts)
-            yield of, self._is_direct(of, parts)
+        along = [axis.sources[chunk] for axis, chunk in zip(self.spatial, chunks, strict=True)]
+        for of, most in zip(product(*(each[0] for each in along)), product(*(each[1] for each in along)), strict=True):
+            yield of, all(most) or self._is_worn(of)
 
-    def _is_direct(self, chunk: Index, parts: Any) -> bool:
-        """Return True where strips would save nothing: for most of a chunk, or where all strips are half of it."""
-        if all(axis.reads_most(part[0], part[1]) for axis, part in zip(self.spatial, parts, strict=True)):
-            return True
-        shares = [axis.share[number] for axis, number in zip(self.spatial, chunk, strict=True)]
-        return math.prod(share[0] for share in shares) - math.prod(share[1] for share in shares) > 0.5
+    def _is_worn(self, chunk: Index) -> bool:
+        """Return True for an input chunk of which strips would save nothing: all together are half of it, or more."""
+        worn = self._worn.get(chunk)
+        if worn is None:
+            shares = [axis.shares[number] for axis, number in zip(self.spatial, chunk, strict=True)]
+            strips = math.prod([share[0] for share in shares]) - math.prod([share[1] for share in shares])
+            worn = self._worn[chunk] = strips > 0.5
+        return worn
 
     def strips(self, chunk: Index) -> Iterator[tuple[Index, Region]]:
         """Yield the spatial output chunks that read strips of an input chunk, and these strips inside of it."""
+        if self._is_worn(chunk):
+            return
         for readers in product(*(axis.readers[number] for axis, number in zip(self.spatial, chunk, strict=True))):
-            parts = [(number, span) for number, (_, span) in zip(chunk, readers, strict=True)]
-            if not self._is_direct(chunk, parts):
-                yield tuple(output for output, _ in readers), tuple(span for _, span in readers)
+            if not all(most for _, _, most in readers):
+                yield tuple(output for output, _, _ in readers), tuple(span for _, span, _ in readers)
 
     def checked(self, chunk: Any) -> Array:
         """Return an input chunk as [N, C, *sizes]. Raises DtypeError if it is not what the lazy array announced."""

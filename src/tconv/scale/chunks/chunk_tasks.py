@@ -29,13 +29,13 @@ def compute_chunk(shared: Shared, number: int, *given: Any) -> Array:
     plan: ChunkPlan = shared.value
     index = plan.index(number)
     parts = list(plan.parts(index))
-    if len(parts) == 1 and parts[0][1]:  # no copy
-        (_, _, span, _), chunk = parts[0], plan.checked(given[0])
+    if len(parts) == 1 and parts[0][0]:  # no copy
+        (_, span, _), chunk = parts[0], plan.checked(given[0])
         return plan.computed(index, chunk[:, :, *span])
     operator, count = plan.operator, len(plan.image_numbers(index))
     x = empty((count, operator.channels[0], *region_sizes(plan.window(index))), operator.dtype)
     output = index[len(plan.images) :]
-    for (_, direct, span, place), values in zip(parts, given, strict=True):
+    for (direct, span, place), values in zip(parts, given, strict=True):
         x[:, :, *place] = plan.checked(values)[:, :, *span] if direct else values[output]
     return plan.computed(index, x)
 

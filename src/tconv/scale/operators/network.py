@@ -13,6 +13,7 @@ from tconv.kernels.num_threads import get_num_threads
 from tconv.models.layers import Convolution
 from tconv.models.network import Network
 from tconv.models.steps.strided_convolution import StridedConvolution
+from tconv.models.watch import Watch
 from tconv.scale.operators.tile_operator import Read
 from tconv.scale.regions import Region, Sizes
 
@@ -28,7 +29,7 @@ class NetworkOperator:
     >>> import tconv.models
     >>> network = NetworkOperator(tconv.models.photo(2).network)
     >>> network.output_sizes((100, 80)), network.window((slice(0, 10), slice(0, 10)), (100, 80))
-    ((140, 100), (slice(0, 42, None), slice(0, 33, None)))
+    ((140, 100), (slice(0, 38, None), slice(0, 35, None)))
     """
 
     ndim = 2
@@ -57,10 +58,23 @@ class NetworkOperator:
         (rows, columns), (height, width) = outputs, sizes
         return self.network.region_window((rows, columns), (height, width))
 
-    def compute(self, x: Array, window: Region, sizes: Sizes, outputs: Region, out: Array, context: Any = None) -> None:
-        """Fill out from x; `context` are the means over the whole picture, if the network reads any."""
+    def compute(
+        self,
+        x: Array,
+        window: Region,
+        sizes: Sizes,
+        outputs: Region,
+        out: Array,
+        context: Any = None,
+        watch: Watch | None = None,
+    ) -> None:
+        """Fill out from x; `context` are the means over the whole picture, if the network reads any.
+
+        `watch` observes the layers.
+        """
         (down, across), (rows, columns), (height, width) = window, outputs, sizes
-        self.network.region(x, (down, across), (height, width), (rows, columns), out, means=means_of(context))
+        means = means_of(context)
+        self.network.region(x, (down, across), (height, width), (rows, columns), out, means=means, watch=watch)
 
     def scratch_bytes(self, outputs: Region, sizes: Sizes) -> int:
         """Return the bytes of the rows of all layers that are there at a time, of the kernel, and of packed weights."""

@@ -182,9 +182,9 @@ def _located(given: str | os.PathLike[str], reading: bool) -> tuple[Path, str, S
         ending = next((ending for ending in _MEMBERS if part.endswith(ending)), None)
         if ending and (count == len(path.parts) or ending.endswith(".zarr")):
             inner = "/".join(path.parts[count:])
-            return Path(*path.parts[:count]), inner, _format(ending)
+            return Path(*path.parts[:count]), inner, format_of(ending)
     if reading and path.is_dir() and any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")):
-        return path, "", _format(".zarr")
+        return path, "", format_of(".zarr")
     if reading and not path.exists():
         raise FileError(f"{path} does not exist; a path to read is needed. Use the path of a file that is there")
     raise FileError(
@@ -193,7 +193,8 @@ def _located(given: str | os.PathLike[str], reading: bool) -> tuple[Path, str, S
     )
 
 
-def _format(ending: str) -> StoreFormat:
+def format_of(ending: str) -> StoreFormat:
+    """Return the format of an ending."""
     found: StoreFormat = _module(_MEMBERS[ending]).FORMAT
     return found
 

@@ -1,0 +1,120 @@
+"""One array of Zarr: opened in each process that uses it, read with bounded memory, described."""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv.errors import ArgumentError, FileError
+from tconv.scale.regions import Region, Sizes, elements
+from tconv.scale.stores.axis_layout import AxisLayout
+from tconv.scale.stores.zarr_chunks import ARENAS, cells, chunks_at_once
+from tconv.scale.stores.zarr_files import open_node, unit_files, zarr
+
+
+class ZarrArray:
+    """One array of Zarr with the roles of its axes. It can be pickled; one on a disk is opened at the first use."""
+
+    def __init__(self, folder: Path | None, array: Any, layout: AxisLayout, name: str) -> None:
+        self.folder, self.layout, self.name = folder, layout, name
+        self._array, self._lock = array, threading.Lock()
+        self.writable = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None, "_array": None if self.folder else self._array}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    @property
+    def array(self) -> Any:
+        """The open zarr.Array."""
+        with self._lock:
+            if self._array is None:
+                assert self.folder is not None
+                self._array = open_node(self.folder, "r+" if self.writable else "r")
+            return self._array
+
+    @property
+    def steps(self) -> Sizes:
+        """Sizes of what is one file: shards, or chunks."""
+        return tuple(self.array.shards or self.array.chunks)
+
+    def at_once(self) -> int:
+        """Return how many chunks one call of zarr reads: of shards, their parts, so that no shard is held whole."""
+        array = self.array
+        return chunks_at_once(math.prod(array.chunks) * array.dtype.itemsize, array.shards is not None)
+
+    def read(self, image: int, region: Region) -> Array:
+        """Return values [C, *region] in the native order of bytes. Raises FileError for damaged chunks."""
+        layout, array = self.layout, self.array
+        selection = layout.selection(image, region)
+        out = np.empty((layout.image_shape[1], *(s.stop - s.start for s in region)), array.dtype.newbyteorder("="))
+        stored = layout.from_image(out)
+        for cell in cells(selection, self.array.chunks, self.at_once()):
+            place = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(cell, selection, strict=True))
+            stored[place] = self._values(array, cell)
+        return out
+
+    def _values(self, array: Any, cell: tuple[slice, ...]) -> Array:
+        try:
+            values: Array = array[cell]
+            return values
+        except Exception as error:  # each codec has its own kind, and zarr some more
+            raise FileError(
+                f"{self._damaged(array, cell)} cannot be read: {type(error).__name__}: {error}. "
+                "Restore it from a copy, or write it anew"
+            ) from error
+
+    def _damaged(self, array: Any, cell: tuple[slice, ...]) -> str:
+        """Return the name of the first damaged file, or the place in an array without files."""
+        if self.folder is None:
+            return f"{self.name} at [{', '.join(f'{span.start}:{span.stop}' for span in cell)}]"
+        blocks = list(cells(cell, self.steps, 1))
+        for block in blocks[:-1]:
+            try:
+                array[block]
+            except Exception:  # the same kinds as above
+                return str(next(unit_files(self.folder, array, block)))
+        return str(next(unit_files(self.folder, array, blocks[-1])))
+
+    def read_bytes(self, region: Region) -> int:
+        """Return the most bytes that reading allocates: the values, and some chunks as they are and decoded."""
+        array, layout = self.array, self.layout
+        values = layout.image_shape[1] * elements(region) * array.dtype.itemsize
+        return int(values + 3 * self.at_once() * math.prod(array.chunks) * array.dtype.itemsize + ARENAS)
+
+
+def described(array: Any) -> str:
+    """Return shape, dtype and chunks of an array of Zarr."""
+    parts = chunking(array.chunks, array.shards)
+    return f"{tuple(array.shape)} of {array.dtype}, Zarr {array.metadata.zarr_format}, {parts}"
+
+
+def chunking(chunks: Sizes, shards: Sizes | None) -> str:
+    """Return the sizes of chunks and shards in words."""
+    inner = "x".join(map(str, chunks))
+    return f"chunks {inner}" if shards is None else f"shards {'x'.join(map(str, shards))} of chunks {inner}"
+
+
+def codecs_for(compression: str | None, dtype: np.dtype[Any]) -> list[Any]:
+    """Return the codecs of a new array: a compressor, and a checksum of each chunk.
+
+    "auto" and "lz4": bytes of elements shuffled and compressed by LZ4, about as fast as the disk. "zstd": smaller
+    files, slower. None: no compression.
+    """
+    codecs = zarr().codecs
+    if compression not in ("auto", "lz4", "zstd", None):
+        raise ArgumentError(
+            f'compression is {compression!r}; "lz4", "zstd" or None is needed for Zarr. Write compression="zstd"'
+        )
+    shuffle = "shuffle" if dtype.itemsize > 1 else "bitshuffle"
+    blosc = codecs.BloscCodec(
+        typesize=dtype.itemsize, cname="zstd" if compression == "zstd" else "lz4", clevel=5, shuffle=shuffle
+    )
+    return [*([] if compression is None else [blosc]), codecs.Crc32cCodec()]

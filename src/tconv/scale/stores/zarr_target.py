@@ -1,0 +1,286 @@
+"""Arrays of Zarr version 3 that are written in whole shards.
+
+A shard is one file, of which zarr writes any part by reading and writing the whole: two writers in one lose chunks
+without an error. Only whole shards are written here, so each has one writer, whatever the number of processes.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tconv._arrays import Array
+from tconv.errors import ArgumentError, FileError, OutputError, ShapeError
+from tconv.scale.regions import Region, Sizes
+from tconv.scale.stores.array_file import axes_of
+from tconv.scale.stores.axis_layout import AxisLayout, checked_sizes
+from tconv.scale.stores.formats import TargetOptions
+from tconv.scale.stores.raw_file import file_errors
+from tconv.scale.stores.store import ImageTarget
+from tconv.scale.stores.zarr_array import ZarrArray, chunking, codecs_for
+from tconv.scale.stores.zarr_chunks import ARENAS, CONCURRENCY, cells, chunk_and_shard, chunks_at_once
+from tconv.scale.stores.zarr_files import (
+    has_chunks,
+    is_node,
+    make_groups,
+    open_node,
+    remove_partial_files,
+    sync_files,
+    unit_files,
+    zarr,
+)
+
+_OF_IMAGES = ("ome", "multiscales", "omero")
+"""Attributes of images of OME-Zarr, which describe the sizes of the input."""
+
+
+class ZarrTarget:
+    """Array of Zarr version 3 that is written in whole shards, or whole chunks where there are no shards."""
+
+    def __init__(
+        self,
+        name: str,
+        layout: AxisLayout,
+        dtype: np.dtype[Any],
+        created: dict[str, Any],
+        root: Path | None = None,
+        existing: ZarrArray | None = None,
+    ) -> None:
+        """`created` are the arguments of zarr.create_array; `existing` is an array that is there."""
+        self.name, self.layout, self.dtype, self.shape = name, layout, dtype, layout.image_shape
+        self.in_place = existing is not None
+        self._created, self._root, self._store = created, root, existing
+        self.unit: Sizes = layout.along_space(created["shards"] or created["chunks"])
+        self.description = f"{layout.shape} of {dtype}, {chunking(created['chunks'], created['shards'])} in {name}"
+
+    @property
+    def store(self) -> ZarrArray:
+        """Array that is open. Raises FileError before `create` or `open`."""
+        if self._store is None:
+            raise FileError(f"{self.name} is not open. Call open(place) first")
+        return self._store
+
+    def create(self, place: Path) -> None:
+        """Make the array without chunks, and the groups above it. Raises FileError for a place that is taken."""
+        if self.in_place:
+            return
+        if place.exists():
+            raise FileError(f"{place} exists, and nothing is overwritten. Choose another name")
+        if self._root is not None:
+            make_groups(self._root, place.parent)
+        with file_errors(place, "written"):
+            place.parent.stat()
+            try:
+                zarr().create_array(str(place), config={"write_empty_chunks": True}, **self._created)
+            except (OSError, FileError):
+                raise
+            except Exception as error:
+                raise ArgumentError(
+                    f"{self.name} cannot be made: {error}. Use other chunks, shards or compression"
+                ) from error
+        sync_files(place, [place / "zarr.json"])
+        self.open(place)
+
+    def open(self, place: Path) -> None:
+        """Open the array. Raises FileError for one of another shape, dtype or chunks."""
+        if self.in_place:
+            return
+        array = open_node(place, "r+")
+        given = (getattr(array, name, None) for name in ("shape", "dtype", "chunks", "shards"))
+        needed = (self.layout.shape, self.dtype, self._created["chunks"], self._created["shards"])
+        if tuple(given) != needed:
+            raise FileError(f"{place} is not {self.description}. Remove it, or choose another name")
+        self._store = ZarrArray(place, array, self.layout, str(place))
+        self._store.writable = True
+
+    def empty(self) -> bool:
+        """Return whether no chunk was written yet."""
+        folder = self.store.folder
+        return folder is None or not has_chunks(folder)
+
+    def write(self, image: int, region: Region, values: Array) -> None:
+        """Write values [C, *region]: whole shards. Raises ShapeError for parts of them, FileError for a full disk."""
+        checked_sizes(values, self.shape[1], region, self.name)
+        self._check_aligned(region)
+        store, array = self.store, self.store.array
+        selection = self.layout.selection(image, region)
+        stored = self.layout.from_image(values)
+        for cell in cells(selection, store.steps, self._at_once()):
+            place = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(cell, selection, strict=True))
+            files = [] if store.folder is None else list(unit_files(store.folder, array, cell))
+            with file_errors(Path(store.name), "written"):
+                for file in files:  # zarr would read and merge what is there, which may be damaged
+                    file.unlink(missing_ok=True)
+                array[cell] = stored[place]
+
+    def _check_aligned(self, region: Region) -> None:
+        for span, unit, size in zip(region, self.unit, self.shape[2:], strict=True):
+            if span.start % unit or (span.stop % unit and span.stop != size):
+                raise ShapeError(
+                    f"the region {[f'{s.start}:{s.stop}' for s in region]} cuts shards of {self.unit} of {self.name}; "
+                    "several writers of one lose chunks. Write whole ones"
+                )
+
+    def write_bytes(self, region: Region) -> int:
+        """Return the bytes of what is in work: chunks in their order, compressed, and those of a shard put together."""
+        chunk = math.prod(self._created["chunks"]) * self.dtype.itemsize
+        if not self._created["shards"]:
+            return int(3 * self._at_once() * chunk + ARENAS)
+        shard = math.prod(self._created["shards"]) * self.dtype.itemsize
+        return int(2 * shard + min(CONCURRENCY, shard // chunk) * chunk + ARENAS)
+
+    def _at_once(self) -> int:
+        """Return how many files one call of zarr writes."""
+        created = self._created
+        return 1 if created["shards"] else chunks_at_once(math.prod(created["chunks"]) * self.dtype.itemsize, False)
+
+    def sync(self, image: int, region: Region) -> None:
+        """Wait until a region's files and their names are on the disk."""
+        self.sync_many([(image, region)])
+
+    def sync_many(self, parts: list[tuple[int, Region]]) -> None:
+        """Wait until the files of many regions are on the disk; by one call for the file system, if they are many."""
+        folder = self.store.folder
+        if folder is not None:
+            selections = (self.layout.selection(*part) for part in parts)
+            sync_files(folder, (file for each in selections for file in unit_files(folder, self.store.array, each)))
+
+    def stored(self, image: int, region: Region) -> Array:
+        """Return values [C, *region] of the files. Raises FileError for files that are missing or damaged."""
+        if not self.has(image, region):
+            missing = next(iter(self._missing(image, region)))
+            raise FileError(f"{missing} is missing. Write that part anew")
+        return self.store.read(image, region)
+
+    def has(self, image: int, region: Region) -> bool:
+        """Return whether each shard has a file that is not empty."""
+        return not any(True for _ in self._missing(image, region))
+
+    def _missing(self, image: int, region: Region) -> Any:
+        store, array = self.store, self.store.array
+        if store.folder is None:
+            return
+        for file in unit_files(store.folder, array, self.layout.selection(image, region)):
+            try:
+                if file.stat().st_size == 0:
+                    yield file
+            except OSError:
+                yield file
+
+    def disk_bytes(self) -> int:
+        """Return the bytes of all shards without compression, and of their indices and the metadata."""
+        created = self._created
+        steps = created["shards"] or created["chunks"]
+        files = math.prod(-(-size // step) for size, step in zip(self.layout.shape, steps, strict=True))
+        inner = math.prod(steps) // math.prod(created["chunks"])
+        # chunks at the end of an array are whole ones, in which the compressor finds nothing but zeros
+        size = math.prod(self.layout.shape) * self.dtype.itemsize
+        return int(size + files * (64 * inner + 4096) + 65536)
+
+    def settings(self) -> dict[str, Any]:
+        """Return format, shape, axes, dtype, chunks, shards and codecs."""
+        created = self._created
+        return {
+            "format": "zarr 3",
+            "shape": list(self.layout.shape),
+            "dtype": str(self.dtype),
+            **axes_of(self.layout),
+            "chunks": list(created["chunks"]),
+            "shards": created["shards"] and list(created["shards"]),
+            "codecs": [each.to_dict() for each in created["compressors"]],
+            "in_place": self.in_place,
+        }
+
+    def finish(self) -> None:
+        """Remove what broken-off writes left, and wait until the metadata is on the disk."""
+        folder = self.store.folder
+        if folder is not None:
+            remove_partial_files(folder)
+            sync_files(folder, [folder / name for name in ("zarr.json", ".zarray") if (folder / name).exists()])
+
+    def close(self) -> None:
+        """Close nothing: files are open only while they are written."""
+
+
+def create_arguments(options: TargetOptions) -> dict[str, Any]:
+    """Return the arguments of zarr.create_array for an output."""
+    layout, dtype = options.layout, options.dtype
+    channels = layout.image_shape[1]
+    chunks, shards = chunk_and_shard(layout.image_shape[2:], channels * dtype.itemsize, options.chunks, options.shards)
+    named = getattr(options.like, "named", False)
+    attributes = getattr(options.like, "attributes", {})
+    return {
+        "shape": layout.shape,
+        "dtype": dtype,
+        "chunks": layout.stored(channels, chunks),
+        "shards": None if shards is None else layout.stored(channels, shards),
+        "compressors": codecs_for(options.compression, dtype),
+        "fill_value": 0,
+        "dimension_names": layout.names if named else [name.lower() for name in layout.names],
+        "attributes": {
+            name: value for name, value in attributes.items() if name not in ("ome", "multiscales", "omero")
+        },
+    }
+
+
+def path_target(path: Path, inner: str, options: TargetOptions) -> ImageTarget:
+    """Return the target of a path: a new array, or one that is there without chunks. Nothing is made yet."""
+    final = path / inner if inner else path
+    existing = _empty_array(final)
+    if existing is not None:
+        return existing_target(existing, final, options)
+    root = path if inner else None
+    return ZarrTarget(str(final), options.layout, options.dtype, create_arguments(options), root)
+
+
+def _empty_array(folder: Path) -> Any:
+    """Return an array that is there to be filled: one without chunks, or one that a job began to fill."""
+    if not is_node(folder):
+        return None
+    node = open_node(folder, "r+")
+    if not isinstance(node, zarr().Array):
+        return None
+    return node if not has_chunks(folder) or _began_in_place(folder) else None
+
+
+def _began_in_place(folder: Path) -> bool:
+    try:
+        with folder.with_name(folder.name + ".journal").open("rb") as journal:
+            return b'"in_place": true' in journal.readline(1 << 20)
+    except OSError:
+        return False
+
+
+def existing_target(array: Any, folder: Path | None, options: TargetOptions) -> ZarrTarget:
+    """Return the target of an array that is there. Raises OutputError if it cannot take the result, with the reason."""
+    layout, name = options.layout, str(folder or "the array of Zarr")
+    if tuple(array.shape) != layout.shape or array.dtype != options.dtype:
+        raise OutputError(
+            f"{name} has shape {tuple(array.shape)} and dtype {array.dtype}; the result has {layout.shape} and "
+            f"{options.dtype}. Write zarr.create_array(path, shape={layout.shape}, dtype={str(options.dtype)!r}, ...)"
+        )
+    if array.read_only:
+        raise OutputError(f'{name} was opened to be read only. Write zarr.open_array(path, mode="r+")')
+    steps = tuple(array.shards or array.chunks)
+    for axis in layout.batch:
+        if steps[axis] > 1 and layout.shape[axis] > 1:
+            kind = "shards" if array.shards else "chunks"
+            aligned = tuple(1 if a in layout.batch else step for a, step in enumerate(steps))
+            raise OutputError(
+                f"{name} has {kind} of {steps}, which images along axis {layout.names[axis]} share; whole {kind} "
+                f"of one image at a time are written. Write zarr.create_array(path, {kind}={aligned}, ...)"
+            )
+    if folder is None and hasattr(array.store, "root"):
+        folder = Path(array.store.root) / array.path
+        array = open_node(folder, "r+")
+    store = ZarrArray(folder, array.with_config({"write_empty_chunks": True}), layout, str(folder or name))
+    store.writable = True
+    created = {
+        "chunks": tuple(array.chunks),
+        "shards": array.shards and tuple(array.shards),
+        "compressors": [*array.filters, *array.compressors],
+    }
+    return ZarrTarget(store.name, layout, options.dtype, created, None, store)
