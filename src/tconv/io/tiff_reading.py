@@ -176,8 +176,8 @@ class TiffFile:
         if code not in _LIBVIPS_CODECS and not (jpeg2000 and code in _JPEG2000):
             name = _OTHER_CODECS.get(code, f"codec {code}")
             raise FileError(
-                f"{self._path} is compressed by {name}, which is not read for such samples. Save it with Deflate or LZW "
-                "compression"
+                f"{self._path} is compressed by {name}, which is not read for such samples. Save it with Deflate or "
+                "LZW compression"
             )
 
     def forget_nodata(self) -> None:
