@@ -10,7 +10,7 @@ import numpy as np
 
 import tconv
 import tconv.scale
-from tconv.scale.functional import job_of
+from tconv.scale.functional import job_of, operator_from
 from tconv.scale.operators.layer import LayerOperator, computed
 from tconv.scale.regions import tile_count
 
@@ -100,11 +100,16 @@ def tile_of(case, sizes, unit):
     return tuple(tile)
 
 
-def chunks_of(case):
-    """Return sizes of chunks and of shards, which are no divisors of the output."""
+def chunks_of(case, sizes):
+    """Return sizes of chunks and of shards of an output, some 50 shards, which are no divisors of it."""
     rng = np.random.default_rng([case["seed"], 4])
-    chunks = [int(rng.integers(1, 1 + max(1, size // 8))) for size in case["sizes"]]
-    return tuple(chunks), tuple(int(rng.integers(1, 4)) * chunk for chunk in chunks)
+    along = 50 ** (1 / sum(size > 1 for size in sizes))
+    chunks, shards = [], []
+    for size in sizes:
+        parts = int(rng.integers(1, 4))
+        chunks.append(max(1, round(size / along / parts)) | 1)
+        shards.append(chunks[-1] * parts)
+    return {"chunks": tuple(chunks), "shards": tuple(shards)}
 
 
 def stored(path):
@@ -135,7 +140,7 @@ def job(case, source, output, **options):
     """Return the job of a case: with its tiles, which are whole units of the output."""
     network, settings = network_of(case), {}
     if case["target"] == "zarr":
-        settings = dict(zip(("chunks", "shards"), chunks_of(case), strict=True))
+        settings = chunks_of(case, operator_from(network).output_sizes(tuple(case["sizes"])))
     first = job_of(network, source, output, **settings, **options).stages[0]
     tile = tile_of(case, first.output_sizes, first.target.unit)
     return job_of(network, source, output, tile=tile, **settings, **options)

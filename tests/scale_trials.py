@@ -39,6 +39,7 @@ class Trial:
         self.rng = np.random.default_rng([self.case["seed"], 3])
         self.source = scale_jobs.write_input(self.case, self.folder)
         self.output = self.disk / f"y.{self.case['target']}"
+        self.journal = self.disk / f"{self.output.name}.journal"
         self.expected = scale_jobs.expected(self.case)
 
     def start(self, what="run", **hooks):

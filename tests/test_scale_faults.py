@@ -50,16 +50,18 @@ def job(template, tmp_path):
     return Trial(template, tmp_path / "trial", CASE)
 
 
-def begun(trial, tiles=9):
-    """Begin a job and kill it when some tiles are done and noted."""
-    child = trial.start(slow=0.003)
-    child.wait_until(lambda: len(lines(trial.log)) >= 8 + tiles)
+def begun(trial):
+    """Begin a job and kill it when some tiles are noted."""
+    child = trial.start(slow=0.004)
+    child.wait_until(lambda: noted(trial))
     child.send()
-    trial.killed(child.wait())
-    assert trial.kills == 1
-    journal = trial.disk / f"{trial.output.name}.journal"
-    assert b"done " in journal.read_bytes()
-    return journal
+    assert trial.killed(child.wait())
+    return trial.journal
+
+
+def noted(trial):
+    """Return True if the journal has tiles."""
+    return trial.journal.exists() and b"\ndone " in trial.journal.read_bytes()
 
 
 def refused(child, words):
@@ -96,7 +98,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(trial, part):
 def test_a_disk_that_really_is_full(template, tmp_path):
     disk = tmp_path / "small"
     disk.mkdir()
-    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", disk], capture_output=True).returncode:
+    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", disk], capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
     try:
         trial = Trial(template, disk / "trial", CASE | {"target": "zarr", "sizes": [120, 130]})
@@ -104,7 +106,7 @@ def test_a_disk_that_really_is_full(template, tmp_path):
         child.wait_until(lambda: len(lines(trial.log)) >= 10)
         with suppress_full(), (disk / "other").open("wb", buffering=0) as other:
             while True:
-                other.write(bytes(1 << 12))
+                other.write(bytes(1 << 14))
         refused(child, "No space left on device. Free some space")
         trial.check_names(finished=False)
         (disk / "other").unlink()
@@ -132,7 +134,7 @@ def test_targets_that_cannot_be_written(trial, number):
 
 def test_an_output_larger_than_the_disk_is_refused_before_anything_runs(tmp_path):
     layer = tconv.scale.layer(np.ones((1, 1, 2, 2), np.float64), stride=2)
-    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float64, (1 << 23, 1 << 20))
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float64, (1 << 17, 1 << 20))
     with pytest.raises(tconv.TooLargeError, match=r"needs up to .* of disk; .* are free"):
         tconv.scale.run(layer, tmp_path / "x.npy", tmp_path / "y.npy")
     del x
@@ -147,7 +149,8 @@ def test_a_folder_that_is_removed_meanwhile(trial):
     assert answer["error"] == "FileError", answer
     assert not answer["threads"]
     assert not trial.output.exists()
-    trial.disk.mkdir(exist_ok=True)
+    shutil.rmtree(trial.disk, ignore_errors=True)  # a writer may have made a folder again
+    trial.disk.mkdir()
     trial.log.unlink()
     trial.finish()
 
@@ -407,7 +410,7 @@ def test_clocks_that_go_back_do_no_harm(trial):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupts_end_a_job_at_once_and_leave_nothing(trial, number):
     child = trial.start(slow=0.02)
-    child.wait_until(lambda: len(lines(trial.log)) >= 9)
+    child.wait_until(lambda: noted(trial))
     start = time.monotonic()
     child.send(number)
     answer = child.wait()
