@@ -18,12 +18,14 @@ from tconv.geometry import Geometry
 from tconv.io.picture import ASSOCIATED, GREY, RGB, UNASSOCIATED, Samples
 from tconv.io.picture_reading import open_picture
 from tconv.io.tiff_directory import LONG, SHORT, Tag, directory, head
+from tconv.scale.functional import verify
+from tconv.scale.job import Job
 from tconv.scale.operators.layer import LayerOperator, computed
-from tconv.scale.regions import grid, whole
+from tconv.scale.regions import grid, tile_count, whole
 from tconv.scale.stores.formats import open_source, target_for
 from tconv.scale.stores.tiff_source import TiffSource
 from tconv.scale.stores.tiff_target import TiffTarget
-from tconv.scale.tile_run import Stage, Tile
+from tconv.scale.tile_run import Stage
 
 pyvips = pytest.importorskip("pyvips")
 
@@ -516,8 +518,9 @@ def test_volumes_are_pages(tmp_path):
     region = (slice(2, 5), slice(16, H), slice(0, W))
     assert np.array_equal(target.stored(1, region), images[1, :, *region])
     target.close()
-    volume = all_of(open_source(tmp_path / "a.tif", ndim=3))
-    assert np.array_equal(volume, np.moveaxis(images, 1, 2).reshape(10, 3, H, W).swapaxes(0, 1))
+    volumes = open_source(tmp_path / "a.tif", ndim=3)
+    assert volumes.shape == images.shape
+    assert np.array_equal(all_of(volumes, 1), images[1])
 
 
 def test_a_picture_keeps_what_lies_beside_its_pixels(tmp_path):
@@ -544,6 +547,27 @@ def test_a_picture_keeps_what_lies_beside_its_pixels(tmp_path):
     assert large.metadata.exif.main[33432].string() == "me!"
     bands = target_for(tmp_path / "c.tif", (1, 2, 2 * H, 2 * W), "f4", like=source)
     assert "2 channels, 32 bit float" in bands.description
+
+
+@pytest.mark.parametrize("name", ["b.tif", "b.ome.tif"])
+@pytest.mark.parametrize(("axes", "ndim"), [("TZCYX", 2), ("TZCYX", 3), ("ZYX", 2), ("ZYX", 3), ("CYX", 2), ("YX", 2)])
+def test_names_of_axes_are_kept(tmp_path, axes, ndim, name):
+    sizes = {"T": 2, "Z": 3, "C": 4, "Y": H, "X": W}
+    stack = made_up([sizes[axis] for axis in axes])
+    tifffile.imwrite(tmp_path / "a.ome.tif", stack, photometric="minisblack", metadata={"axes": axes})
+    source = open_source(tmp_path / "a.ome.tif", ndim=ndim)
+    target = target_for(tmp_path / name, source.shape, "u1", like=source)
+    again = target_for(tmp_path / name, source.shape, "u1", like=source)
+    assert target.settings() == again.settings()  # a job that goes on has the same file
+    target.create(tmp_path / name)
+    for image in range(source.shape[0]):
+        target.write(image, whole(source.shape[2:]), all_of(source, image))
+    target.close()
+    result = open_source(tmp_path / name, ndim=ndim)
+    assert result.shape == source.shape
+    assert sorted(result.layout.names) == sorted(source.layout.names)
+    assert all(np.array_equal(all_of(result, image), all_of(source, image)) for image in range(source.shape[0]))
+    assert np.array_equal(np.sort(tifffile.imread(tmp_path / name), axis=None), np.sort(stack, axis=None))
 
 
 def test_opacity_goes_back_to_its_place(tmp_path):
@@ -681,13 +705,9 @@ def test_a_layer_from_file_to_file_has_the_bits_of_the_whole(tmp_path, dtype):
     source = open_source(tmp_path / "a.tif")
     shape = (2, 4, *operator.output_sizes((H, W)))
     target = target_for(tmp_path / "b.tif", shape, operator.result, chunks=(32, 16), like=source)
-    stage = Stage(operator=operator, source=source, target=target, tile=(32, 48), contexts={})
-    target.create(tmp_path / "b.tif")
-    for image, region in itertools.product(range(2), grid(shape[2:], stage.tile)):
-        tile = Tile(0, image, region)
-        target.write(image, region, stage.compute(tile, *stage.read(tile)))
-    target.finish()
-    target.close()
+    report = Job([Stage(operator, source, target, (32, 48))], tmp_path / "b.tif", max_memory="4GB").run()
+    assert report.done_now == 2 * tile_count(shape[2:], (32, 48))
+    assert verify(tmp_path / "b.tif").tiles == report.tiles
     result = open_source(tmp_path / "b.tif")
     for image in range(2):
         expected = computed(operator, np.moveaxis(pages[image], 2, 0))

@@ -25,7 +25,7 @@ from tconv.upsampling.target_size import read_target_size
 from tconv.upsampling.tile_upsampler import UpsamplerOperator
 from tconv.upsampling.upsampler_selection import Selection
 
-DTYPES = "u1 i2 u2 f2 f4 i4 f8".split()
+DTYPES = ["u1", "i2", "u2", "f2", "f4", "i4", "f8"]
 TILES = [(7, 11), (5, 300), (64, 6)]
 
 
@@ -209,10 +209,10 @@ def test_a_wrong_output_of_a_tile_is_found(monkeypatch):
     operator = operator_for(x)
     real = type(operator.upsampler).strip
     monkeypatch.setattr(type(operator.upsampler), "strip", lambda self, *given: real(self, *given) + 1)
+    outputs, out = (slice(10, 20), slice(16, 32)), np.empty((3, 10, 16), "u1")
+    window = operator.window(outputs, (20, 30))
     with pytest.raises(CheckError, match=r"The tile of rows 10 to 20 and columns 16 to 32 was not written"):
-        outputs = slice(10, 20), slice(16, 32)
-        window = operator.window(outputs, (20, 30))
-        operator.compute(x[:, *window], window, (20, 30), outputs, np.empty((3, 10, 16), "u1"))
+        operator.compute(x[:, *window], window, (20, 30), outputs, out)
 
 
 def test_without_a_check_nothing_is_recomputed():

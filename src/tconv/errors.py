@@ -42,6 +42,10 @@ class FileError(TconvError, ValueError):
     """A file of another format than expected, or one that must not be overwritten."""
 
 
+class ClusterError(TconvError, RuntimeError):
+    """Workers or a scheduler that cannot be reached, were lost, or would not compute the bits of this machine."""
+
+
 class CheckError(TconvError, ValueError):
     """A result that does not equal the definition, which is a fault of tconv. Nothing is written."""
 

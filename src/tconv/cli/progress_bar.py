@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,6 +58,50 @@ def time_text(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
+class TileProgressBar:
+    """Tiles of a job that are done; without a terminal nothing is shown."""
+
+    def __init__(self, bar: Any = None, task: Any = None) -> None:
+        self._bar, self._task = bar, task
+
+    def show(self, progress: Any) -> None:
+        """Show a `tconv.scale.Progress`: pixels, tiles, pixels per second, the time left, and memory."""
+        if self._bar is None:
+            return
+        known = progress.rate > 0 and progress.done < progress.total
+        self._bar.update(
+            self._task,
+            completed=progress.done,
+            total=progress.total,
+            count=f"{si(progress.done, 'px')} of {si(progress.total, 'px')}",
+            speed=f"{si(progress.rate, 'px')}/s" if progress.rate > 0 else "",
+            left=f"{time_text(progress.seconds_left)} left" if known else "",
+            memory=f"{si(progress.memory, 'B')} of {si(progress.max_memory, 'B')}",
+        )
+
+
+@contextmanager
+def shown_tiles(quiet: bool = False) -> Iterator[TileProgressBar]:
+    """Show a bar of tiles on the terminal until the job is over; nothing without a terminal, or with `quiet`."""
+    if quiet or not sys.stderr.isatty():
+        yield TileProgressBar()
+        return
+    fields = "count", "speed", "left", "memory"
+    with _bar(fields) as bar:
+        yield TileProgressBar(bar, bar.add_task("upsampling", total=1, **dict.fromkeys(fields, "")))
+
+
+def _bar(fields: Sequence[str]) -> Any:
+    """Return a bar with these texts behind it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+    columns += [TextColumn(f"{{task.fields[{name}]}}") for name in fields]
+    # lines printed meanwhile go above the bar, but not where stdout is a file
+    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty())
+
+
 def _short(name: str) -> str:
     return name if len(name) <= 30 else f"...{name[-27:]}"
 
@@ -68,12 +112,6 @@ def shown_progress(stage: str, files: int = 1, quiet: bool = False) -> Iterator[
     if quiet or not sys.stderr.isatty():
         yield ProgressBar(files=files)
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-    columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
-    columns += [TextColumn(f"{{task.fields[{name}]}}") for name in ("count", "speed", "left")]
-    # lines printed meanwhile go above the bar, but not where stdout is a file
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+    with _bar(("count", "speed", "left")) as bar:
         task = bar.add_task(stage, total=files, count="", speed="", left="")
         yield ProgressBar(bar, task, files)

@@ -30,13 +30,26 @@ from tconv.upsampling.run import Run, RunPlan
 from tconv.upsampling.sample_comparison import Comparison, compare, write_side_by_side
 from tconv.upsampling.target_size import read_target_size
 from tconv.upsampling.thread_limit import limited_threads, read_threads
+from tconv.upsampling.tile_input import is_store, is_tiled
+from tconv.upsampling.tile_options import TileOptions, read_tile_options
 from tconv.upsampling.upsampler import AnyUpsampler
 from tconv.upsampling.upsampler_selection import Selection
+
+_GROUP = "Larger than memory"
+_TILES = Parameter(group=_GROUP)
 
 
 def as_text(_: Any, tokens: Any) -> str:
     """Return the text of a number, which `read_target_size` reads and refuses with an explanation."""
     return str(tokens[0].value)
+
+
+_TEXT = Parameter(converter=as_text)
+
+
+def as_number(value: Any) -> str | None:
+    """Return the text of an option, which `as_text` has read."""
+    return None if value is None else str(value)
 
 
 def run(
@@ -55,6 +68,17 @@ def run(
     no_alpha: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     no_check: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    max_memory: Annotated[str | None, _TILES] = None,
+    resume: Annotated[bool, Parameter(group=_GROUP, negative="--no-resume")] = True,
+    verify: Annotated[bool, Parameter(group=_GROUP, negative=(), show_default=False)] = False,
+    level: Annotated[int | None, _TILES, _TEXT] = None,
+    page: Annotated[int | None, _TILES, _TEXT] = None,
+    axes: Annotated[str | None, _TILES] = None,
+    tile: Annotated[str | None, _TILES] = None,
+    chunks: Annotated[str | None, _TILES] = None,
+    shards: Annotated[str | None, _TILES] = None,
+    workers: Annotated[int | None, _TILES, _TEXT] = None,
+    scheduler: Annotated[str | None, _TILES] = None,
 ) -> int:
     """Make pictures or feature maps larger with transposed convolutions.
 
@@ -65,6 +89,8 @@ def run(
     Example: tconv upsample photo.jpg --weights network.onnx
 
     Example: tconv upsample photo.jpg --width 1920
+
+    Example: tconv upsample huge.tif -o huge.zarr --max-memory 1GB
 
     Random outputs are recomputed from the definition before anything is written: thousands, or as many as take no
     longer than the work itself, but some of each file. No file is overwritten without --overwrite.
@@ -107,6 +133,29 @@ def run(
         Recompute no outputs.
     json
         Print one JSON object instead of lines.
+    max_memory
+        Most memory of this process, 1GB or 512MB: one .tif, .npy or Zarr store is enlarged tile by tile into another
+        one, with the bits of the whole. A call that was stopped goes on where it stopped. 1GB for Zarr stores.
+    resume
+        --no-resume starts anew.
+    verify
+        Read the finished output again, and compare it with its journal.
+    level
+        Level of a pyramid, 0 the largest.
+    page
+        Page of a TIFF file, 0 the first.
+    axes
+        Names of the stored axes, TCYX for example, where the store has none.
+    tile
+        Pixels of a tile of the work along both axes, or ROWSxCOLUMNS; chosen from the memory.
+    chunks
+        Pixels of the output that are compressed together; of TIFF: of a tile.
+    shards
+        Pixels of one file of a Zarr store.
+    workers
+        Processes of dask.distributed on this machine.
+    scheduler
+        Address of a scheduler of dask.distributed: tcp://127.0.0.1:8786.
     """
     report = Report(json)
     if output == "":
@@ -116,10 +165,20 @@ def run(
     for text, name in [*((text, "INPUT") for text in inputs), (output or "", "-o")]:
         refuse_url(text, name)
     sources = tuple(map(Path, inputs))
+    tiles = read_tile_options(
+        max_memory,
+        resume,
+        {"tile": tile, "chunks": chunks, "shards": shards},
+        {"level": as_number(level), "page": as_number(page), "workers": as_number(workers)},
+        axes,
+        scheduler,
+    )
     with limited_threads(read_threads(threads, COMMAND)):
         network = read_network_options(value_range, channel_order, COMMAND)
         target = read_target_size(scale, width, height, COMMAND)
         selection = Selection(target, model, kernel, weights, COMMAND, network)
+        if verify or any(is_tiled(source, output, tiles) for source in sources):
+            return _by_tiles(report, sources, output, selection, tiles, overwrite, no_alpha, no_check, verify)
         return _upsample(report, sources, output, selection, overwrite, no_alpha, no_check)
 
 
@@ -146,6 +205,41 @@ def _upsample(
     with output_folder(folder):
         _upsample_one(report, single, sources, Path(output) if output and not folder else None, folder, overwrite)
     return 0
+
+
+def _by_tiles(
+    report: Report,
+    sources: tuple[Path, ...],
+    output: str | None,
+    selection: Selection,
+    tiles: TileOptions,
+    overwrite: bool,
+    no_alpha: bool,
+    no_check: bool,
+    verified: bool,
+) -> int:
+    """Enlarge one source tile by tile, and return the exit code."""
+    from tconv.cli.upsample_tiles import run_tiles
+    from tconv.upsampling.tile_job import refuse_many
+
+    if len(sources) != 1 or (os.path.isdir(sources[0]) and not is_store(sources[0])):
+        refuse_many(tiles, COMMAND)
+    path = None if output is None else Path(output)
+    folder = path if path is not None and is_folder(output, path) and not is_store(path) else None
+    _load(report, selection, sources)
+    with output_folder(folder):
+        return run_tiles(
+            report,
+            sources[0],
+            selection,
+            None if folder else path,
+            folder,
+            tiles,
+            alpha=False if no_alpha else None,
+            checked=not no_check,
+            overwrite=overwrite,
+            verified=verified,
+        )
 
 
 def _load(report: Report, selection: Selection, sources: tuple[Path, ...]) -> None:

@@ -68,6 +68,12 @@ class PreparedLayer:
         parts += [] if self._activation is None else [f"activation={shown(self._activation)}"]
         return f"tconv.prepare({', '.join(parts)})"
 
+    @property
+    def call(self) -> tuple[Array, Array | None, str, Geometry | None, dict[str, Any], Any]:
+        """Weight, bias, dialect, geometry, native arguments and activation, as `prepare` takes them."""
+        dialect, geometry, native = self._arguments
+        return self._weight, self._bias, dialect, geometry, native, self._activation
+
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for copies and other processes, without caches: they contain addresses of this process."""
         return {**vars(self), "_packed_weights": {}, "_calls": {}}

@@ -13,7 +13,7 @@ from tconv.geometry import Geometry
 from tconv.operator.call_reading import read_taken_call
 from tconv.operator.dtype_check import INTEGERS
 from tconv.operator.prepared import layer_call
-from tconv.scale.chunks.axis_chunks import axis_chunks, borders_of
+from tconv.scale.chunks.axis_chunks import borders_of, chunks_along
 from tconv.scale.chunks.chosen_chunks import asked_chunks, default_chunks, input_chunks
 from tconv.scale.chunks.chunk_plan import ChunkPlan
 from tconv.scale.chunks.image_axes import ImageAxes
@@ -143,7 +143,7 @@ def _lazy(kind: str, operator: TileOperator, given: LazyInput, chunks: Any, labe
     else:
         borders = [(0, size) for size in sizes]
     spatial = tuple(
-        axis_chunks(operator, sizes, number, borders[number], borders_of(asked[axis]))
+        chunks_along(operator, sizes, number, borders[number], borders_of(asked[axis]))
         for number, axis in enumerate(out_axes.spatial)
     )
     plan = ChunkPlan(

@@ -13,8 +13,9 @@ from tconv.scale.regions import Sizes, whole
 from tconv.scale.tile_plan import Need, plan_stage, totals
 from tconv.scale.tile_run import Stage
 
-RESERVE = 32 << 20
-"""Bytes that are left for what a prediction does not count: small arrays, code, and the rounding of pages."""
+RESERVE = 64 << 20
+"""Bytes that are left for what a prediction does not count: small arrays, rounded pages, and the compiler of the kernel
+(50 MB at the first call on a machine)."""
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def merged(checks: list[CheckResult]) -> CheckResult:
     return worst._replace(**sums, **most)
 
 
-class Part(NamedTuple):
+class TilePlace(NamedTuple):
     """Place of a tile: sizes of the whole image, the pixels of it that x has, and the outputs of the result."""
 
     sizes: tuple[int, ...]
@@ -111,19 +111,20 @@ class Check:
         upsampler: Upsampler,
         values: StoredValues,
         images: int = 1,
-        part: Part | None = None,
+        part: TilePlace | None = None,
         places: int | None = None,
     ) -> None:
         self._x, self._upsampler, self._values = x, upsampler, values
         channels, *sizes = x.shape
-        self._part = part or Part(tuple(sizes), whole(sizes), whole(upsampler.output_size(sizes[0], sizes[1])))
+        self._part = part or TilePlace(tuple(sizes), whole(sizes), whole(upsampler.output_size(sizes[0], sizes[1])))
         self._shape = channels, self._part.sizes[0], self._part.sizes[1]
         height, width = (span.stop - span.start for span in self._part.outputs)
         wanted = max(OUTPUTS, 64 * channels)  # at least 64 places, however many channels there are
         if places is None:
             places = math.ceil(wanted / max(1, images * channels))
         rows, columns = _places(height, width, min(height * width, places), upsampler.block)
-        self.rows, self.columns = (at + span.start for at, span in zip((rows, columns), self._part.outputs, strict=True))
+        top, left = (span.start for span in self._part.outputs)
+        self.rows, self.columns = rows + top, columns + left
         self.source: Any = None
         """The run of a network over the image."""
         self._numbers = np.empty((upsampler.channels(channels), len(self.rows)), values.computed)

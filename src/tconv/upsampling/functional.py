@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,8 @@ from tconv.upsampling.option_names import PYTHON
 from tconv.upsampling.run import Run
 from tconv.upsampling.target_size import read_target_size
 from tconv.upsampling.thread_limit import limited_threads, read_threads
+from tconv.upsampling.tile_input import is_lazy, is_store, is_tiled
+from tconv.upsampling.tile_options import TileOptions
 from tconv.upsampling.upsampler_selection import Selection
 
 
@@ -47,6 +50,17 @@ def upsample(
     overwrite: bool = False,
     check: bool = True,
     threads: int | None = None,
+    max_memory: int | str | None = None,
+    resume: bool = True,
+    level: int | None = None,
+    page: int | None = None,
+    axes: str | None = None,
+    tile: int | tuple[int, int] | None = None,
+    chunks: int | tuple[int, int] | None = None,
+    shards: int | tuple[int, int] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    progress: Callable[[Any], None] | None = None,
 ) -> Any:
     """Return an image made larger with transposed convolutions, checked against the definition.
 
@@ -102,6 +116,22 @@ def upsample(
         False to return the result unchecked.
     threads
         Threads of this call; afterwards as many as `tconv.set_num_threads` allows.
+    max_memory
+        Most resident memory of this process, in bytes or as "1GB": the image is read, enlarged and written tile by
+        tile, with the bits of the whole, from .tif, .npy or Zarr into one of those. So it is, with "1GB", for every
+        Zarr store, and with any option below; `output` is needed, `docs/scale.md` has the details.
+    resume
+        False to start anew. Otherwise the same call goes on where another one was stopped.
+    level, page, axes
+        Level of a pyramid, 0 the largest; page of a TIFF file; names of the stored axes, "TCYX", where the store has
+        none: C are channels, Y and X the picture, all others count pictures.
+    tile, chunks, shards
+        Pixels along both axes, or of rows and columns: of a tile of the work, of what the output compresses together
+        (of TIFF: of a tile), and of one file of Zarr.
+    workers, scheduler
+        Processes of `dask.distributed` on this machine, or the address of its scheduler, "tcp://...".
+    progress
+        A function that is called with a `tconv.scale.Progress` while tiles are written.
 
     Returns
     -------
@@ -129,12 +159,16 @@ def upsample(
     if alpha is not None and not isinstance(alpha, bool):
         raise ArgumentError(f"alpha is {shown(alpha)}; True, False or None is needed. Write alpha=True")
     network = read_network_options(value_range, channel_order, PYTHON)
+    tiles = TileOptions(max_memory, resume, tile, chunks, shards, level, page, axes, workers, scheduler)
     with limited_threads(read_threads(threads, PYTHON)):
         selection = Selection(target, model, _kernel(kernel), _weights(weights), PYTHON, network)
-        return _upsample_any(image, _Call(selection, alpha, overwrite, check), output)
+        return _upsample_any(image, _Call(selection, alpha, overwrite, check, tiles, progress), output)
 
 
 def _upsample_any(image: Any, call: _Call, output: Any) -> Any:
+    one = _path(image, "image") if _is_path(image) else image
+    if is_tiled(one, output, call.tiles):
+        return _upsample_tiles(one, call, output)
     if isinstance(image, (list, tuple)) and image and not all(map(_is_row, image)):
         return _upsample_list(list(image), call, output)
     if not _is_path(image):
@@ -153,12 +187,48 @@ class _Call(NamedTuple):
     alpha: bool | None
     overwrite: bool
     check: bool
+    tiles: TileOptions
+    progress: Callable[[Any], None] | None
 
     def open(self, path: Path) -> Run:
         """Return the run of a file."""
         run = open_run(path, self.selection, self.alpha)
         run.checked = self.check
         return run
+
+
+def _upsample_tiles(image: Any, call: _Call, output: Any) -> Path:
+    """Write an image of any size tile by tile, and return the path of the output."""
+    from tconv.upsampling.tile_job import TileJob, refuse_many
+
+    if isinstance(image, (list, tuple)) or (isinstance(image, Path) and image.is_dir() and not is_store(image)):
+        refuse_many(call.tiles, PYTHON)
+    if output is None:
+        raise ArgumentError(
+            "output is not given, and images that are read or written by tiles may be larger than memory. Write "
+            'output="large.zarr", for example'
+        )
+    if not _is_path(image) and not is_lazy(image):
+        refuse_other_kinds(image)
+        image = _arrays.take(image, "image")[1]
+    path = _path(output, "output")
+    folder = path if is_folder(output, path) and not is_store(path) else None
+    job = TileJob(
+        image,
+        call.selection,
+        None if folder else path,
+        folder=folder,
+        alpha=call.alpha,
+        checked=call.check,
+        overwrite=call.overwrite,
+        options=call.tiles,
+        progress=call.progress,
+    )
+    with output_folder(folder):
+        job.look_at_sample()
+        job.run()
+    _issue(job.warnings)
+    return job.path
 
 
 def _upsample_list(images: list[Any], call: _Call, output: Any) -> Any:
@@ -231,11 +301,16 @@ def _result(run: Run) -> Array | dict[str, Array]:
 
 
 def _warn(run: Run) -> None:
-    """Issue the warnings of a run at the line that called the library."""
+    """Issue the warnings of a run."""
+    _issue(run.warnings)
+
+
+def _issue(texts: list[str]) -> None:
+    """Issue warnings at the line that called the library."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tconv."):
         level, frame = level + 1, frame.f_back
-    for text in run.warnings:
+    for text in texts:
         warnings.warn(text, UserWarning, stacklevel=level)
 
 

@@ -83,6 +83,7 @@ class LearnedUpsampler(WholeScale):
     f*r = d*scale and d is odd, so that pixel centres stay in place.
     """
 
+    model: Model
     mixes, learned, strip_bytes, block = False, True, 1 << 24, 24
     plainer = "bicubic"
 
@@ -94,8 +95,7 @@ class LearnedUpsampler(WholeScale):
         naming: Naming = PYTHON,
         own_range: tuple[float, float] | None = None,
     ) -> None:
-        self.model: Model = model
-        self.scale, self.name, self._naming = scale, name, naming
+        self.model, self.scale, self.name, self._naming = model, scale, name, naming
         self._own_range = own_range or model.value_range
         divides = scale % model.scale == 0
         self._step = 1 if divides else model.scale

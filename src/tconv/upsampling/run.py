@@ -138,7 +138,7 @@ class Run:
                 if missing is not None and missing.count:
                     x = missing.filled(x, upsampler)
                     self.remarks.append(f"{missing.count:,} pixels without data in the input, which stay so")
-                bright = _range_warning(x) if upsampler.learned else None
+                bright = range_warning(x) if upsampler.learned else None
                 if bright is not None:
                     self.warnings.append(bright)
                 check = Check(x, upsampler, batch.stated or values, images * self.files) if self.checked else None
@@ -158,7 +158,7 @@ class Run:
         return results, merged(checks) if self.checked else None
 
 
-def _range_warning(array: Array) -> str | None:
+def range_warning(array: Array) -> str | None:
     """Return a warning for floats far above white, probably numbers from 0 to 255, and for those far below black."""
     if array.dtype.kind != "f" or (array.max() <= _BRIGHTEST and array.min() >= -_BRIGHTEST):  # False for NaN, too
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,42 +11,22 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, DtypeError, ShapeError
+from tconv.io.picture import Picture
 from tconv.io.picture_reading import open_picture
+from tconv.io.picture_writing import samples_of
+from tconv.scale.stores.axis_layout import AxisLayout, named_axes
 from tconv.scale.stores.formats import endings, open_source
 from tconv.scale.stores.store import ArraySource, ImageSource
 from tconv.upsampling.file_run import upsampler_for
 from tconv.upsampling.image_checks import check_array
-from tconv.upsampling.inputs import Batch, PictureInput, is_feature_file
-from tconv.upsampling.option_names import Naming
+from tconv.upsampling.inputs import Batch, PictureInput, Shape, is_feature_file
 from tconv.upsampling.stored_values import StoredValues
+from tconv.upsampling.tile_options import TileOptions
 from tconv.upsampling.upsampler import Upsampler
 from tconv.upsampling.upsampler_selection import Selection
 
 _LAZY = ("zarr", "dask", "xarray")
 """Libraries whose arrays are larger than memory."""
-
-
-class TileOptions(NamedTuple):
-    """Options of a call that works tile by tile; those that are None are chosen."""
-
-    max_memory: int | str | None = None
-    """most resident memory of the process: bytes, "1GB" """
-    resume: bool = True
-    tile: int | tuple[int, int] | None = None
-    """rows and columns of a tile of the result"""
-    chunks: int | tuple[int, int] | None = None
-    shards: int | tuple[int, int] | None = None
-    level: int | None = None
-    page: int | None = None
-    axes: str | None = None
-    workers: int | None = None
-    scheduler: str | None = None
-
-    @property
-    def given(self) -> list[str]:
-        """Names of the options that were given."""
-        usual = TileOptions()
-        return [name for name in self._fields if getattr(self, name) != getattr(usual, name)]
 
 
 class TileInput(NamedTuple):
@@ -71,6 +52,13 @@ def is_store(path: Path) -> bool:
     return any(os.path.lexists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
+def is_tiled(image: Any, output: Any, options: TileOptions) -> bool:
+    """Return True for a call that works tile by tile: its options say so, or it reads or writes a Zarr store."""
+    read = is_store(image) if isinstance(image, Path) else is_lazy(image)
+    written = output is not None and (is_store(Path(output)) or str(output).lower().endswith(".btf"))
+    return bool(options.given) or read or written
+
+
 def is_of_tiles(path: Path) -> bool:
     """Return True for a path of a format that is read and written tile by tile."""
     return is_store(path) or path.name.lower().endswith(endings())
@@ -83,16 +71,14 @@ def open_tiles(
 
     Raises FileError, ArgumentError, ShapeError, DtypeError, MissingExtraError.
     """
-    kwargs = {"level": options.level, "page": options.page, "axes": options.axes}
-    if isinstance(image, Path):
-        if not is_of_tiles(image):
-            return _whole_picture(image, selection, alpha, options)
-        source, path = open_source(image, ndim=2, **kwargs), image
-    elif is_lazy(image):
-        source, path = open_source(image, ndim=2, **{**kwargs, "axes": options.axes or _axes_of(image)}), None
-    else:
+    path, axes = image if isinstance(image, Path) else None, options.axes
+    if path is not None and not is_of_tiles(path):
+        return _whole_picture(path, selection, alpha, options)
+    if path is None and axes is None:
+        axes = _axes_of(image)
+    if isinstance(image, np.ndarray) and options.axes is None:
         check_array(image, "image", alpha)
-        source, path = open_source(image, ndim=2, axes="YX" if image.ndim == 2 else "YXC"), None
+    source = open_source(image, ndim=2, level=options.level, page=options.page, axes=axes)
     if len(source.shape) != 4 or 0 in source.shape:
         raise ShapeError(f"{source.name} has shape {source.shape}, [N, C, H, W]; no axis may be empty. Use another one")
     picture = getattr(source, "picture", None)
@@ -102,10 +88,10 @@ def open_tiles(
 
 
 def _axes_of(image: Any) -> str | None:
-    """Return the axes of an array without names that has rows, columns and channels, as `tconv.upsample` reads them."""
+    """Return the axes of an array that has no names for them, as `tconv.upsample` reads it: channels last."""
     if hasattr(image, "dims") or getattr(getattr(image, "metadata", None), "dimension_names", None):
         return None
-    if image.ndim == 3 and image.shape[0] <= 4 < image.shape[2]:
+    if not isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[0] <= 4 < image.shape[2]:
         raise ShapeError(
             f"image has shape {image.shape}, which looks like [C, H, W]; channels last are usual, [H, W, C]. Write "
             'axes="CYX", or axes="YXC" if the channels are last'
@@ -127,15 +113,22 @@ def _whole_picture(
     picture = open_picture(path)
     source = PictureSourceOfFile(picture.read()[None], path)
     source.description = picture.description
+    source.picture = _with_samples(picture)
     return _of_picture(source, picture, path, selection, alpha)
 
 
 class PictureSourceOfFile(ArraySource):
     """A picture of a file, [1, C, H, W], that is decoded as a whole."""
 
+    picture: Picture
+    """What the file says beside its pixels."""
+
     def __init__(self, array: Array, path: Path) -> None:
         super().__init__(array, str(path))
         self._path = path
+        _, channels, height, width = array.shape
+        shape = (height, width, channels)[: 2 + (channels > 1)]
+        self.layout: AxisLayout = named_axes("YXC"[: len(shape)], shape, 2)
 
     def identity(self) -> dict[str, Any]:
         """Return shape, dtype and path, and size and time of the file."""
@@ -158,7 +151,7 @@ def _of_picture(
     upsampler = selection.for_pictures()
     opened = PictureInput(picture, upsampler.mixes)
     batch = opened.batches[""]
-    batch = batch._replace(shape=source.shape)
+    batch = batch._replace(shape=_shape(source))
     if alpha is False:
         plain = StoredValues(picture.dtype)
         batch = batch._replace(values=plain, stated=None if batch.stated is None else plain, may_be_bands=False)
@@ -182,11 +175,24 @@ def _of_values(
     if has_alpha and channels == 1:
         raise ShapeError(f"{source.name} has one channel and alpha=True; opacity needs another one. Write alpha=None")
     values = StoredValues(dtype, has_alpha and not upsampler.mixes)
-    batch = Batch(source.shape, values, bands=not is_pixels and channels - has_alpha not in (1, 3))
+    if has_alpha:
+        picture = Picture(Path("image"), _shape(source)[1:], dtype, True, "", [])
+        source.picture = _with_samples(picture)  # type: ignore[attr-defined]
+    batch = Batch(_shape(source), values, bands=not is_pixels and channels - has_alpha not in (1, 3))
     notes: list[str] = []
     upsampler = upsampler_for(source.name, selection, upsampler, [batch], notes, alpha)
     stem = "image" if path is None else path.name.partition(".")[0] if is_store(path) else path.stem
     return TileInput(source, batch, notes, path, stem), upsampler.fitted(*source.shape[2:])
+
+
+def _with_samples(picture: Picture) -> Picture:
+    """Return a picture whose opacity is called so, as TIFF does."""
+    return replace(picture, samples=picture.samples or samples_of(picture.shape[0], picture.alpha))
+
+
+def _shape(source: ImageSource) -> Shape:
+    n, channels, height, width = source.shape
+    return n, channels, height, width
 
 
 def refuse_unlike_whole(upsampler: Upsampler, dtype: np.dtype[Any], name: str) -> None:
@@ -196,5 +202,3 @@ def refuse_unlike_whole(upsampler: Upsampler, dtype: np.dtype[Any], name: str) -
             f"{name} has dtype {dtype}, and the kernel goes across channels; tiles of those differ in their last bits. "
             "Enlarge the real and the imaginary part, two arrays"
         )
-
-

@@ -50,7 +50,7 @@ class TileNetwork:
         pixels = network_pixels(x, first, sizes, self._values, self.model, (read[0], read[1]), wide=False)
         given = np.ascontiguousarray(self.model.network_input(pixels))
         out = np.empty((self.operator.channels[1], *(side.stop - side.start for side in span)), np.float32)
-        self.operator.compute(given, read, extents, span, out, context, watch)
+        self.operator.compute(given, read, extents, span, out, context, watch=watch)
         return out
 
     def definition(self, x: Array, window: Region, sizes: Sizes) -> Callable[[slice, slice], Array]:

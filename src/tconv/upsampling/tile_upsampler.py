@@ -17,7 +17,7 @@ from tconv._arrays import Array
 from tconv.models.layer_check import LayerCheck
 from tconv.scale.operators.tile_operator import Read
 from tconv.scale.regions import Region, Sizes, elements, region_sizes
-from tconv.upsampling.definition_check import Budget, Check, CheckResult, Part, merged
+from tconv.upsampling.definition_check import Budget, Check, CheckResult, TilePlace, merged
 from tconv.upsampling.learned import is_layered
 from tconv.upsampling.missing_data import MissingData, pixel_of
 from tconv.upsampling.stored_values import StoredValues
@@ -28,6 +28,8 @@ PLACES = 64
 """Places of a tile that are recomputed; an upsampler with a `block` has a square of them."""
 _SHARE = 0.1
 """Share of the time of the work that the check of squares may take, after the first."""
+_SMALL = 64
+"""Side of the tile that is computed before a job begins."""
 _STRIP = 1 << 22
 """Bytes of the numbers of one strip of a tile."""
 
@@ -114,7 +116,7 @@ class UpsamplerOperator:
         frame = self.values.frame(sizes[0])._replace(columns=outputs[1], width=sizes[1])
         check = None
         if self.checked and self.checks.allow_another(self.upsampler.block):
-            check = Check(x, self.upsampler, self._stated, part=Part(sizes, window, outputs), places=PLACES)
+            check = Check(x, self.upsampler, self._stated, part=TilePlace(sizes, window, outputs), places=PLACES)
         if self._network is not None:
             span = self._network_span(outputs, sizes)
             layers = self._layer_check(x, window, sizes) if self._layered and check is not None else None
@@ -163,7 +165,8 @@ class UpsamplerOperator:
         """Return the check of the layers of a deep network in one tile."""
         assert self._network is not None
         definition = self._network.definition(x, window, sizes)
-        return LayerCheck(self._network.model.network, self._network.extents(sizes), definition, path=False)
+        height, width = self._network.extents(sizes)
+        return LayerCheck(self._network.model.network, (height, width), definition, path=False)
 
     # -- facts -----------------------------------------------------------------------------------------------------
 
@@ -193,6 +196,19 @@ class UpsamplerOperator:
         height, width = region_sizes(self._own_window(outputs, sizes))
         passes = self.upsampler.passes((self.channels[0], height, width), self.values.computed)
         return sum(each.problem.macs.exact for each in passes) or elements(outputs) * self.channels[1]
+
+    def warm_up(self, sizes: Sizes) -> None:
+        """Compute a small tile of zeros, so that the code of the kernel is there before memory is measured."""
+        if self._network is not None and self._network.model.network.has_means:
+            return
+        outputs = tuple(slice(0, min(size, _SMALL)) for size in self.output_sizes(sizes))
+        window = self.window(outputs, sizes)
+        x = np.zeros((self.channels[0], *region_sizes(window)), self.dtype)
+        checked, self.checked = self.checked, False
+        try:
+            self.compute(x, window, sizes, outputs, np.empty((self.channels[1], *region_sizes(outputs)), self.result))
+        finally:
+            self.checked = checked
 
     def prepare(self, read: Read, sizes: Sizes, memory: int) -> Any:
         """Return the means over a whole picture that its network reads; None if there is nothing."""

@@ -89,8 +89,6 @@ class Upsampler(AnyUpsampler, Protocol):
     """Method in reports, with details."""
     learned: bool
     """True for a network, which reads values from black to white."""
-    model: Model | None
-    """Its network; None for other methods."""
     plainer: str
     """Filter that the result is compared with, where the original is known."""
     strip_bytes: int
@@ -101,6 +99,10 @@ class Upsampler(AnyUpsampler, Protocol):
     @property
     def scale(self) -> float:
         """Width of the result over that of the image."""
+
+    @property
+    def model(self) -> Model | None:
+        """Its network; None for other methods."""
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result of an image."""
@@ -189,7 +191,7 @@ class WholeScale:
     scale: int
     description: str
     learned, size_option = False, "scale"
-    model: Model | None = None
+    model: Any = None
     window: Callable[..., slice]
 
     def own_window(self, outputs: slice, size: int, axis: int = 0) -> slice:

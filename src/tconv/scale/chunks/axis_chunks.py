@@ -80,11 +80,14 @@ class AxisChunks:
         for (start, stop), readers in zip(pairwise(self.inputs), self.readers, strict=True):
             size = max(stop - start, 1)
             counts = [(span.stop - span.start, most) for _, span, most in readers]
-            shares.append((sum(count for count, _ in counts) / size, sum(count * most for count, most in counts) / size))
+            shares.append(
+                (sum(count for count, _ in counts) / size, sum(count * most for count, most in counts) / size)
+            )
         return tuple(shares)
 
     def _reads_most(self, chunk: int, span: slice) -> bool:
-        return 2 * (span.stop - span.start) >= self.inputs[chunk + 1] - self.inputs[chunk]
+        size = self.inputs[chunk + 1] - self.inputs[chunk]
+        return 2 * int(span.stop - span.start) >= size
 
 
 def borders_of(chunks: Sequence[int]) -> tuple[int, ...]:
@@ -98,9 +101,7 @@ def output_scale(operator: TileOperator, sizes: tuple[int, ...], axis: int) -> t
     The scale is that of long axes; the offset is a mean over the outputs of one period in the middle of a long axis.
     """
     longer = max(64, sizes[axis])
-    one, two = (
-        operator.output_sizes((*sizes[:axis], count * longer, *sizes[axis + 1 :]))[axis] for count in (2, 4)
-    )
+    one, two = (operator.output_sizes((*sizes[:axis], count * longer, *sizes[axis + 1 :]))[axis] for count in (2, 4))
     scale = Fraction(two - one, 2 * longer)
     whole = (*sizes[:axis], 4 * longer, *sizes[axis + 1 :])
     length, offsets = operator.output_sizes(whole), []
@@ -118,12 +119,13 @@ def output_borders(inputs: Sequence[int], size: int, scale: Fraction, offset: Fr
     They are moved by the offset, where that is more than the scale: outputs lie in the chunk of the inputs that they
     read. The last chunk gets the rest. Chunks without outputs are left out.
     """
-    moved = 0 if abs(offset) <= max(scale, 1) else round(offset)
+    is_near = abs(offset) <= scale or abs(offset) <= 1
+    moved = 0 if is_near else round(offset)
     inner = sorted({round(scale * border) + moved for border in inputs[1:-1]})
     return (0, *(border for border in inner if 0 < border < size), size)
 
 
-def axis_chunks(
+def chunks_along(
     operator: TileOperator, sizes: tuple[int, ...], axis: int, inputs: tuple[int, ...], outputs: tuple[int, ...]
 ) -> AxisChunks:
     """Return the chunks of an axis with the windows of the operator, which depend on this axis alone."""

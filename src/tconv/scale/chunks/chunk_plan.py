@@ -16,7 +16,7 @@ from tconv.errors import DtypeError
 from tconv.scale.chunks.axis_chunks import AxisChunks
 from tconv.scale.chunks.image_axes import ImageAxes
 from tconv.scale.chunks.shared_object import Shared
-from tconv.scale.chunks.thread_team import thread_team
+from tconv.scale.chunks.thread_share import thread_team
 from tconv.scale.operators.tile_operator import TileOperator
 from tconv.scale.regions import Region, Sizes, region_sizes
 from tconv.scale.stores.store import ImageSource

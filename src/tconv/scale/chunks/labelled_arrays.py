@@ -40,11 +40,11 @@ class Labels:
             "channel" if axes.channel is None else names[axes.channel],
             [names[axis] for axis in axes.spatial],
         )
-        changed = {}
+        changed: dict[Any, Any] = {}
         for number, axis in enumerate(axes.spatial):
             scale, offset = output_scale(operator, sizes, number)
             length = result.shape[out_axes.spatial[number]]
-            if (scale, offset, length) != (1, 0, sizes[number]):
+            if not (scale == 1 and offset == 0 and length == sizes[number]):
                 changed[names[axis]] = (np.arange(length) + 0.5 - float(offset)) / float(scale or 1) - 0.5
         if axes.channel is not None and operator.channels[0] != operator.channels[1]:
             changed[names[axes.channel]] = None

@@ -70,9 +70,7 @@ def read_input(array: Any, ndim: int, axes: Axes) -> LazyInput:
     names = axes.names if isinstance(axes, ImageAxes) else axes
     source: Any = open_source(array, ndim=ndim, axes=names)
     layout = source.layout
-    return LazyInput(
-        ImageAxes.of_layout(layout), layout.shape, source.dtype, source=source, block=tuple(source.block)
-    )
+    return LazyInput(ImageAxes.of_layout(layout), layout.shape, source.dtype, source=source, block=tuple(source.block))
 
 
 def require_dask() -> None:

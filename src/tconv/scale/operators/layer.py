@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from tconv._arrays import Array
 from tconv._memory import empty
 from tconv.errors import DtypeError
@@ -26,11 +28,13 @@ class LayerOperator:
     >>> layer.output_sizes((100,)), layer.window((slice(10, 20),), (100,))
     ((200,), (slice(4, 11, None),))
 
-    The output has the dtype of the weight; of integers, it is int64. Raises DtypeError for an activation of integers or
-    complex numbers.
+    The output has the dtype of the weight; of integers, it is int64. `dtype` is that of the input where it differs:
+    other integers. Raises DtypeError for an activation of integers or complex numbers.
     """
 
-    def __init__(self, weight: Array, bias: Array | None, geometry: Geometry, activation: Any = None) -> None:
+    def __init__(
+        self, weight: Array, bias: Array | None, geometry: Geometry, activation: Any = None, dtype: Any = None
+    ) -> None:
         if activation is not None and weight.dtype.kind in "iuc":
             raise DtypeError(
                 f"the weight is {weight.dtype}; activations are for real floats. Write the layer without activation=, "
@@ -38,7 +42,8 @@ class LayerOperator:
             )
         self.geometry, self._parts = geometry, (weight, bias, geometry, frozen(activation))
         self.sum = LayerSum(*self._parts)
-        self.method, self.ndim, self.dtype = self.sum.method, geometry.ndim, weight.dtype
+        self.method, self.ndim = self.sum.method, geometry.ndim
+        self.dtype = weight.dtype if dtype is None else np.dtype(dtype)
         self.channels = len(weight), weight.shape[1] * geometry.groups
         self.result = accumulator(weight.dtype) if weight.dtype.kind in "iu" else weight.dtype
         kernel, stride = ("x".join(map(str, each)) for each in (geometry.kernel, geometry.stride))
@@ -49,6 +54,22 @@ class LayerOperator:
             Geometry(k, s, (crop,), d)
             for k, s, crop, d in zip(geometry.kernel, geometry.stride, geometry.crop, geometry.dilation, strict=True)
         ]
+
+    @property
+    def activation(self) -> Any:
+        """Activation that is applied to the outputs, as `tconv.prepare` takes it; None without one."""
+        return self._parts[3]
+
+    def activated(self, activation: Any) -> LayerOperator:
+        """Return the layer with an activation."""
+        return LayerOperator(*self._parts[:3], activation, self.dtype)
+
+    def reading(self, dtype: Any) -> LayerOperator:
+        """Return the layer for an input of this dtype: other integers than the weight's; floats stay as they are."""
+        given = np.dtype(dtype)
+        if given == self.dtype or given.kind not in "iu" or self.dtype.kind not in "iu":
+            return self
+        return LayerOperator(*self._parts, given)
 
     def fingerprint_parts(self) -> tuple[Any, ...]:
         """Return weight, bias, geometry and activation."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, FileError, ShapeError
-from tconv.io.picture import Picture, damaged, describe
+from tconv.io.picture import GREY, Picture, Samples, damaged, describe
 from tconv.io.tiff_reading import upright
 from tconv.scale.regions import Region, Sizes, elements, region_sizes
 from tconv.scale.stores.axis_layout import Axes, AxisLayout, named_axes
@@ -132,9 +132,12 @@ class TiffSource:
         """The first image as `tconv.io` describes pictures: what its samples mean, and what lies beside them."""
         meaning = self.meaning
         channels, sizes = self.shape[1], self.shape[-2:]
-        alpha = meaning.samples.alpha_at is not None
-        kind = describe(channels, self.dtype, alpha, meaning.samples.are_bands)
-        if meaning.samples.associated:
+        samples = meaning.samples
+        if channels != meaning.channels:  # those of pages
+            samples = Samples(GREY, (0,) * (channels - 1))
+        alpha = samples.alpha_at is not None
+        kind = describe(channels, self.dtype, alpha, samples.are_bands)
+        if samples.associated:
             kind += ", colours multiplied by alpha"
         return Picture(
             self._path,
@@ -145,7 +148,7 @@ class TiffSource:
             self.notes,
             meaning.profile,
             meaning.resolution,
-            samples=meaning.samples,
+            samples=samples,
             metadata=meaning.metadata,
             masks_nodata=meaning.masks_nodata,
             decode=lambda: np.moveaxis(self.read(0, tuple(slice(0, size) for size in sizes)), 0, 2),
@@ -287,13 +290,8 @@ class TiffSource:
             row = pages.tile[1] * pages.tile_samples * pages.stored.itemsize
             return result + turned + min(max(_BLOCK, row), pages.tile_bytes)
         converted = math.prod(pages.tile) * self.meaning.channels * self.dtype.itemsize
-        whole = min(self.cache.limit, self._tiles_of(region) * converted)
-        return result + turned + self._largest + 3 * max(pages.tile_bytes, converted) + max(whole, converted)
-
-    def _tiles_of(self, region: Region) -> int:
-        """Return the number of tiles that windows of the sizes of a region have, those beside them included."""
-        per_page = math.prod(size // tile + 3 for size, tile in zip(region_sizes(region), self.block, strict=True))
-        return int(per_page * self._table.shape[1])
+        kept = max(self.cache.limit, converted)
+        return result + turned + self._largest + 3 * max(pages.tile_bytes, converted) + kept
 
     def identity(self) -> dict[str, Any]:
         """Return path, sizes, type, the chosen pages, and when the file was changed."""

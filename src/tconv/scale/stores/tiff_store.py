@@ -27,7 +27,7 @@ def _target(path: Path, inner: str, options: TargetOptions) -> TiffTarget:
             f"shards is {options.shards} for {path}; a TIFF file has tiles alone, chunks= is needed. "
             f"Write chunks={options.shards}"
         )
-    return target_like(path, options.layout.image_shape, options.dtype, options.chunks, options.like)
+    return target_like(path, options.layout, options.dtype, options.chunks, options.like)
 
 
 FORMAT = StoreFormat("TIFF", _open, _target)

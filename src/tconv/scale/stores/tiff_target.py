@@ -6,9 +6,10 @@ compressed, write Zarr.
 
 from __future__ import annotations
 
-import errno
+import copy
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,21 @@ from tconv.errors import ArgumentError, DtypeError, FileError, ShapeError
 from tconv.io.metadata import Metadata
 from tconv.io.picture import Picture, Samples, damaged, describe
 from tconv.io.picture_writing import samples_of
+from tconv.io.tiff_directory import Tag
 from tconv.io.tiff_writing import TYPES
 from tconv.scale.regions import Region, Sizes, region_sizes
-from tconv.scale.stores.axis_layout import checked_sizes
+from tconv.scale.stores.axis_layout import AxisLayout, checked_sizes
+from tconv.scale.stores.raw_file import file_errors, refusal
 from tconv.scale.stores.store import ImageSource
+from tconv.scale.stores.tiff_description import PageAxes, describe_pages
 from tconv.scale.stores.tiff_layout import PageKind, file_head
 
 _TILE = 512
 _USUAL_RESOLUTION = (72.0, 72.0)
 _MOST = 2**31 - 1
 """Pixels of a side that readers take."""
+_DESCRIPTION = 270
 _BINARY = getattr(os, "O_BINARY", 0)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class TiffTarget:
@@ -45,7 +49,8 @@ class TiffTarget:
     >>> target.close()
 
     tile: rows and columns of a tile, multiples of 16. samples: meaning of the channels; without it one is grey, three
-    are RGB, others bands. metadata, profile (ICC) and resolution (pixels per inch) go into the file as they are. Raises
+    are RGB, others bands. metadata, profile (ICC) and resolution (pixels per inch) go into the file as they are. axes:
+    names and sizes of the axes along which pages are counted, (("N", N), ("Z", depth)) if it is None. Raises
     ShapeError, DtypeError and ArgumentError for what a TIFF file cannot contain.
     """
 
@@ -62,6 +67,7 @@ class TiffTarget:
         metadata: Metadata | None = None,
         profile: bytes | None = None,
         resolution: tuple[float, float] | None = None,
+        axes: PageAxes | None = None,
     ) -> None:
         self.name, self.shape, self.dtype = str(path), tuple(shape), np.dtype(dtype).newbyteorder("=")
         images, channels, *sizes = self.shape
@@ -72,6 +78,11 @@ class TiffTarget:
                 f"samples are {samples}, of {samples.colours + len(samples.extra)} channels, and the output has "
                 f"{channels}; as many are needed. Write samples=None"
             )
+        deep = tuple(("Z", size) for size in sizes[:-2])
+        text = describe_pages(path, axes or (("N", images), *deep), (sizes[-2], sizes[-1]), channels, self.dtype)
+        if text is not None:
+            metadata = copy.deepcopy(metadata) or Metadata()
+            metadata.exif.main[_DESCRIPTION] = Tag.text(text)
         self._kind = PageKind(
             sizes[-2],
             sizes[-1],
@@ -97,11 +108,12 @@ class TiffTarget:
             f"{'Big' if self._big else ''}TIFF, {kind}, {sizes[-1]} x {sizes[-2]}{pages}, "
             f"tiles of {self._kind.tile[1]} x {self._kind.tile[0]}, not compressed"
         )
-        self._place: Path | None = None
+        self._path = path
+        """where the file is now"""
         self._file = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_place": None, "_file": -1}
+        return self.__dict__ | {"_file": -1}
 
     def __del__(self) -> None:
         self.close()
@@ -113,13 +125,13 @@ class TiffTarget:
         self.close()
         try:
             self._file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
-            self._place = place
+            self._path = place
             _put(self._file, memoryview(file_head(self._kind, self._pages)[0]), 0)
             os.ftruncate(self._file, self._size)
         except FileExistsError:
             raise FileError(f"{place} exists, and nothing is overwritten. Choose another name, or remove it") from None
         except OSError as error:
-            raise _refused(place, error) from error
+            raise refusal(place, "written", error) from error
 
     def open(self, place: Path) -> None:
         """Open a file that was created with the same settings. Raises FileError for another one."""
@@ -129,7 +141,7 @@ class TiffTarget:
                 self._file = os.open(place, os.O_RDWR | _BINARY)
             except PermissionError:
                 self._file = os.open(place, os.O_RDONLY | _BINARY)  # to be read
-            self._place = place
+            self._path = place
             size = os.fstat(self._file).st_size
             begin = bytearray(min(self._start, size))
             _get(self._file, memoryview(begin), 0)
@@ -137,7 +149,7 @@ class TiffTarget:
             raise FileError(f"{place} does not exist; the file of the job is needed. Start the job anew") from None
         except OSError as error:
             self.close()
-            raise _refused(place, error) from error
+            raise refusal(place, "opened", error) from error
         if xxhash.xxh3_64_hexdigest(begin) != self._check:
             self.close()
             raise FileError(
@@ -150,17 +162,17 @@ class TiffTarget:
 
     def sync(self, image: int, region: Region) -> None:
         """Wait until all that was written is on the disk. Raises FileError."""
-        try:
-            getattr(os, "fdatasync", os.fsync)(self._opened())
-        except OSError as error:
-            raise _refused(self._place, error) from error
+        with file_errors(self._path, "written"):
+            os.fdatasync(self._opened())
+
+    def sync_many(self, regions: Sequence[tuple[int, Region]]) -> None:
+        """Wait until all that was written is on the disk, for many regions at once. Raises FileError."""
+        self.sync(*regions[0])
 
     def finish(self) -> None:
         """Wait until all is on the disk: the directories are there from the beginning. Raises FileError."""
-        try:
+        with file_errors(self._path, "written"):
             os.fsync(self._opened())
-        except OSError as error:
-            raise _refused(self._place, error) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -205,10 +217,8 @@ class TiffTarget:
                     if whole < across:
                         buffer[whole, :count, : plane.shape[1] - whole * width, at] = plane[:, whole * width :]
                 place = self._place_of(image, region, depth, top // height, columns.start // width)
-                try:
+                with file_errors(self._path, "written"):
                     _put(file, _bytes(buffer), place)
-                except OSError as error:
-                    raise _refused(self._place, error) from error
 
     def stored(self, image: int, region: Region) -> Array:
         """Return values [C, *region] as they are in the file. Raises FileError where it ends too early."""
@@ -222,12 +232,10 @@ class TiffTarget:
         for depth in np.ndindex(out.shape[1:-2]):
             for down in range(rows.start // height, -(-rows.stop // height)):
                 place = self._place_of(image, region, depth, down, first)
-                try:
+                with file_errors(self._path, "read"):
                     got = _get(file, _bytes(buffer), place)
-                except OSError as error:
-                    raise _refused(self._place, error) from error
                 if got < buffer.nbytes:
-                    raise damaged(self._place or Path(self.name), f"it ends in the tiles of rows {down * height} on")
+                    raise damaged(self._path, f"it ends in the tiles of rows {down * height} on")
                 low, high = max(rows.start, down * height), min(rows.stop, (down + 1) * height)
                 for at in range(last - first):
                     left = (first + at) * width
@@ -294,13 +302,16 @@ class TiffTarget:
 
 
 def target_like(
-    path: Path, shape: tuple[int, ...], dtype: Any, tile: tuple[int, ...] | None = None, like: ImageSource | None = None
+    path: Path, layout: AxisLayout, dtype: Any, tile: tuple[int, ...] | None = None, like: ImageSource | None = None
 ) -> TiffTarget:
     """Return an output that keeps what a TIFF input says beside its pixels: profile, georeference, opacity, EXIF."""
+    shape = layout.image_shape
+    among = (*layout.batch, *layout.spatial[:-2])
+    axes = tuple((layout.names[at], layout.shape[at]) for at in among) or None
     picture: Picture | None = getattr(like, "picture", None)
     if picture is None:
-        return TiffTarget(path, shape, dtype, tile=tile)
-    same = picture.shape[0] == shape[1] and picture.samples is not None
+        return TiffTarget(path, shape, dtype, tile=tile, axes=axes)
+    same = picture.shape[0] == shape[1]
     old, new = picture.shape[:0:-1], shape[:-3:-1]
     metadata = picture.metadata.enlarged((old[0], old[1]), (new[0], new[1]))
     if not same:
@@ -314,6 +325,7 @@ def target_like(
         metadata=metadata,
         profile=picture.profile if same else None,
         resolution=picture.resolution,
+        axes=axes,
     )
 
 
@@ -365,9 +377,3 @@ def _get(file: int, data: memoryview[Any], place: int) -> int:
     while done < len(data) and (got := os.preadv(file, [data[done:]], place + done)):
         done += got
     return done
-
-
-def _refused(place: Path | None, error: OSError) -> FileError:
-    full = error.errno in _FULL
-    advice = "Free some space, and start the job again" if full else "Choose a name where you may write"
-    return FileError(f"{place} cannot be written: {error.strerror or error}. {advice}")

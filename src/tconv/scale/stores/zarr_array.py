@@ -13,7 +13,7 @@ from tconv._arrays import Array
 from tconv.errors import ArgumentError, FileError
 from tconv.scale.regions import Region, Sizes, elements
 from tconv.scale.stores.axis_layout import AxisLayout
-from tconv.scale.stores.zarr_chunks import blocks_at_once, cells
+from tconv.scale.stores.zarr_chunks import ARENAS, cells, chunks_at_once
 from tconv.scale.stores.zarr_files import open_node, unit_files, zarr
 
 
@@ -45,13 +45,10 @@ class ZarrArray:
         """Sizes of what is one file: shards, or chunks."""
         return tuple(self.array.shards or self.array.chunks)
 
-    def block_bytes(self) -> int:
-        """Return the bytes of one file without compression."""
-        return int(math.prod(self.steps) * self.array.dtype.itemsize)
-
     def at_once(self) -> int:
-        """Return how many files one call of zarr reads or writes."""
-        return blocks_at_once(self.block_bytes(), int(zarr().config.get("async.concurrency") or 10))
+        """Return how many chunks one call of zarr reads: of shards, their parts, so that no shard is held whole."""
+        array = self.array
+        return chunks_at_once(math.prod(array.chunks) * array.dtype.itemsize, array.shards is not None)
 
     def read(self, image: int, region: Region) -> Array:
         """Return values [C, *region] in the native order of bytes. Raises FileError for damaged chunks."""
@@ -59,7 +56,7 @@ class ZarrArray:
         selection = layout.selection(image, region)
         out = np.empty((layout.image_shape[1], *(s.stop - s.start for s in region)), array.dtype.newbyteorder("="))
         stored = layout.from_image(out)
-        for cell in cells(selection, self.steps, self.at_once()):
+        for cell in cells(selection, self.array.chunks, self.at_once()):
             place = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(cell, selection, strict=True))
             stored[place] = self._values(array, cell)
         return out
@@ -87,21 +84,10 @@ class ZarrArray:
         return str(next(unit_files(self.folder, array, blocks[-1])))
 
     def read_bytes(self, region: Region) -> int:
-        """Return the most bytes that reading allocates: the values, and files as they are and decoded."""
+        """Return the most bytes that reading allocates: the values, and some chunks as they are and decoded."""
         array, layout = self.array, self.layout
-        channels = layout.image_shape[1]
-        values = channels * elements(region) * array.dtype.itemsize
-        if array.shards is None:
-            return int(values + 3 * self.at_once() * self.block_bytes())
-        # of a shard, the chunks that the region touches: as they are, decoded, and up to ten in work
-        inner = layout.along_space(array.chunks)
-        sizes = [span.stop - span.start for span in region]
-        touched = math.prod((-(-size // chunk) + 1) * chunk for size, chunk in zip(sizes, inner, strict=True))
-        along = layout.stored(channels, (1,) * len(sizes))
-        others = math.prod(max(chunk, n) for chunk, n in zip(array.chunks, along, strict=True)) // math.prod(inner)
-        part = min(self.block_bytes() * self.at_once(), touched * max(others, 1) * array.dtype.itemsize)
-        chunk = math.prod(array.chunks) * array.dtype.itemsize
-        return int(values + 3 * part + 20 * chunk)
+        values = layout.image_shape[1] * elements(region) * array.dtype.itemsize
+        return int(values + 3 * self.at_once() * math.prod(array.chunks) * array.dtype.itemsize + ARENAS)
 
 
 def described(array: Any) -> str:

@@ -13,9 +13,13 @@ _CHUNK_EDGE = {1: 1 << 18, 2: 512, 3: 64}
 """Most elements of a chunk along each spatial axis, by their number."""
 _CHUNK_BYTES = 1 << 22
 _SHARD_EDGE = {1: 1 << 22, 2: 2048, 3: 256}
-_SHARD_BYTES = 1 << 26
-_AT_ONCE_BYTES = 1 << 25
-"""Bytes of chunks without shards that are read or written by one call."""
+_SHARD_BYTES = 1 << 25
+_AT_ONCE_BYTES = 1 << 24
+"""Bytes of chunks that are read, or written without shards, by one call."""
+CONCURRENCY = 10
+"""Chunks that zarr works on at a time, unless its setting async.concurrency is less."""
+ARENAS = 1 << 24
+"""Bytes that zarr's threads keep of what they have freed."""
 
 
 def chunk_and_shard(
@@ -24,7 +28,7 @@ def chunk_and_shard(
     """Return the sizes along space of chunks, and of shards or None; `element` is the bytes of a place's channels.
 
     Without a choice, a chunk has 512 elements along each of two axes (64 of three), but at most 4 MiB, and a shard up
-    to 2048 (256), but at most 64 MiB. Chunks alone are files of their own; shards alone get chunks that divide them.
+    to 2048 (256), but at most 32 MiB. Chunks alone are files of their own; shards alone get chunks that divide them.
 
     >>> chunk_and_shard((10000, 10000), 3, None, None)
     ((512, 512), (2048, 2048))
@@ -81,6 +85,9 @@ def _parts(span: slice, length: int, step: int) -> list[slice]:
     return [slice(max(start, span.start), min(start + length, span.stop)) for start in range(first, span.stop, length)]
 
 
-def blocks_at_once(block_bytes: int, concurrency: int) -> int:
-    """Return by how many blocks a call reads or writes, so that memory is bounded: one large one, or several small."""
-    return max(1, min(concurrency, _AT_ONCE_BYTES // max(block_bytes, 1)))
+def chunks_at_once(chunk_bytes: int, of_shards: bool) -> int:
+    """Return how many chunks a call reads or writes, so that memory is bounded: one large one, or several small.
+
+    Chunks that are files of their own are no more than those that zarr works on at a time.
+    """
+    return max(1, min(1 << 16 if of_shards else CONCURRENCY, _AT_ONCE_BYTES // max(chunk_bytes, 1)))

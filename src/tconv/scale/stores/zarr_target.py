@@ -14,14 +14,14 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, FileError, OutputError, ShapeError
-from tconv.scale.regions import Region, Sizes, elements
+from tconv.scale.regions import Region, Sizes
 from tconv.scale.stores.array_file import axes_of
 from tconv.scale.stores.axis_layout import AxisLayout, checked_sizes
 from tconv.scale.stores.formats import TargetOptions
 from tconv.scale.stores.raw_file import file_errors
 from tconv.scale.stores.store import ImageTarget
 from tconv.scale.stores.zarr_array import ZarrArray, chunking, codecs_for
-from tconv.scale.stores.zarr_chunks import blocks_at_once, cells, chunk_and_shard
+from tconv.scale.stores.zarr_chunks import ARENAS, CONCURRENCY, cells, chunk_and_shard, chunks_at_once
 from tconv.scale.stores.zarr_files import (
     has_chunks,
     is_node,
@@ -108,7 +108,7 @@ class ZarrTarget:
         store, array = self.store, self.store.array
         selection = self.layout.selection(image, region)
         stored = self.layout.from_image(values)
-        for cell in cells(selection, store.steps, store.at_once()):
+        for cell in cells(selection, store.steps, self._at_once()):
             place = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(cell, selection, strict=True))
             files = [] if store.folder is None else list(unit_files(store.folder, array, cell))
             with file_errors(Path(store.name), "written"):
@@ -125,12 +125,17 @@ class ZarrTarget:
                 )
 
     def write_bytes(self, region: Region) -> int:
-        """Return the bytes of the shards in work: their elements, chunks as they are compressed, and their file."""
-        itemsize = self.dtype.itemsize
-        steps = self._created["shards"] or self._created["chunks"]
-        block = math.prod(steps) * itemsize
-        at_once = blocks_at_once(block, int(zarr().config.get("async.concurrency") or 10))
-        return int(3 * min(at_once * block, 2 * self.shape[1] * elements(region) * itemsize + block))
+        """Return the bytes of what is in work: chunks in their order, compressed, and those of a shard put together."""
+        chunk = math.prod(self._created["chunks"]) * self.dtype.itemsize
+        if not self._created["shards"]:
+            return int(3 * self._at_once() * chunk + ARENAS)
+        shard = math.prod(self._created["shards"]) * self.dtype.itemsize
+        return int(2 * shard + min(CONCURRENCY, shard // chunk) * chunk + ARENAS)
+
+    def _at_once(self) -> int:
+        """Return how many files one call of zarr writes."""
+        created = self._created
+        return 1 if created["shards"] else chunks_at_once(math.prod(created["chunks"]) * self.dtype.itemsize, False)
 
     def sync(self, image: int, region: Region) -> None:
         """Wait until a region's files and their names are on the disk."""

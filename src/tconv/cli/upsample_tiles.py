@@ -1,0 +1,218 @@
+"""`tconv upsample` tile by tile: the plan, the progress and the facts of a job on a picture larger than memory."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tconv._memory import si
+from tconv.cli.console import Report
+from tconv.cli.progress_bar import TileProgressBar, shown_tiles
+from tconv.errors import TconvError
+from tconv.scale.functional import verify
+from tconv.scale.job_plan import JobPlan
+from tconv.scale.job_report import JobReport, Progress
+from tconv.upsampling.option_names import COMMAND
+from tconv.upsampling.tile_job import TileJob
+from tconv.upsampling.tile_options import TileOptions
+from tconv.upsampling.upsampler_selection import Selection
+
+_NAMES = r"\b(max_memory|tile|chunks|shards|axes|level|page|workers|scheduler)"
+_WORDS = {
+    rf"{_NAMES}=": lambda name: f"{COMMAND.name(name)} ",
+    rf"{_NAMES} is\b": lambda name: f"{COMMAND.name(name)} is",
+    r"\bresume=(False)": lambda _: "--no-resume",
+    r"\boverwrite=(True)": lambda _: "--overwrite",
+}
+"""Words of Python in messages of jobs, and what they are on the command line."""
+
+
+def run_tiles(
+    report: Report,
+    source: Path,
+    selection: Selection,
+    output: Path | None,
+    folder: Path | None,
+    options: TileOptions,
+    *,
+    alpha: bool | None,
+    checked: bool,
+    overwrite: bool,
+    verified: bool,
+) -> int:
+    """Enlarge one picture tile by tile, print what is done, and return the exit code."""
+    watch = _Watch(report)
+    try:
+        with report.timed("load"):
+            job = TileJob(
+                source,
+                selection,
+                output,
+                folder=folder,
+                alpha=alpha,
+                checked=checked,
+                overwrite=overwrite,
+                options=options,
+                progress=watch,
+            )
+            plan = job.plan
+            job.look_at_sample()
+        _print_plan(report, job, plan)
+        with shown_tiles(quiet=report.as_json) as bar, report.timed("tiles"):
+            watch.bar = bar
+            done = job.run()
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if watch.last is None:
+            raise
+        return _print_interrupt(watch.last, output or job.path, 130 if isinstance(stop, KeyboardInterrupt) else 143)
+    except TconvError as error:
+        raise _in_command_words(error) from None
+    _print_report(report, job, done)
+    if verified:
+        return _verify(report, job.path)
+    report.close()
+    return 0
+
+
+class _Watch:
+    """Function that is called while tiles are written: it says where an earlier job goes on, and moves the bar."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.last: Progress | None = None
+        self.bar: TileProgressBar | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Show the state of a running job."""
+        if self.last is None and progress.tiles_done:
+            self._report.line("resume", f"going on at {_share_done(progress)}")
+        self.last = progress
+        if self.bar is not None:
+            self.bar.show(progress)
+
+
+def _share_done(progress: Progress) -> str:
+    """Return the share of a job that is done: "43% (1,204 of 2,800 tiles done)"."""
+    share = progress.done / max(1, progress.total)
+    return f"{share:.0%} ({progress.tiles_done:,} of {progress.tiles:,} tiles done)"
+
+
+def _print_interrupt(progress: Progress, output: Path, code: int) -> int:
+    command = shlex.join(["tconv", *sys.argv[1:]])
+    with suppress(OSError):
+        print(
+            f"tconv: interrupted at {_share_done(progress)}, kept in {output}.part. To go on: {command}",
+            file=sys.stderr,
+        )
+    return code
+
+
+def _in_command_words(error: TconvError) -> TconvError:
+    """Return an error with the names of options as the command has them."""
+    text = str(error)
+    for pattern, words in _WORDS.items():
+        text = re.sub(pattern, lambda found, words=words: words(found[1]), text)  # type: ignore[misc]
+    text = re.sub(r"(--[a-z-]+ )'([^']*)'", r"\1\2", text)
+    return type(error)(text)
+
+
+# -- texts and facts ---------------------------------------------------------------------------------------------
+
+
+def _print_plan(report: Report, job: TileJob, plan: JobPlan) -> None:
+    report.line("upsample", job.upsampler.text)
+    report.line("input", "; ".join([f"{job.input.source.name}: {job.input.source.description}", *job.input.notes]))
+    stage = plan.stages[0]
+    tile = " x ".join(map(str, reversed(stage.tile)))
+    text = f"{plan.tiles:,} tile{'s' * (plan.tiles != 1)} of {tile}"
+    if plan.halo > 1.0005:
+        text += f", {plan.halo - 1:.1%} of the work is for their borders"
+    text += f"; {si(plan.memory, 'B')} of memory, {si(plan.max_memory, 'B')} allowed"
+    text += f"; up to {si(plan.disk, 'B')} on the disk; {plan.executor}"
+    report.line("plan", text)
+    for note in [*job.upsampler.notes, *job.warnings]:
+        report.line("note", note)
+    report.facts["plan"] = {
+        "tiles": plan.tiles,
+        "tile": list(stage.tile),
+        "part": None if stage.part is None else list(stage.part),
+        "halo": plan.halo,
+        "memory_bytes": plan.memory,
+        "max_memory": plan.max_memory,
+        "disk_bytes": plan.disk,
+        "runs_on": plan.executor,
+        "notes": job.upsampler.notes,
+    }
+
+
+def _print_report(report: Report, job: TileJob, done: JobReport) -> None:
+    size = _bytes_of(job.path)
+    report.line("output", f"{job.path}: {done.plan.stages[0].target.partition(', ')[2]}; {si(size, 'B')}")
+    if done.was_done:
+        report.line("tiles", f"all {done.tiles:,} were there: nothing was read or written")
+    else:
+        before = f", {done.done_before:,} before" if done.done_before else ""
+        twice = f"; {done.done_twice:,} of them twice" if done.done_twice else ""
+        report.line("tiles", f"{done.done_now:,} now{before}{twice}")
+        report.line("check", _check_text(job))
+        report.line("memory", f"{si(done.peak_memory, 'B')} at the peak, {si(done.max_memory, 'B')} allowed")
+    report.line("verify", f"{shlex.join(['tconv', *sys.argv[1:]])} --verify reads all of it again")
+    report.facts |= {
+        "upsampler": job.upsampler.name,
+        "scale": job.upsampler.scale,
+        "input": {
+            "path": job.input.source.name,
+            "notes": [*job.input.notes, *job.warnings],
+            "arrays": [_array_facts(job.input.source.shape, job)],
+        },
+        "output": {"path": str(job.path), "bytes": size, "notes": [], "arrays": [_array_facts(job.shape, job)]},
+        "check": None if job.check is None else job.check._asdict(),
+        "tiles": {
+            "done_now": done.done_now,
+            "done_before": done.done_before,
+            "done_twice": done.done_twice,
+            "sessions": done.sessions,
+            "was_done": done.was_done,
+        },
+        "peak_memory": done.peak_memory,
+        "pixels_per_second": None if done.was_done else done.elements / max(done.seconds, 1e-9),
+    }
+
+
+def _array_facts(shape: Sequence[int], job: TileJob) -> dict[str, Any]:
+    return {"key": "", "shape": list(shape), "dtype": str(job.operator.result)}
+
+
+def _check_text(job: TileJob) -> str:
+    check = job.check
+    if check is None:
+        return "nothing was checked (--no-check)"
+    tiles = job.operator.checks.tiles
+    if not tiles:
+        return "the workers recomputed random outputs of their tiles, which agree with the definition"
+    text = f"{check.outputs:,} random outputs of {tiles:,} tile{'s' * (tiles != 1)} agree with the definition"
+    if check.difference:
+        text += f": largest difference {check.difference:.2g}, allowed {check.tolerance:.2g}"
+    return text
+
+
+def _bytes_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files of a store."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+
+
+def _verify(report: Report, path: Path) -> int:
+    """Read a finished output again, print what is found, and return the exit code."""
+    with report.timed("verify"):
+        found = verify(path)
+    report.line("verified", str(found))
+    report.facts["verified"] = {"tiles": found.tiles, "damaged": list(map(str, found.damaged)), "whole": found.is_whole}
+    report.close()
+    return 0 if found.is_whole else 1

@@ -1,0 +1,267 @@
+"""Executor of jobs on workers of `dask.distributed`: local processes, or those of a scheduler anywhere.
+
+A worker reads, computes, writes and syncs whole tiles; the client gets their checksums, and alone writes the journal.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from tconv._arguments import int_of
+from tconv.errors import ArgumentError, ClusterError, GeometryError
+from tconv.scale.chunks.shared_object import Shared
+from tconv.scale.stores.store import ArraySource, ArrayTarget
+from tconv.scale.tile_run import Stage, Tile, TileRecord
+from tconv.scale.workers.cluster import Cluster, quiet_logs, require_distributed
+from tconv.scale.workers.worker_checks import check_versions, check_workers, failed
+from tconv.scale.workers.worker_tasks import Failure, WorkerStage, identity_text, run_on_worker, trial_of
+
+_PATIENCE = 10.0
+"""Seconds without a scheduler, or without any worker, after which a job ends."""
+_LOOK = 0.25
+_MOST_TRIES = 4
+
+
+class DaskExecutor:
+    """Executor of tiles on workers: `workers` processes of this machine, or those of the scheduler at an address.
+
+    The bound of memory is that of each process. Use it as a context, or call `close`: local workers live until then.
+    """
+
+    syncs = True
+    windows = 1
+    results = 1
+
+    def __init__(
+        self, *, workers: int | None = None, scheduler: str | None = None, max_memory: int | str | None = None
+    ) -> None:
+        require_distributed()
+        if scheduler is not None and workers is not None:
+            raise ArgumentError(
+                f"workers={workers!r} was given together with scheduler={scheduler!r}, which has its own workers. "
+                "Write one of both"
+            )
+        if scheduler is None:
+            try:
+                workers = int_of(1 if workers is None else workers, "workers", least=1)
+            except GeometryError as error:
+                raise ArgumentError(str(error)) from None
+        elif not isinstance(scheduler, str) or "://" not in scheduler:
+            raise ArgumentError(
+                f"scheduler is {scheduler!r}; the address of a scheduler of Dask is needed. Write "
+                'scheduler="tcp://10.0.0.1:8786"'
+            )
+        self._workers, self._scheduler = workers, scheduler
+        self._cluster: Cluster | None = None
+        self.repeated = 0
+        """Tiles that another worker got because theirs was lost."""
+
+    @property
+    def description(self) -> str:
+        """Workers, for reports."""
+        if self._scheduler is not None:
+            return f"workers of {self._scheduler}"
+        return f"{self._workers} worker process{'es' * (self._workers != 1)}"
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of the dashboard, or the reason why there is none; None before the workers have started."""
+        return None if self._cluster is None else self._cluster.dashboard
+
+    def __enter__(self) -> DaskExecutor:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close(abort=error[0] is not None)
+
+    def start(self) -> None:
+        """Start or find the workers, and compare their version of tconv with this one. Raises ClusterError."""
+        if self._cluster is None:
+            with quiet_logs():
+                cluster = Cluster(self._workers, self._scheduler)
+                cluster.start()
+                self._cluster = cluster
+                check_versions(cluster)
+
+    def close(self, *, abort: bool = False) -> None:
+        """End local workers, or leave the scheduler."""
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            with quiet_logs():
+                cluster.close(abort=abort)
+
+    def run(self, stage: Stage, tiles: Iterator[Tile]) -> Iterator[TileRecord]:
+        """Yield the record of each tile when it is on the disk, in any order.
+
+        After an exception, one thrown into the iterator too, the records of tiles that are written are yielded before
+        it is raised; then local workers are ended. Raises ClusterError if the scheduler or all workers are lost.
+        """
+        refuse_memory(stage)
+        try:
+            self.start()
+            assert self._cluster is not None
+            with quiet_logs():
+                run = _Run(self._cluster, stage, tiles)
+                try:
+                    yield from run.records()
+                except GeneratorExit:
+                    raise
+                except BaseException:
+                    yield from run.finished()
+                    raise
+                finally:
+                    self.repeated += run.repeated
+                    run.cancel()
+        except BaseException:
+            self.close(abort=True)
+            raise
+
+
+def refuse_memory(stage: Stage) -> None:
+    """Raise ArgumentError for arrays in this process's memory, which workers do not see."""
+    for store, other in ((stage.source, "source"), (stage.target, "output")):
+        if isinstance(store, (ArraySource, ArrayTarget)) or getattr(store, "in_memory", False):
+            raise ArgumentError(
+                f"{store.name} is an array in the memory of this process, which workers do not see. Write a path as "
+                f"{other}, or leave out workers= and scheduler="
+            )
+
+
+class _Run:
+    """Tiles of one stage on their way: a few per thread, so that a scheduler holds few of a million."""
+
+    def __init__(self, cluster: Cluster, stage: Stage, tiles: Iterator[Tile]) -> None:
+        self._cluster, self._tiles = cluster, tiles
+        self.repeated = 0
+        self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._on_way: dict[Any, tuple[Any, Tile, int]] = {}
+        """future, tile and number of tries by key"""
+        self._token = uuid.uuid4().hex[:12]
+        self._number = 0
+        trial = trial_of(stage.operator, stage.sizes, stage.contexts.get(0))
+        content = WorkerStage(stage, trial, identity_text(stage.source))
+        self._wait_for_workers()
+        client = cluster.client
+        # a task, not scattered data: it is made again if the workers that have it are lost
+        self._stage = client.submit(_same, Shared(self._token, content), key=f"tconv-stage-{self._token}")
+        check_workers(cluster, self._stage)
+        self._workers: set[str] = set()
+        self._most = 0
+        self._lost_since: float | None = None
+        self._look(force=True)
+
+    def records(self) -> Iterator[TileRecord]:
+        """Keep a few tiles on their way, and yield their records."""
+        while True:
+            while len(self._on_way) < self._most and (tile := next(self._tiles, None)) is not None:
+                self._submit(tile, 1)
+            if not self._on_way:
+                return
+            record = self._record(self._next())
+            if record is not None:
+                yield record
+
+    def finished(self) -> Iterator[TileRecord]:
+        """Yield the records that have come meanwhile."""
+        while True:
+            try:
+                key = self._done.get_nowait()
+            except queue.Empty:
+                return
+            with suppress(Exception):
+                record = self._record(key)
+                if record is not None:
+                    yield record
+
+    def cancel(self) -> None:
+        """Take back all tiles that are on their way."""
+        futures = [future for future, _, _ in self._on_way.values()]
+        self._on_way.clear()
+        with suppress(Exception):
+            if futures and self._cluster.is_connected:
+                self._cluster.client.cancel(futures, force=True, asynchronous=False)
+        self._stage = None
+
+    def _submit(self, tile: Tile, tries: int) -> None:
+        key = f"tconv-tile-{self._token}", self._number
+        self._number += 1
+        future = self._cluster.client.submit(run_on_worker, self._stage, tile, key=key, pure=False)
+        self._on_way[key] = future, tile, tries
+        future.add_done_callback(lambda _: self._done.put(key))
+
+    def _record(self, key: Any) -> TileRecord | None:
+        """Return the record of a task that has ended; None if it was lost, and is on its way again."""
+        future, tile, tries = self._on_way.pop(key, (None, None, 0))
+        if future is None or tile is None:
+            return None
+        if future.status == "finished":
+            result = future.result(timeout=_PATIENCE)
+            future.release()
+            if isinstance(result, Failure):
+                raise failed(result)
+            record: TileRecord = result
+            return record
+        error = future.exception(timeout=_PATIENCE) if future.status == "error" else None
+        future.release()
+        if error is not None and type(error).__name__ != "KilledWorker":
+            raise error
+        if tries >= _MOST_TRIES or error is not None:
+            raise ClusterError(
+                f"the workers of image {tile.image}, outputs {tile.outputs}, were lost {tries if error is None else 4} "
+                "times. Give them more memory, or write a smaller max_memory="
+            )
+        self.repeated += 1
+        self._submit(tile, tries + 1)
+        return None
+
+    def _next(self) -> Any:
+        """Return the key of the next task that ends. Raises ClusterError if none can."""
+        while True:
+            try:
+                return self._done.get(timeout=_LOOK)
+            except queue.Empty:
+                self._look()
+
+    def _look(self, force: bool = False) -> None:
+        """Count the workers, and start local ones again that were lost."""
+        cluster, now = self._cluster, time.monotonic()
+        cluster.revive()
+        workers = {}
+        with suppress(Exception):
+            workers = cluster.workers() if cluster.is_connected else {}
+        if workers:
+            self._lost_since = None
+            self._most = sum(workers.values()) + len(workers)
+            return
+        self._lost_since = self._lost_since or now
+        if now - self._lost_since > _PATIENCE or cluster.is_hopeless:
+            raise self._lost()
+
+    def _lost(self) -> ClusterError:
+        what = "all workers of" if self._cluster.is_connected else "the scheduler at"
+        where = self._cluster.address or "this machine"
+        return ClusterError(
+            f"{what} {where} {'were' if self._cluster.is_connected else 'was'} lost. Start them again, and make the "
+            "same call: it goes on with the tiles that are not done"
+        )
+
+    def _wait_for_workers(self) -> None:
+        """Wait a little for the first worker. Raises ClusterError if there is none."""
+        end = time.monotonic() + _PATIENCE
+        while not self._cluster.workers():
+            if time.monotonic() > end:
+                raise ClusterError(
+                    f"the scheduler at {self._cluster.scheduler} has no workers. Start some with `dask worker "
+                    f"{self._cluster.scheduler}`"
+                )
+            time.sleep(_LOOK)
+
+
+def _same(stage: Shared) -> Shared:
+    """Return the stage: each worker that runs a tile of it gets a copy, once."""
+    return stage

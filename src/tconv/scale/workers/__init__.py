@@ -1,0 +1,1 @@
+"""Workers of `dask.distributed`: their processes, what they check before they begin, and the tasks that they run."""
