@@ -112,7 +112,7 @@ def plan_job(
     With `may_split`, tiles that are too large are computed in parts. Raises TooLargeError if not even one tile fits
     into `max_memory` beside what the process has.
     """
-    release_memory()
+    release_memory(max_memory // 4)
     base = resident_bytes()
     planned = []
     for stage in stages:
