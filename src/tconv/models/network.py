@@ -42,6 +42,9 @@ to 2^24 differ by 5 to 15%."""
 _MOST_PLANS = 8
 """Plans that a network caches, one for each size of picture."""
 
+_MOST_WINDOWS = 1024
+"""Windows of rows and columns that a network caches: tiles of a row of tiles have the same rows."""
+
 _FLOAT32 = np.dtype(np.float32)
 
 
@@ -84,6 +87,7 @@ class Network:
         self._graph = Graph(self.nodes, self.channels, (rows, columns), self.fusions)
         self._pictures: dict[Any, PicturePlan] = {}
         self._tile_plans: dict[Any, TilePlans] = {}
+        self._windows: dict[Any, slice] = {}
 
     def __reduce__(self) -> Any:
         """Return the nodes for copies and other processes, which make their own plans."""
@@ -154,11 +158,16 @@ class Network:
 
         Without `grouped`, only those that the definition reads: layers that compute rows in groups read more.
         """
-        sizes = extents(self.nodes, size, axis)
-        means = mean_levels(self.nodes)
-        return needed(
-            self.nodes, {len(self.nodes): outputs}, sizes, axis, self._graph.groups[axis] if grouped else {}, means
-        )[0]
+        key = outputs.start, outputs.stop, size, axis, grouped
+        window = self._windows.get(key)
+        if window is None:
+            sizes, groups = extents(self.nodes, size, axis), self._graph.groups[axis] if grouped else {}
+            wanted = {len(self.nodes): outputs}
+            window = needed(self.nodes, wanted, sizes, axis, groups, mean_levels(self.nodes))[0]
+            if len(self._windows) >= _MOST_WINDOWS:
+                self._windows.clear()
+            self._windows[key] = window
+        return window
 
     @property
     def has_means(self) -> bool:
@@ -301,20 +310,21 @@ class Network:
 
         Raises ShapeError, and ArrayError for another dtype.
         """
-        self._check_region(x, window, shape, outputs)
+        given = {} if means is None else means
+        plans = self.tile_plans(shape, tuple(sorted(given)))
+        totals = plans.sizes[-1]
+        self._check_region(x, window, shape, outputs, totals)
         if not is_plain(x) or (x.strides[2] != 4 and x.shape[2] > 1):
             x = np.ascontiguousarray(x)  # contiguous rows, as compiled code reads them
         if out is None:
             out = empty((self.channels[-1], *(span.stop - span.start for span in outputs)), _FLOAT32)
-        given = {} if means is None else means
         # a watch sees the rows and columns of the picture themselves
-        plan, moves = self.tile_plans(shape, tuple(sorted(given))).plan(*outputs, moves=watch is None)
+        plan, moves = plans.plan(*outputs, moves=watch is None)
         one = slice(0, 1)
         regions = {place: Region(values, one, one) for place, values in given.items()}
         regions[0] = Region(x, *(moved(span, by) for span, (_, by) in zip(window, moves, strict=True)))
         regions[len(self.nodes)] = Region(out, *(moved(span, by) for span, (by, _) in zip(outputs, moves, strict=True)))
-        share = math.prod(out.shape[1:]) / math.prod(self.output_shape(shape))
-        run = StripRun(plan, regions, None, watch, share)
+        run = StripRun(plan, regions, None, watch, math.prod(out.shape[1:]) / math.prod(totals))
         for _ in range(plan.strips):
             run.advance()
         return out
@@ -324,14 +334,15 @@ class Network:
         rows, columns = outputs
         return self.window(rows, shape[0], 0), self.window(columns, shape[1], 1)
 
-    def _check_region(self, x: Array, window: Sequence[slice], shape: Shape, outputs: tuple[slice, slice]) -> None:
+    def _check_region(
+        self, x: Array, window: Sequence[slice], shape: Shape, outputs: tuple[slice, slice], totals: Shape
+    ) -> None:
         """Raise ShapeError or ArrayError for a window or a tile that does not fit the picture."""
         if x.dtype != np.float32:
             raise ArrayError(f"x has dtype {x.dtype}; float32 is needed. Write x.astype(np.float32)")
         given = tuple(span.stop - span.start for span in window)
         if x.shape != (self.channels[0], *given):
             raise ShapeError(f"x has shape {x.shape}; {(self.channels[0], *given)} is needed for the window {window}")
-        totals = self.output_shape(shape)
         if not all(0 <= span.start < span.stop <= total for span, total in zip(outputs, totals, strict=True)):
             raise ShapeError(f"outputs are {outputs}; the output has {totals[0]} rows and {totals[1]} columns")
         needed = self.region_window(outputs, shape)
