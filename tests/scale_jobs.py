@@ -10,8 +10,9 @@ import numpy as np
 
 import tconv
 import tconv.scale
-from tconv.scale.functional import job_of, operator_from
+from tconv.scale.functional import job_of
 from tconv.scale.operators.layer import LayerOperator, computed
+from tconv.scale.operators.reading import operator_of
 from tconv.scale.regions import tile_count
 
 FORMATS = ("npy", "zarr")
@@ -140,7 +141,7 @@ def job(case, source, output, **options):
     """Return the job of a case: with its tiles, which are whole units of the output."""
     network, settings = network_of(case), {}
     if case["target"] == "zarr":
-        settings = chunks_of(case, operator_from(network).output_sizes(tuple(case["sizes"])))
+        settings = chunks_of(case, operator_of(network).output_sizes(tuple(case["sizes"])))
     first = job_of(network, source, output, **settings, **options).stages[0]
     tile = tile_of(case, first.output_sizes, first.target.unit)
     return job_of(network, source, output, tile=tile, **settings, **options)

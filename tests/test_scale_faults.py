@@ -16,7 +16,7 @@ import scale_jobs
 import tconv.scale
 from scale_processes import Template
 from scale_trials import Trial, lines
-from tconv.errors import FileError, TconvError
+from tconv.errors import FileError, TconvError, TooLargeError
 
 FORMATS = ("npy", "zarr")
 CASE = {
@@ -135,7 +135,7 @@ def test_targets_that_cannot_be_written(trial, number):
 def test_an_output_larger_than_the_disk_is_refused_before_anything_runs(tmp_path):
     layer = tconv.scale.layer(np.ones((1, 1, 2, 2), np.float64), stride=2)
     x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float64, (1 << 17, 1 << 20))
-    with pytest.raises(tconv.TooLargeError, match=r"needs up to .* of disk; .* are free"):
+    with pytest.raises(TooLargeError, match=r"needs up to .* of disk; .* are free"):
         tconv.scale.run(layer, tmp_path / "x.npy", tmp_path / "y.npy")
     del x
     assert {path.name for path in tmp_path.iterdir()} == {"x.npy"}
