@@ -72,7 +72,7 @@ def run_tiles(
         return _print_interrupt(watch.last, output or job.path, 130 if isinstance(stop, KeyboardInterrupt) else 143)
     except TconvError as error:
         raise _in_command_words(error) from None
-    _print_report(report, job, done)
+    _print_report(report, job, done, verified)
     if verified:
         return _verify(report, job.path)
     report.close()
@@ -126,7 +126,7 @@ def _in_command_words(error: TconvError) -> TconvError:
 
 def _print_plan(report: Report, job: TileJob, plan: JobPlan) -> None:
     report.line("upsample", job.upsampler.text)
-    report.line("input", "; ".join([f"{job.input.source.name}: {job.input.source.description}", *job.input.notes]))
+    report.line("input", "; ".join([_described(job.input.source), *job.input.notes]))
     stage = plan.stages[0]
     tile = " x ".join(map(str, reversed(stage.tile)))
     text = f"{plan.tiles:,} tile{'s' * (plan.tiles != 1)} of {tile}"
@@ -150,9 +150,9 @@ def _print_plan(report: Report, job: TileJob, plan: JobPlan) -> None:
     }
 
 
-def _print_report(report: Report, job: TileJob, done: JobReport) -> None:
+def _print_report(report: Report, job: TileJob, done: JobReport, verified: bool) -> None:
     size = _bytes_of(job.path)
-    report.line("output", f"{job.path}: {done.plan.stages[0].target.partition(', ')[2]}; {si(size, 'B')}")
+    report.line("output", f"{_described(job.job.stages[0].target)}, {si(size, 'B')}")
     if done.was_done:
         report.line("tiles", f"all {done.tiles:,} were there: nothing was read or written")
     else:
@@ -161,7 +161,8 @@ def _print_report(report: Report, job: TileJob, done: JobReport) -> None:
         report.line("tiles", f"{done.done_now:,} now{before}{twice}")
         report.line("check", _check_text(job))
         report.line("memory", f"{si(done.peak_memory, 'B')} at the peak, {si(done.max_memory, 'B')} allowed")
-    report.line("verify", f"{shlex.join(['tconv', *sys.argv[1:]])} --verify reads all of it again")
+    if not verified:
+        report.line("verify", f"{shlex.join(['tconv', *sys.argv[1:]])} --verify reads all of it again")
     report.facts |= {
         "upsampler": job.upsampler.name,
         "scale": job.upsampler.scale,
@@ -182,6 +183,11 @@ def _print_report(report: Report, job: TileJob, done: JobReport) -> None:
         "peak_memory": done.peak_memory,
         "pixels_per_second": None if done.was_done else done.elements / max(done.seconds, 1e-9),
     }
+
+
+def _described(store: Any) -> str:
+    """Return the name and the description of an input or output."""
+    return f"{store.name}: {store.description.removesuffix(f' in {store.name}')}"
 
 
 def _array_facts(shape: Sequence[int], job: TileJob) -> dict[str, Any]:
