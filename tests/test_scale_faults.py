@@ -98,7 +98,10 @@ def test_a_full_disk_is_said_and_nothing_is_lost(trial, part):
 def test_a_disk_that_really_is_full(template, tmp_path):
     disk = tmp_path / "small"
     disk.mkdir()
-    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", disk], capture_output=True).returncode:
+    if (
+        os.getuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", disk], capture_output=True).returncode
+    ):
         pytest.skip("no file system can be mounted here")
     try:
         trial = Trial(template, disk / "trial", CASE | {"target": "zarr", "sizes": [120, 130]})
