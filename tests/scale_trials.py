@@ -39,7 +39,7 @@ class Trial:
         self.source = scale_jobs.write_input(self.case, self.folder)
         self.output = self.disk / f"y.{self.case['target']}"
         self.journal = self.disk / f"{self.output.name}.journal"
-        self.expected = scale_jobs.expected(self.case)
+        self.expected = scale_jobs.layout_of(self.case, scale_jobs.expected(self.case))
 
     def start(self, what="run", **hooks):
         """Start a process of the job."""
@@ -128,12 +128,17 @@ def killed_at_times(trial, count=3, number=signal.SIGKILL):
             break
 
 
-def killed_at_calls(trial, count=3):
-    """Kill a job at calls that change files: while names, tiles or lines of the journal are written, or at the end."""
-    calls = trial.start(slow=0, calls=True, log=None)
-    total = calls.wait()["calls"]
+def calls_of(trial):
+    """Return the number of calls that change files in a whole job, which is undone."""
+    total = trial.start(slow=0, calls=True, log=None).wait()["calls"]
     for path in trial.disk.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return total
+
+
+def killed_at_calls(trial, count=3):
+    """Kill a job at calls that change files: while names, tiles or lines of the journal are written, or at the end."""
+    total = calls_of(trial)
     for _ in range(count):
         at = int(trial.rng.integers(1, 12)) if trial.rng.random() < 0.3 else int(trial.rng.integers(1, total + 1))
         at = total - at + 1 if trial.rng.random() < 0.3 else at
@@ -150,9 +155,10 @@ def killed_in_verify(trial):
 
 def cut_at_calls(trial, count=3):
     """Cut the power at calls that change files: what was not synced is lost, or a random part of it."""
+    total = calls_of(trial)
     for _ in range(count):
         scale_power_cut.begin(trial.disk, trial.shadow)
-        at = int(trial.rng.integers(1, 40 + 6 * trial.case["tiles"]))
+        at = int(trial.rng.integers(1, total + 1))
         answer = trial.start(end_at=at, slow=0, shadow=str(trial.shadow)).wait()
         scale_power_cut.lose(trial.disk, trial.shadow, trial.rng if trial.rng.random() < 0.6 else None)
         if not trial.killed(answer):

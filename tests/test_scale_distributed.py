@@ -191,11 +191,9 @@ def test_an_interrupt_ends_local_workers_and_the_job_goes_on_later(store):
     assert executor._cluster is None
     assert time.monotonic() - begin < 60
     assert not store.with_name("y.zarr").exists()
-    report = (
-        job(store, None).run()
-        if False
-        else job_of(OPERATOR, store, store.with_name("y.zarr"), tile=32, chunks=16, shards=32).run()
-    )
+    report = job(store, None).run() if False else job_of(
+        OPERATOR, store, store.with_name("y.zarr"), tile=32, chunks=16, shards=32
+    ).run()
     assert report.done_before > 5
     np.testing.assert_array_equal(output(store), WHOLE)
 
@@ -253,10 +251,7 @@ def pretend_other_file(made, monkey):
 def test_another_method_of_summation_is_refused_by_name(servers, store, monkeypatch):
     real = distributed_run.trial_of
     monkeypatch.setattr(distributed_run, "trial_of", lambda *given: real(*given)._replace(checksum=1))
-    with (
-        DaskExecutor(scheduler=servers.address) as executor,
-        pytest.raises(ClusterError, match=r"worker tcp://.*'simd'"),
-    ):
+    with DaskExecutor(scheduler=servers.address) as executor, pytest.raises(ClusterError, match=r"worker tcp://.*'simd'"):
         job(store, executor).run()
 
 
