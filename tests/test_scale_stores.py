@@ -67,7 +67,10 @@ def check_source(source, expected):
     assert source.shape == expected.shape
     for image, region in regions(expected.shape):
         got = source.read(image, region)
-        assert got.dtype.isnative and got.dtype == source.dtype and got.flags.c_contiguous and got.flags.writeable
+        assert got.dtype.isnative
+        assert got.dtype == source.dtype
+        assert got.flags.c_contiguous
+        assert got.flags.writeable
         assert np.array_equal(got, expected[(image, slice(None), *region)])
         assert source.read_bytes(region) >= got.nbytes
     source.close()
@@ -149,7 +152,8 @@ def test_a_memory_map_of_the_caller_is_written(tmp_path):
     target = target_for(out, source.shape, "f4", like=source)
     assert target.in_place
     fill(target, source, tmp_path / "unused")
-    assert np.array_equal(out, x) and np.array_equal(np.load(tmp_path / "y.npy"), x)
+    assert np.array_equal(out, x)
+    assert np.array_equal(np.load(tmp_path / "y.npy"), x)
 
 
 def test_an_npy_file_is_written_in_long_runs():
@@ -197,7 +201,8 @@ def test_arrays_of_zarr(tmp_path, dtype, version, shard):
         target = target_for(out, source.shape, source.dtype, like=source, compression=compression, **options)
         fill(target, source, out.with_name("part"))
         written = zarr.open_array(str(out.with_name("part")), mode="r")
-        assert written[...].tobytes() == x.astype(source.dtype).tobytes() and written.attrs["a"] == 1
+        assert written[...].tobytes() == x.astype(source.dtype).tobytes()
+        assert written.attrs["a"] == 1
         size = sum(file.stat().st_size for file in out.parent.rglob("*") if file.is_file())
         assert size <= target.disk_bytes()
 
@@ -207,12 +212,14 @@ def test_names_of_axes_are_those_of_the_array(tmp_path, version):
     names = ["time", "lat", "lon", "band"]
     x = numbers((4, 9, 11, 3), "f4")
     source = open_source(stored(tmp_path / "x.zarr", x, version, None, names))
-    assert source.shape == (4, 3, 9, 11) and source.layout.names == tuple(names)
+    assert source.shape == (4, 3, 9, 11)
+    assert source.layout.names == tuple(names)
     assert np.array_equal(source.read(2, whole((9, 11))), x[2].transpose(2, 0, 1))
     target = target_for(tmp_path / "y.zarr", (4, 3, 18, 22), "f4", like=source)
     target.create(tmp_path / "y.zarr")
     made = zarr.open_array(str(tmp_path / "y.zarr"))
-    assert made.shape == (4, 18, 22, 3) and made.metadata.dimension_names == tuple(names)
+    assert made.shape == (4, 18, 22, 3)
+    assert made.metadata.dimension_names == tuple(names)
     assert dict(made.attrs) == {"a": 1}
 
 
@@ -221,7 +228,8 @@ def test_an_axis_of_channels_is_added_where_the_output_needs_one(tmp_path):
     target = target_for(tmp_path / "y.zarr", (5, 3, 60, 80), "f4", like=source)
     target.create(tmp_path / "y.zarr")
     made = zarr.open_array(str(tmp_path / "y.zarr"))
-    assert made.shape == (5, 3, 60, 80) and made.metadata.dimension_names == ("t", "c", "y", "x")
+    assert made.shape == (5, 3, 60, 80)
+    assert made.metadata.dimension_names == ("t", "c", "y", "x")
 
 
 WRITER = """
@@ -279,7 +287,8 @@ def test_default_chunks_and_shards():
     covered = np.zeros((23, 41), int)
     for cell in cells((slice(3, 23), slice(2, 41)), (4, 6), 5):
         covered[cell] += 1
-    assert covered[3:, 2:].min() == covered.max() == 1 and covered.sum() == 20 * 39
+    assert covered[3:, 2:].min() == covered.max() == 1
+    assert covered.sum() == 20 * 39
 
 
 # -- arrays that are there ---------------------------------------------------------------------------------------
@@ -295,9 +304,12 @@ def test_an_empty_array_is_filled(tmp_path, as_path):
     x = numbers((3, 40, 50), "f4")
     source = open_source(x)
     target = target_for(tmp_path / "y.zarr" if as_path else array, source.shape, "f4", like=source)
-    assert target.in_place and target.empty() and target.unit == (16, 16)
+    assert target.in_place
+    assert target.empty()
+    assert target.unit == (16, 16)
     fill(target, source, tmp_path / "unused")
-    assert array[...].tobytes() == x.tobytes() and not target.empty()
+    assert array[...].tobytes() == x.tobytes()
+    assert not target.empty()
     assert not target_for(tmp_path / "y.zarr", source.shape, "f4", like=source).in_place
 
 
@@ -371,7 +383,8 @@ def test_a_damaged_shard_is_named(tmp_path, shards, damage):
 
 def test_a_missing_shard_of_an_output_is_an_error(tmp_path, shards):
     (tmp_path / "y.zarr/c/0/0/1/1").unlink()
-    assert not shards.has(0, whole((32, 32))) and shards.has(0, (slice(0, 16), slice(0, 16)))
+    assert not shards.has(0, whole((32, 32)))
+    assert shards.has(0, (slice(0, 16), slice(0, 16)))
     with pytest.raises(FileError, match=r"c/0/0/1/1 is missing. Write that part anew"):
         shards.stored(0, (slice(17, 18), slice(20, 21)))
 
@@ -408,7 +421,8 @@ def test_identities_change_with_the_files(tmp_path, shards):
         assert open_source(path).identity() == before
         os.utime(file, (1, 1 << 32))
         after = open_source(path).identity()
-        assert after.pop("modified") != before.pop("modified") and after == before
+        assert after.pop("modified") != before.pop("modified")
+        assert after == before
     assert "modified" not in open_source(np.zeros((4, 5))).identity()
 
 
@@ -526,7 +540,8 @@ def test_arrays_of_xarray(tmp_path):
     target = target_for(tmp_path / "y.zarr", (4, 3, 9, 11), "f4", like=open_source(array))
     target.create(tmp_path / "y.zarr")
     made = zarr.open_array(str(tmp_path / "y.zarr"))
-    assert made.metadata.dimension_names == array.dims and dict(made.attrs) == {"units": "K"}
+    assert made.metadata.dimension_names == array.dims
+    assert dict(made.attrs) == {"units": "K"}
     with pytest.raises(ArrayError, match=r"source is an xarray.Dataset; one DataArray is needed"):
         open_source(array.to_dataset())
 
