@@ -16,10 +16,13 @@ from dask.base import tokenize
 import tconv
 import tconv.scale
 from tconv.errors import ArgumentError, ArrayError, DtypeError, FileError, ShapeError
+from tconv.models import Convolution, Network, Node, Sum
+from tconv.models.steps.pooling import GlobalMean
 from tconv.scale.chunks.axis_chunks import output_scale
 from tconv.scale.chunks.shared_object import Shared
 from tconv.scale.chunks.thread_share import thread_team
 from tconv.scale.operators.layer import LayerOperator, computed
+from tconv.scale.operators.network import NetworkOperator
 
 
 def whole(x, weight, bias, geometry, activation=None):
@@ -119,7 +122,7 @@ def test_default_chunks_are_those_of_the_input_times_the_stride():
     assert y.chunks == ((1,), (1,), (20, 20, 12), (62,))
     # a crop of more than a chunk moves the borders to the outputs that read them
     y = tconv.scale.conv_transpose(lazy_ones((1, 1, 40, 40), (1, 1, 10, 40)), UP, stride=2, padding=21)
-    assert y.chunks[2] == (40 - 2 * 20 + 0 or 20, 20)[:1] + (20,) if False else sum(y.chunks[2]) == 40
+    assert y.chunks[2] == (20, 20)
     layer = tconv.scale.layer(UP, stride=2, padding=1)
     assert output_scale(layer, (25, 30), 0) == (2, 0)
 
@@ -152,7 +155,9 @@ def test_no_image_and_one_pixel():
     y = tconv.scale.conv_transpose(lazy_ones((0, 1, 5, 1), -1), UP, stride=2, padding=1)
     assert y.compute(scheduler="sync").shape == (0, 1, 10, 2)
     y = tconv.scale.conv_transpose(lazy_ones((1, 1, 3, 1), 1), UP, stride=2, padding=1)
-    np.testing.assert_array_equal(y.compute(scheduler="sync"), tconv.conv_transpose(np.ones((1, 1, 3, 1), "f"), UP, stride=2, padding=1))
+    np.testing.assert_array_equal(
+        y.compute(scheduler="sync"), tconv.conv_transpose(np.ones((1, 1, 3, 1), "f"), UP, stride=2, padding=1)
+    )
 
 
 # -- the graph ---------------------------------------------------------------------------------------------------
@@ -190,7 +195,9 @@ def test_strips_and_not_chunks_go_to_neighbours():
     assert len(middle.dependencies) == 1 + 8 + 1
     strips = y.dask.layers[y.name]
     cut = next(task for key, task in strips.items() if key[0].startswith("conv_transpose-strips") and key[3:] == (1, 1))
-    pieces = cut({key: y.dask[key]() if "plan" in str(key) else np.ones((1, 1, 30, 30), "f") for key in cut.dependencies})
+    pieces = cut(
+        {key: y.dask[key]() if "plan" in str(key) else np.ones((1, 1, 30, 30), "f") for key in cut.dependencies}
+    )
     assert sum(piece.size for piece in pieces.values()) == 4 * 30 + 4
 
 
@@ -277,7 +284,9 @@ def test_arrays_of_numpy_are_cut_under_the_chunks_of_the_output():
     x = np.arange(2 * 300, dtype=np.float32).reshape(1, 1, 20, 30)
     y = tconv.scale.conv_transpose(x, UP, stride=2, padding=1, chunks=(1, 1, 20, 20))
     assert y.chunks[2:] == ((20, 20), (20, 20, 20))
-    np.testing.assert_array_equal(y.compute(scheduler="sync"), tconv.conv_transpose(x, UP, stride=2, padding=1, method="simd"))
+    np.testing.assert_array_equal(
+        y.compute(scheduler="sync"), tconv.conv_transpose(x, UP, stride=2, padding=1, method="simd")
+    )
 
 
 def test_a_chain_and_a_network_with_several_axes_of_images():
@@ -305,7 +314,12 @@ def test_dataarrays_keep_their_names_attributes_and_coordinates_that_hold():
     given = xarray.DataArray(
         values,
         dims=("time", "band", "lat", "lon"),
-        coords={"time": [10, 20], "lat": 50 - 0.5 * np.arange(6), "lon": [1.0, 2, 4, 8, 16], "mask": (("lat",), np.ones(6))},
+        coords={
+            "time": [10, 20],
+            "lat": 50 - 0.5 * np.arange(6),
+            "lon": [1.0, 2, 4, 8, 16],
+            "mask": (("lat",), np.ones(6)),
+        },
         attrs={"units": "K"},
         name="t2m",
     )
@@ -328,7 +342,7 @@ def test_refusals():
     x = lazy_ones((1, 1, 8, 8), 4)
     unknown = dask.array.concatenate([x[0, 0].ravel()[x[0, 0].ravel() > 0]])
     with pytest.raises(ShapeError, match=r"compute_chunk_sizes\(\)"):
-        tconv.scale.conv_transpose(unknown.reshape(1, 1, -1) if False else unknown[None, None], np.ones((1, 1, 3), "f"))
+        tconv.scale.conv_transpose(unknown[None, None], np.ones((1, 1, 3), "f"))
     with pytest.raises(DtypeError, match="float64"):
         tconv.scale.conv_transpose(x.astype("float64"), UP)
     with pytest.raises(ShapeError, match="x has 1"):
@@ -338,7 +352,7 @@ def test_refusals():
     for chunks in (0, (1, 1, 4), {"x": 3}, (1, 1, (3, 4), 8), "three", (1, 1, 0.5, 8)):
         with pytest.raises(ArgumentError, match="which does not fit the output"):
             tconv.scale.conv_transpose(x, UP, chunks=chunks)
-    with pytest.raises(ArrayError, match="An array of Dask, NumPy, Zarr or xarray|an array of Dask"):
+    with pytest.raises(ArrayError, match="an array of Dask, NumPy, Zarr or xarray"):
         tconv.scale.apply(tconv.scale.layer(UP), object())
     with pytest.raises(ShapeError, match="axes="):
         tconv.scale.apply(tconv.scale.layer(UP), lazy_ones((8, 8, 3), 4))
@@ -353,4 +367,15 @@ def test_chunks_of_another_dtype_than_announced_are_refused():
 
 
 def test_networks_with_means_over_the_image_take_stores(tmp_path):
-    from scale_models import network_with_means  # noqa: F401
+    convolution = Convolution.ordinary(
+        np.random.default_rng(0).standard_normal((2, 2, 3, 3)).astype("f"), np.ones(2, "f"), [(1, 1), (1, 1)]
+    )
+    network = Network([Node(convolution, (0,)), Node(GlobalMean(), (1,)), Node(Sum(), (1, 2))])
+    x = np.random.default_rng(1).standard_normal((3, 2, 40, 30)).astype("float32")
+    expected = np.stack([computed(NetworkOperator(network), image) for image in x])
+    store = zarr.create_array(str(tmp_path / "x.zarr"), data=x, chunks=(1, 2, 16, 16))
+    y = tconv.scale.apply(network, store, chunks=(2, 2, 17, 30))
+    assert kinds(y.dask)["read_whole_image"] == 3
+    np.testing.assert_array_equal(y.compute(scheduler="threads"), expected)
+    with pytest.raises(ArgumentError, match="means over the whole image"):
+        tconv.scale.apply(network, dask.array.from_array(x, chunks=10))

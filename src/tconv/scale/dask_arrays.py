@@ -111,10 +111,11 @@ def apply(network: Any, array: Any, *, chunks: Any = None, axes: Any = None) -> 
     """
     array, labels = unlabelled(array)
     require_dask()
-    given = read_input(array, operator_of(network).ndim, labels.names if labels and axes is None else axes)
+    operator = operator_of(network)
+    given = read_input(array, operator.ndim, labels.names if labels and axes is None else axes)
     channel = given.axes.channel
     operator = operator_of(
-        network,
+        operator,
         channels=1 if channel is None else given.shape[channel],
         sizes=tuple(given.shape[axis] for axis in given.axes.spatial),
         dtype=given.dtype,
