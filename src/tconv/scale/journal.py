@@ -265,7 +265,7 @@ class Journal:
             raise refused(self.path, "written", error) from error
 
     def _append(self, lines: list[bytes]) -> None:
-            seed = self.state.seed
+        seed = self.state.seed
         data = b"".join(b"%b %08x\n" % (line, xxh3_64_intdigest(line, seed) & 0xFFFFFFFF) for line in lines)
         with self._lock:
             while data:  # a full disk may take a part of it; the next session drops that
