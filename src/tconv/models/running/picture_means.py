@@ -88,7 +88,7 @@ def _side(plans: TilePlans, memory: int, whole_rows: bool) -> int:
             columns = slice(0, width)
         plan, _ = plans.plan(rows, columns)  # of a place away from borders, where there is one
         window = (plan.rows[0].stop - plan.rows[0].start) * (plan.columns[0].stop - plan.columns[0].start)
-        least = plan.scratch_bytes + 8 * channels[0] * window
+        least = plan.scratch_bytes + 3 * plan.largest_strip + 8 * channels[0] * window
         if least <= memory:
             return side
     raise TooLargeError(

@@ -82,7 +82,7 @@ class NetworkOperator:
         plan = self._plan(outputs, sizes)
         columns = plan.columns[len(self.network.nodes)] if self.network.has_whole_rows else slice(0, 0)
         rows = 4 * self.channels[1] * (outputs[0].stop - outputs[0].start) * (columns.stop - columns.start)
-        return int(plan.scratch_bytes + _TEMPORARY * plan.largest_strip + self._constant_bytes() + rows)
+        return int(plan.scratch_bytes + _TEMPORARY * plan.largest_strip + self.constant_bytes + rows)
 
     def _plan(self, outputs: Region, sizes: Sizes) -> Plan:
         """Return the plan of a tile."""
@@ -90,7 +90,8 @@ class NetworkOperator:
         plans = self.network.tile_plans((height, width), self.network.mean_nodes)
         return plans.plan(rows, slice(0, plans.sizes[-1][1]) if self.network.has_whole_rows else columns)[0]
 
-    def _constant_bytes(self) -> int:
+    @property
+    def constant_bytes(self) -> int:
         """Return the bytes of packed weights, and of the threads' scratch memory."""
         weights = 0
         for node in self.network.nodes:
@@ -109,7 +110,9 @@ class NetworkOperator:
             return None
         height, width = sizes
         means = self.network.tile_means(
-            (height, width), lambda rows, columns: np.ascontiguousarray(read((rows, columns))), memory
+            (height, width),
+            lambda rows, columns: np.ascontiguousarray(read((rows, columns))),
+            memory - self.constant_bytes,
         )
         return {str(number): values for number, values in means.items()}
 
