@@ -341,7 +341,7 @@ def test_the_cache_is_bounded(tmp_path, monkeypatch):
     assert 2000 < source.cache.bytes <= source.cache.limit == 5 * 768  # what a row may touch
     assert source.read_bytes(region) >= 3 * W + source.cache.limit
     source.cache.limit = 2000
-    source.read(0, (slice(0, 1), slice(0, 1)))
+    source.read(0, (slice(20, 21), slice(0, 1)))
     assert source.cache.bytes <= 2000
 
 
