@@ -196,7 +196,7 @@ def _print_report(report: Report, job: TileJob, done: JobReport, verified: bool)
 
 def _described(store: Any) -> str:
     """Return the name and the description of an input or output."""
-    return f"{store.name}: {store.description.removesuffix(f' in {store.name}')}"
+    return f"{store.name}: {store.description.replace(f' in {store.name}', '')}"
 
 
 def _array_facts(shape: Sequence[int], job: TileJob) -> dict[str, Any]:

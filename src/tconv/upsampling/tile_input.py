@@ -164,6 +164,8 @@ def _of_picture(
         plain = StoredValues(picture.dtype)
         batch = batch._replace(values=plain, stated=None if batch.stated is None else plain, may_be_bands=False)
     notes = list(picture.notes)
+    if source.shape[0] > 1:
+        notes.append(f"all {source.shape[0]:,} pages; {selection.naming.example('page', 0)} takes the first")
     upsampler = upsampler_for(source.name, selection, upsampler, [batch], notes, alpha)
     stem = Path(source.name).stem if path is None else path.stem
     return TileInput(source, batch, notes, path, stem), upsampler.fitted(*source.shape[2:])
