@@ -22,7 +22,7 @@ tifffile = pytest.importorskip("tifffile")
 zarr = pytest.importorskip("zarr")
 pytest.importorskip("imagecodecs")
 
-MEMORY = "2GB"
+MEMORY = "8GB"
 """Bound for processes of pytest, which have imported much."""
 
 
@@ -210,11 +210,11 @@ def test_the_command_says_what_it_does(run):
     code, printed, errors = run(*command)
     assert (code, errors) == (0, "")
     lines = dict(line.split(maxsplit=1) for line in printed.splitlines())
-    assert re.search(r"tiles? of \d+ x \d+.* of memory, 2 GB allowed; up to .*B on the disk", lines["plan"])
+    assert re.search(r"tiles? of \d+ x \d+.* of memory, 8 GB allowed; up to .*B on the disk", lines["plan"])
     assert lines["output"].startswith("b.zarr: 3x400x600 of uint8, shards")
     assert re.fullmatch(r"\d+ now", lines["tiles"])
     assert "random outputs" in lines["check"]
-    assert re.search(r"[MG]B at the peak, 2 GB allowed", lines["memory"])
+    assert re.search(r"[MG]B at the peak, 8 GB allowed", lines["memory"])
     code, printed, _ = run(*command, "--verify")
     assert code == 0
     assert "nothing was read or written" in printed
@@ -237,6 +237,11 @@ def test_damage_is_found_by_verification(run):
     code, printed, _ = run(*command, "--verify")
     assert code == 1
     assert "other values than those that were written" in printed
+    code, printed, _ = run(*command, "--repair")
+    assert code == 0
+    assert "1 tile made anew" in printed
+    assert "are as they were written" in run(*command, "--verify")[1]
+    np.testing.assert_array_equal(read("b.tif"), tconv.upsample(path, kernel="bicubic"))
 
 
 def test_a_default_name_and_a_folder(run):
@@ -390,3 +395,11 @@ def test_a_picture_that_does_not_fit_is_refused_with_the_options_that_fit_it(run
         assert options in errors, errors
     with pytest.raises(TooLargeError, match=r'output="large.zarr", max_memory="1GB"'):
         tconv.upsample(picture(70, 60), 2)
+
+
+def test_the_page_about_large_pictures_runs(python):
+    page = (Path(__file__).parents[1] / "docs/scale.md").read_text()
+    write_tiff("huge.tif", picture(100, 120, 3))
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    python("\n".join(blocks))
