@@ -69,7 +69,7 @@ def run(
     no_check: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     max_memory: Annotated[str | None, _TILES] = None,
-    resume: Annotated[bool, Parameter(group=_GROUP, negative="--no-resume")] = True,
+    resume: Annotated[bool, Parameter(group=_GROUP, negative="--no-resume", show_default=False)] = True,
     verify: Annotated[bool, Parameter(group=_GROUP, negative=(), show_default=False)] = False,
     repair: Annotated[bool, Parameter(group=_GROUP, negative=(), show_default=False)] = False,
     level: Annotated[int | None, _TILES, _TEXT] = None,
