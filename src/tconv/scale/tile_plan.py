@@ -23,7 +23,7 @@ from tconv.scale.memory_bound import size_text
 from tconv.scale.regions import Region, Sizes, elements, region_sizes
 from tconv.scale.tile_run import Stage
 
-_LARGEST_TILE = 64 << 20
+_LARGEST_TILE = 32 << 20
 """Bytes of outputs from which on a tile is not made larger: the work for its borders is small, and what a stop loses
 grows."""
 _PLACES = 16
