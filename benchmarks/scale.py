@@ -69,7 +69,8 @@ def main() -> int:
             for operation in options.operations
             for store in options.store
         ]
-        result["complete"] = all([measure(result, case, options) for case in cases])
+        done = [measure(result, case, options) for case in cases]
+        result["complete"] = all(done)
     finally:  # after an error, too, what was measured is stored
         if file is not None:
             with file:

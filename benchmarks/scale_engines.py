@@ -67,9 +67,7 @@ def by_tiles(case: Case, folder: Path, compute: Compute, workers: int) -> None:
         if case.operation == "network":
             spans = [slice(each.start // 2, each.stop // 2 + 2 * case.border) for each in outputs]
         else:
-            spans = [
-                slice(max(0, each.start // 2 - HALO), min(case.side, each.stop // 2 + HALO)) for each in outputs
-            ]
+            spans = [slice(max(0, each.start // 2 - HALO), min(case.side, each.stop // 2 + HALO)) for each in outputs]
         sizes = tuple(each.stop - each.start for each in outputs)
         firsts = tuple(each.start for each in outputs)
         target[:, *outputs] = compute(source[:, *spans], tuple(each.start for each in spans), firsts, sizes)
@@ -86,7 +84,7 @@ def by_tiles(case: Case, folder: Path, compute: Compute, workers: int) -> None:
 def in_torch(case: Case, threads: int) -> Compute:
     """Return F.conv_transpose2d of a tile, or the network in PyTorch."""
     import torch
-    import torch.nn.functional as F
+    from torch.nn import functional
 
     torch.set_num_threads(threads)
     if case.operation == "network":
@@ -100,7 +98,7 @@ def in_torch(case: Case, threads: int) -> Compute:
 
         @torch.inference_mode()
         def layer(x: np.ndarray, starts: Any, firsts: Any, sizes: Any) -> np.ndarray:
-            y = F.conv_transpose2d(torch.from_numpy(x)[None], weight, bias, stride=2, padding=1)[0]
+            y = functional.conv_transpose2d(torch.from_numpy(x)[None], weight, bias, stride=2, padding=1)[0]
             return cut(y, starts, firsts, sizes).numpy()
 
         return layer
@@ -108,13 +106,13 @@ def in_torch(case: Case, threads: int) -> Compute:
     down, across = taps.view(1, 1, 8, 1), taps.view(1, 1, 1, 8)
 
     def along(n: int) -> Any:  # at the picture's border, the sum is divided by the taps that are there
-        return F.conv_transpose1d(torch.ones(1, 1, n), taps.view(1, 1, 8), stride=2, padding=3)[0, 0]
+        return functional.conv_transpose1d(torch.ones(1, 1, n), taps.view(1, 1, 8), stride=2, padding=3)[0, 0]
 
     @torch.inference_mode()
     def bicubic(x: np.ndarray, starts: Any, firsts: Any, sizes: Any) -> np.ndarray:
         y = torch.from_numpy(x).float()[:, None]
-        y = F.conv_transpose2d(y, down, stride=(2, 1), padding=(3, 0))
-        y = F.conv_transpose2d(y, across, stride=(1, 2), padding=(0, 3))[:, 0]
+        y = functional.conv_transpose2d(y, down, stride=(2, 1), padding=(3, 0))
+        y = functional.conv_transpose2d(y, across, stride=(1, 2), padding=(0, 3))[:, 0]
         y.div_(along(x.shape[1])[:, None]).div_(along(x.shape[2]))
         return cut(y.round_().clamp_(0, 255).to(torch.uint8), starts, firsts, sizes).numpy()
 
@@ -143,13 +141,13 @@ def torch_team(case: Case, folder: Path, threads: int, memory: str) -> None:
 def torch_interpolate(case: Case, folder: Path, threads: int, memory: str) -> None:
     """Run PyTorch's own interpolation of 8-bit pictures tile by tile."""
     import torch
-    import torch.nn.functional as F
+    from torch.nn import functional
 
     torch.set_num_threads(1)
 
     @torch.inference_mode()
     def compute(x: np.ndarray, starts: Any, firsts: Any, sizes: Any) -> np.ndarray:
-        y = F.interpolate(torch.from_numpy(x)[None], scale_factor=2, mode="bicubic", antialias=True)[0]
+        y = functional.interpolate(torch.from_numpy(x)[None], scale_factor=2, mode="bicubic", antialias=True)[0]
         return cut(y, starts, firsts, sizes).numpy()
 
     by_tiles(case, folder, compute, threads)
@@ -237,29 +235,14 @@ def cubed_torch(case: Case, folder: Path, threads: int, memory: str) -> None:
 # -- tconv ---------------------------------------------------------------------------------------------------------
 
 
-def network_of(case: Case) -> Any:
-    """Return what `tconv.scale.run` takes."""
-    from tconv import models, scale
-
-    if case.operation == "network":
-        return models.photo(2).network
-    weight, bias = layer_weight()
-    return scale.layer(weight, bias, stride=2, padding=1)
-
-
 def tconv(case: Case, folder: Path, threads: int, memory: str) -> None:
     """Run tconv's job."""
-    from tconv import scale, set_num_threads, upsample
+    from scale_kernel import job_of
+
+    from tconv import set_num_threads
 
     set_num_threads(threads)
-    target = folder / "output.zarr"
-    if case.operation == "bicubic":
-        upsample(folder / "input.zarr", 2, kernel="bicubic", output=target, max_memory=memory)
-    else:
-        sizes = (case.tile // 4,) * 2, (case.tile,) * 2
-        scale.run(
-            network_of(case), folder / "input.zarr", target, max_memory=memory, chunks=sizes[0], shards=sizes[1]
-        )
+    job_of(case, folder / "input.zarr", folder / "output.zarr", memory).run()
 
 
 ENGINES: dict[str, Callable[[Case, Path, int, str], Any]] = {
@@ -314,9 +297,12 @@ class Worker:
 
     def kernel(self, threads: int, memory: str) -> dict[str, Any]:
         """Return the seconds of computing the output's tiles in memory, from those of a few, and their sizes."""
-        from scale_kernel import kernel_seconds
+        from scale_kernel import job_of, kernel_seconds
 
-        return kernel_seconds(self.case, self.folder, threads, memory)
+        from tconv import set_num_threads
+
+        set_num_threads(threads)
+        return kernel_seconds(job_of(self.case, self.folder / "input.zarr", self.folder / "output.zarr", memory))
 
 
 def synced(path: Path) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv._cached_property import cached_property
 from tconv._memory import empty
 from tconv.errors import ArrayError, GeometryError, ShapeError
 from tconv.kernels.problem import Problem, is_plain
@@ -33,7 +34,9 @@ from tconv.models.running.run import Load, StripRun
 from tconv.models.running.spans import anchored, moved, needed
 from tconv.models.running.tiles import TilePlans, extents
 from tconv.models.steps.step import Region, Shape
+from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.models.watch import Watch
+from tconv.operator.strips import ROWS
 
 _STRIP = 1 << 23
 """Bytes of the largest rows that are computed at a time, so many that the cost of a call does not count: measured, 2^21
@@ -41,6 +44,9 @@ to 2^24 differ by 5 to 15%."""
 
 _MOST_PLANS = 8
 """Plans that a network caches, one for each size of picture."""
+
+_MOST_WINDOWS = 1024
+"""Windows of rows and columns that a network caches: tiles of a row of tiles have the same rows."""
 
 _FLOAT32 = np.dtype(np.float32)
 
@@ -84,6 +90,7 @@ class Network:
         self._graph = Graph(self.nodes, self.channels, (rows, columns), self.fusions)
         self._pictures: dict[Any, PicturePlan] = {}
         self._tile_plans: dict[Any, TilePlans] = {}
+        self._windows: dict[Any, slice] = {}
 
     def __reduce__(self) -> Any:
         """Return the nodes for copies and other processes, which make their own plans."""
@@ -154,11 +161,16 @@ class Network:
 
         Without `grouped`, only those that the definition reads: layers that compute rows in groups read more.
         """
-        sizes = extents(self.nodes, size, axis)
-        means = mean_levels(self.nodes)
-        return needed(
-            self.nodes, {len(self.nodes): outputs}, sizes, axis, self._graph.groups[axis] if grouped else {}, means
-        )[0]
+        key = outputs.start, outputs.stop, size, axis, grouped
+        window = self._windows.get(key)
+        if window is None:
+            sizes, groups = extents(self.nodes, size, axis), self._graph.groups[axis] if grouped else {}
+            wanted = {len(self.nodes): outputs}
+            window = needed(self.nodes, wanted, sizes, axis, groups, mean_levels(self.nodes))[0]
+            if len(self._windows) >= _MOST_WINDOWS:
+                self._windows.clear()
+            self._windows[key] = window
+        return window
 
     @property
     def has_means(self) -> bool:
@@ -301,20 +313,25 @@ class Network:
 
         Raises ShapeError, and ArrayError for another dtype.
         """
-        self._check_region(x, window, shape, outputs)
+        given = {} if means is None else means
+        plans = self.tile_plans(shape, tuple(sorted(given)))
+        totals = plans.sizes[-1]
+        self._check_region(x, window, shape, outputs, totals)
         if not is_plain(x) or (x.strides[2] != 4 and x.shape[2] > 1):
             x = np.ascontiguousarray(x)  # contiguous rows, as compiled code reads them
         if out is None:
             out = empty((self.channels[-1], *(span.stop - span.start for span in outputs)), _FLOAT32)
-        given = {} if means is None else means
+        rows, columns = outputs
+        if self.has_whole_rows and columns != (every := slice(0, totals[1])):
+            out[...] = self.region(x, window, shape, (rows, every), means=means, watch=watch)[:, :, columns]
+            return out
         # a watch sees the rows and columns of the picture themselves
-        plan, moves = self.tile_plans(shape, tuple(sorted(given))).plan(*outputs, moves=watch is None)
+        plan, moves = plans.plan(*outputs, moves=watch is None)
         one = slice(0, 1)
         regions = {place: Region(values, one, one) for place, values in given.items()}
         regions[0] = Region(x, *(moved(span, by) for span, (_, by) in zip(window, moves, strict=True)))
         regions[len(self.nodes)] = Region(out, *(moved(span, by) for span, (by, _) in zip(outputs, moves, strict=True)))
-        share = math.prod(out.shape[1:]) / math.prod(self.output_shape(shape))
-        run = StripRun(plan, regions, None, watch, share)
+        run = StripRun(plan, regions, None, watch, math.prod(out.shape[1:]) / math.prod(totals))
         for _ in range(plan.strips):
             run.advance()
         return out
@@ -322,16 +339,29 @@ class Network:
     def region_window(self, outputs: tuple[slice, slice], shape: Shape) -> tuple[slice, slice]:
         """Return the rows and columns of a picture of this height and width that a tile of the output needs."""
         rows, columns = outputs
-        return self.window(rows, shape[0], 0), self.window(columns, shape[1], 1)
+        across = slice(0, shape[1]) if self.has_whole_rows else self.window(columns, shape[1], 1)
+        return self.window(rows, shape[0], 0), across
 
-    def _check_region(self, x: Array, window: Sequence[slice], shape: Shape, outputs: tuple[slice, slice]) -> None:
+    @cached_property
+    def has_whole_rows(self) -> bool:
+        """True if tiles are computed as whole rows: matrix products have other bits for other numbers of columns.
+
+        Layers are matrix products where there is no machine code, or with weights of inf or NaN.
+        """
+        convolutions = (
+            node.step.on_blocks if isinstance(node.step, StridedConvolution) else node.step for node in self.nodes
+        )
+        return any(step.method == ROWS for step in convolutions if isinstance(step, Convolution))
+
+    def _check_region(
+        self, x: Array, window: Sequence[slice], shape: Shape, outputs: tuple[slice, slice], totals: Shape
+    ) -> None:
         """Raise ShapeError or ArrayError for a window or a tile that does not fit the picture."""
         if x.dtype != np.float32:
             raise ArrayError(f"x has dtype {x.dtype}; float32 is needed. Write x.astype(np.float32)")
         given = tuple(span.stop - span.start for span in window)
         if x.shape != (self.channels[0], *given):
             raise ShapeError(f"x has shape {x.shape}; {(self.channels[0], *given)} is needed for the window {window}")
-        totals = self.output_shape(shape)
         if not all(0 <= span.start < span.stop <= total for span, total in zip(outputs, totals, strict=True)):
             raise ShapeError(f"outputs are {outputs}; the output has {totals[0]} rows and {totals[1]} columns")
         needed = self.region_window(outputs, shape)
@@ -344,7 +374,8 @@ class Network:
         load(rows, columns) returns a part of the input as float32 [C, rows, columns]: small ones, for the whole picture
         and once for each mean. Beside them `memory` bytes are allocated. Raises TooLargeError if those are too few.
         """
-        return tile_means(self._graph, partial(self.tile_plans, shape), load, memory)
+        plans = partial(self.tile_plans, shape)
+        return tile_means(self._graph, plans, load, memory, whole_rows=self.has_whole_rows)
 
     def tile_plans(self, shape: Shape, given: tuple[int, ...] = (), place: int = -1) -> TilePlans:
         """Return the plans of tiles of pictures of this height and width; `given` are means that are there.

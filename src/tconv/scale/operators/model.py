@@ -44,6 +44,7 @@ class ModelOperator:
         self.model, self.network = model, NetworkOperator(model.network, model.name)
         adds = model.adds is not None
         self.channels = channels, channels if adds else model.output_channels(channels)
+        self._known: dict[Sizes, Sizes] = {}
         self._filter = Interpolation(model.adds, model.scale) if model.adds is not None else None
         self.method, self.name = self.network.method, f"model {model.name}, scale {model.scale}"
 
@@ -55,19 +56,26 @@ class ModelOperator:
 
     def output_sizes(self, sizes: Sizes) -> Sizes:
         """Return height and width, times the scale. Raises ShapeError for sizes that the model does not take."""
-        for axis, size in enumerate(sizes):
-            self.model.extent(size, axis)
+        self._extents(sizes)
         height, width = sizes
         return height * self.model.scale, width * self.model.scale
 
     def window(self, outputs: Region, sizes: Sizes) -> Region:
         """Return the rows and columns of the picture that outputs read."""
-        return tuple(self._along(*each) for each in zip(outputs, sizes, (0, 1), strict=True))
+        return tuple(self._along(*each) for each in zip(outputs, sizes, self._read(outputs, sizes), strict=True))
 
-    def _along(self, outputs: slice, size: int, axis: int) -> slice:
+    def _read(self, outputs: Region, sizes: Sizes) -> Region:
+        """Return the rows and columns of the picture that the network reads; beyond it where they are extended."""
+        border = self.model.border
+        window = self.network.window(outputs, self._extents(sizes))
+        return tuple(slice(span.start - border, span.stop - border) for span in window)
+
+    def _along(self, outputs: slice, size: int, read: slice) -> slice:
         """Return the rows (columns) of the picture that a network and a filter read."""
-        places = self.model.places(self.model.window(outputs, size, axis), size)
-        low, high = int(places.min()), int(places.max()) + 1
+        low, high = read.start, read.stop
+        if low < 0 or high > size:
+            places = self.model.places(read, size)
+            low, high = int(places.min()), int(places.max()) + 1
         if self._filter is not None:
             base = self._filter.window(outputs, size)
             low, high = min(low, base.start), max(high, base.stop)
@@ -91,13 +99,16 @@ class ModelOperator:
 
     def _extents(self, sizes: Sizes) -> Sizes:
         """Return the height and the width of the network's input."""
-        return tuple(self.model.extent(size, axis) for axis, size in enumerate(sizes))
+        extents = self._known.get(sizes)
+        if extents is None:
+            extents = self._known[sizes] = tuple(self.model.extent(size, axis) for axis, size in enumerate(sizes))
+        return extents
 
     def _network_input(self, x: Array, window: Region, sizes: Sizes, outputs: Region) -> tuple[Array, Region]:
         """Return the part of the network's input that a tile needs, and its rows and columns."""
         model, spans = self.model, []
-        for axis, (given, size, span) in enumerate(zip(window, sizes, outputs, strict=True)):
-            wanted = model.window(span, size, axis)
+        spans_read = self._read(outputs, sizes)
+        for axis, (given, size, wanted) in enumerate(zip(window, sizes, spans_read, strict=True)):
             x = self._taken(x, 1 + axis, wanted, given, size)
             spans.append(slice(wanted.start + model.border, wanted.stop + model.border))
         return model.network_input(x), tuple(spans)
@@ -112,11 +123,11 @@ class ModelOperator:
     def scratch_bytes(self, outputs: Region, sizes: Sizes) -> int:
         """Return the bytes of the network, its input and output, and of the filter's passes."""
         extents = self._extents(sizes)
-        inputs = elements(self.network.window(outputs, extents))
-        channels = max(*self.network.channels, *self.channels)
-        parts = 4 * channels * (3 * inputs + 3 * elements(outputs))
-        if self._filter is not None:
-            parts += 4 * self.channels[0] * 2 * elements(outputs)
+        inputs, made = elements(self.network.window(outputs, extents)), elements(outputs)
+        # the network's input, taken and scaled; its output, and that from black to white
+        parts = 4 * (2 * self.network.channels[0] * inputs + 2 * self.network.channels[1] * made)
+        if self._filter is not None:  # the picture's part, rows, then columns
+            parts += 4 * self.channels[0] * (inputs + made + made // self.model.scale)
         return self.network.scratch_bytes(outputs, extents) + parts
 
     def work(self, outputs: Region, sizes: Sizes) -> int:
