@@ -20,10 +20,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import numpy as np
+from scale_kills import KINDS
 
 import scale_jobs
 import scale_trials
-from scale_kills import KINDS
 from scale_processes import Template
 
 
@@ -66,8 +66,8 @@ class Soak:
                 for path in (self.folder / "processes").iterdir():
                     path.unlink()
                 report(self)
-        own = ("asyncio", "zarr", "Dask-", "tifffile", "ThreadPool", "tconv")  # pools that wait for the next job
-        left = [each.name for each in threading.enumerate() if not each.name.startswith(own)]
+        own = ("asyncio", "zarr", "Dask-", "tifffile", "ThreadPool")  # pools that wait for the next job
+        left = [each.name for each in threading.enumerate() if not each.name.startswith(own) and each.name != "tconv"]
         self.check(len(left) <= threads, f"threads {left}")
         self.check(set(os.listdir("/dev/shm")) <= shared, "shared memory")
         self.check({each.name for each in self.folder.iterdir()} == {"processes"}, "files")

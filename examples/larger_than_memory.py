@@ -11,6 +11,7 @@ with it, and finds that it is done.
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import tconv.scale
-from tconv.weights import interpolation
+from tconv.weights.interpolation import Interpolation
 
 MEMORY = "300MB"
 
@@ -36,21 +37,29 @@ def make_picture(path, size):
     picture.flush()
 
 
-def enlarge(source, output):
-    """Make the picture twice as large, as bicubic interpolation does; a transposed convolution is all that it takes."""
-    weight, geometry = interpolation.kernel(2, "bicubic", channels=3)
-    layer = tconv.scale.layer(weight, dialect="torch", groups=3, stride=2, crop=geometry.crop)
-    print(tconv.scale.run(layer, source, output, max_memory=MEMORY))
+def enlarge(source, output, chunks):
+    """Make the picture twice as large: bicubic interpolation is a transposed convolution, but for the borders."""
+    taps = Interpolation("bicubic", 2).taps
+    weight = np.float32([[np.outer(taps, taps)]] * 3)
+    layer = tconv.scale.layer(weight, stride=2, padding=len(taps) // 2 - 1, groups=3)
+    print(tconv.scale.run(layer, source, output, chunks=chunks, max_memory=MEMORY))
 
 
-def killed(command, journal, kilobytes):
-    """Start a run, and kill it when its journal has grown by so much."""
+def killed(command, journal, part):
+    """Start a run, and kill it when the work on a part of the tiles has begun. Returns False if it ended before."""
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    begin = journal.stat().st_size if journal.exists() else 0
-    while run.poll() is None and (not journal.exists() or journal.stat().st_size < begin + 1000 * kilobytes):
-        time.sleep(0.01)
+    while run.poll() is None and begun(journal) < part:
+        time.sleep(0.005)
     run.kill()
     return run.wait() == -signal.SIGKILL
+
+
+def begun(journal):
+    """Return the part of a job's tiles whose work has begun, by its journal."""
+    if not journal.exists() or not (rows := journal.read_bytes().split(b"\n")):
+        return 0
+    tiles = int((re.search(rb'"tiles": ([0-9]+)', rows[0]) or [0, 0])[1]) or sys.maxsize
+    return len({row.split()[2] for row in rows if row.startswith(b"start ") and row.count(b" ") == 3}) / tiles
 
 
 def main():
@@ -61,15 +70,16 @@ def main():
     parser.add_argument("--run", action="store_true", help="one run, on the picture that is there")
     options = parser.parse_args()
     if options.run:
-        enlarge(options.folder / "small.npy", options.folder / options.output)
+        enlarge(options.folder / "small.npy", options.folder / options.output, max(32, options.size // 8 // 16 * 16))
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         make_picture(folder / "small.npy", options.size)
         command = [sys.executable, __file__, "--run", "--folder", folder, "--output", options.output]
         journal = folder / f"{options.output}.journal"
-        for _ in range(2):
-            print("killed" if killed(command, journal, 1.5) else "it was done before it could be killed", flush=True)
+        for part in (0.3, 0.7):
+            if killed(command, journal, part):
+                print(f"killed when {begun(journal):.0%} of the tiles were begun", flush=True)
         subprocess.run(command, check=True)
         print(tconv.scale.verify(folder / options.output))
 
