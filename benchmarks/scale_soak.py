@@ -1,4 +1,4 @@
-"""Run random jobs of `tconv.scale` for a while, kill most of them, and watch bits, memory, threads, processes and files.
+"""Run random jobs of `tconv.scale` for a while, kill half of them, and watch bits, memory, threads, processes, files.
 
     python benchmarks/scale_soak.py --minutes 20 [--seed 0] [--no-cluster]
 
