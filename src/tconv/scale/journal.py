@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from xxhash import xxh3_64_intdigest
 
 from tconv._arrays import Array
 from tconv.errors import FileError
@@ -56,13 +57,19 @@ class StageState:
         self._starts = array("Q")
 
     def note(self, number: int, values: int, window: int) -> None:
-        """Remember a tile that is done."""
-        for column, value in zip(self._read, (number, values, window), strict=True):
-            column.append(value)
+        """Remember a tile that is done. Raises ValueError for a number that the stage has not."""
+        if not 0 <= number < len(self.done):
+            raise ValueError(f"tile {number}")
+        numbers, all_values, windows = self._read
+        numbers.append(number)
+        all_values.append(values)
+        windows.append(window)
         self.unseen.add(number)
 
     def note_start(self, number: int) -> None:
-        """Remember a tile whose work began."""
+        """Remember a tile whose work began. Raises ValueError for a number that the stage has not."""
+        if not 0 <= number < len(self.done):
+            raise ValueError(f"tile {number}")
         self._starts.append(number)
 
     def settle(self) -> None:
@@ -120,8 +127,6 @@ def read_journal(path: Path) -> JournalState:
 
 
 def _read(file: Any, path: Path) -> JournalState:
-    from xxhash import xxh3_64_intdigest
-
     state, position, torn = JournalState(), 0, 0
     for row, line in enumerate(file, 1):
         position += len(line)
@@ -149,18 +154,12 @@ def _read(file: Any, path: Path) -> JournalState:
 
 def _take(state: JournalState, text: bytes) -> None:
     """Add a line to the state."""
-    from xxhash import xxh3_64_intdigest
-
     kind = text[:5]
     if kind == b"done ":
         _, stage, number, values, window = text.split()
-        if not 0 <= int(number) < len(state.stages[int(stage)].done):
-            raise ValueError(f"tile {int(number)}")
         state.stages[int(stage)].note(int(number), int(values, 16), int(window, 16))
     elif kind == b"start":
         _, stage, number = text.split()
-        if not 0 <= int(number) < len(state.stages[int(stage)].done):
-            raise ValueError(f"tile {int(number)}")
         state.stages[int(stage)].note_start(int(number))
     elif kind == b"seen ":
         state.stages[int(text.split()[1])].unseen.clear()
@@ -214,8 +213,6 @@ class Journal:
 
     def begin(self, header: dict[str, Any]) -> None:
         """Empty the journal and write its first line, and wait until it is on the disk."""
-        from xxhash import xxh3_64_intdigest
-
         text = json.dumps(header).encode()
         try:
             os.ftruncate(self._file, 0)
@@ -268,8 +265,6 @@ class Journal:
             raise refused(self.path, "written", error) from error
 
     def _append(self, lines: list[bytes]) -> None:
-        from xxhash import xxh3_64_intdigest
-
         seed = self.state.seed
         data = b"".join(b"%b %08x\n" % (line, xxh3_64_intdigest(line, seed) & 0xFFFFFFFF) for line in lines)
         with self._lock:
