@@ -341,7 +341,7 @@ def test_the_cache_is_bounded(tmp_path, monkeypatch):
     assert 2000 < source.cache.bytes <= source.cache.limit == 5 * 768  # what a row may touch
     assert source.read_bytes(region) >= 3 * W + source.cache.limit
     source.cache.limit = 2000
-    source.read(0, (slice(0, 1), slice(0, 1)))
+    source.read(0, (slice(20, 21), slice(0, 1)))
     assert source.cache.bytes <= 2000
 
 
@@ -402,6 +402,21 @@ def test_a_damaged_tile_is_an_error(tmp_path):
         source.read(0, (slice(0, 16), slice(0, 32)))
         with pytest.raises(FileError, match="page 0, tile 2: "):
             all_of(source)
+
+
+@pytest.mark.parametrize(
+    "compression", ["lzw", "deflate", "zstd", "packbits", "jpeg", "jpeg2000", "webp", "png", "lerc"]
+)
+def test_a_tile_that_is_cut_is_an_error(tmp_path, compression):
+    slope = np.add.outer(np.arange(64), np.arange(64)).astype("u1")[:, :, None].repeat(3, 2)
+    for share in (0.3, 0.8):
+        tifffile.imwrite(tmp_path / "a.tif", slope, photometric="rgb", compression=compression, tile=(32, 32))
+        with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+            sizes = list(file.pages[0].tags[325].value)
+            sizes[1] = int(share * sizes[1])
+            file.pages[0].tags[325].overwrite(sizes)
+        with pytest.raises(FileError, match="page 0, tile 1: "):
+            all_of(TiffSource(tmp_path / "a.tif"))
 
 
 def test_a_tile_that_states_other_sizes_is_not_decoded(tmp_path):

@@ -22,7 +22,7 @@ from tconv.scale.stores.tiff_bytes import FileBytes
 from tconv.scale.stores.tiff_cache import SegmentCache
 from tconv.scale.stores.tiff_meaning import Meaning, meaning_of
 from tconv.scale.stores.tiff_pages import JPEGS, Page, Pages, read_pages
-from tconv.scale.stores.tiff_sizes import refuse_other_sizes
+from tconv.scale.stores.tiff_sizes import check_stated
 
 _LEAST_KEPT, _MOST_KEPT = 8 << 20, 32 << 20
 """Bytes of decoded tiles that are kept: as many as the largest window has, within these, and one tile at least."""
@@ -261,7 +261,7 @@ class TiffSource:
             options = {"jpegtables": page.tables, "jpegheader": pages.header}
         try:
             if pages.header is None:
-                refuse_other_sizes(data, pages.compression, (pages.rows(number), pages.tile[1]))
+                check_stated(data, pages.compression, (pages.rows(number), pages.tile[1]))
             decoded, _, _ = pages.decode(data, number, **options)
         except MemoryError:
             raise
