@@ -17,6 +17,7 @@ from tconv.errors import TconvError
 from tconv.scale.functional import verify
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
+from tconv.scale.pipeline import LocalExecutor
 from tconv.upsampling.option_names import COMMAND
 from tconv.upsampling.tile_job import TileJob
 from tconv.upsampling.tile_options import TileOptions
@@ -64,7 +65,7 @@ def run_tiles(
             job.look_at_sample()
         _print_plan(report, job, plan)
         with shown_tiles(quiet=report.as_json) as bar, report.timed("tiles"):
-            watch.bar = bar
+            watch.bar, watch.executor = bar, job.job.executor
             done = job.run()
     except (KeyboardInterrupt, SystemExit) as stop:
         if watch.last is None:
@@ -86,12 +87,19 @@ class _Watch:
         self._report = report
         self.last: Progress | None = None
         self.bar: TileProgressBar | None = None
+        self.executor: Any = None
+        self._dashboard: str | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Show the state of a running job."""
         if self.last is None and progress.tiles_done:
             self._report.line("resume", f"going on at {_share_done(progress)}")
         self.last = progress
+        dashboard = getattr(self.executor, "dashboard", None)
+        if dashboard and dashboard != self._dashboard:
+            self._dashboard = dashboard
+            self._report.line("dashboard", dashboard)
+            self._report.facts["dashboard"] = dashboard
         if self.bar is not None:
             self.bar.show(progress)
 
@@ -160,7 +168,8 @@ def _print_report(report: Report, job: TileJob, done: JobReport, verified: bool)
         twice = f"; {done.done_twice:,} of them twice" if done.done_twice else ""
         report.line("tiles", f"{done.done_now:,} now{before}{twice}")
         report.line("check", _check_text(job))
-        report.line("memory", f"{si(done.peak_memory, 'B')} at the peak, {si(done.max_memory, 'B')} allowed")
+        of_each = "" if isinstance(job.job.executor, LocalExecutor) else " for it and for each worker"
+        report.line("memory", f"{si(done.peak_memory, 'B')} at the peak, {si(done.max_memory, 'B')} allowed{of_each}")
     if not verified:
         report.line("verify", f"{shlex.join(['tconv', *sys.argv[1:]])} --verify reads all of it again")
     report.facts |= {
@@ -199,7 +208,8 @@ def _check_text(job: TileJob) -> str:
     if check is None:
         return "nothing was checked (--no-check)"
     tiles = job.operator.checks.tiles
-    if not tiles:
+    workers = not isinstance(job.job.executor, LocalExecutor)
+    if workers:
         return "the workers recomputed random outputs of their tiles, which agree with the definition"
     text = f"{check.outputs:,} random outputs of {tiles:,} tile{'s' * (tiles != 1)} agree with the definition"
     if check.difference:

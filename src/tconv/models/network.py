@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
+from tconv._cached_property import cached_property
 from tconv._memory import empty
 from tconv.errors import ArrayError, GeometryError, ShapeError
 from tconv.kernels.problem import Problem, is_plain
@@ -33,7 +34,9 @@ from tconv.models.running.run import Load, StripRun
 from tconv.models.running.spans import anchored, moved, needed
 from tconv.models.running.tiles import TilePlans, extents
 from tconv.models.steps.step import Region, Shape
+from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.models.watch import Watch
+from tconv.operator.strips import ROWS
 
 _STRIP = 1 << 23
 """Bytes of the largest rows that are computed at a time, so many that the cost of a call does not count: measured, 2^21
@@ -318,6 +321,10 @@ class Network:
             x = np.ascontiguousarray(x)  # contiguous rows, as compiled code reads them
         if out is None:
             out = empty((self.channels[-1], *(span.stop - span.start for span in outputs)), _FLOAT32)
+        rows, columns = outputs
+        if self.has_whole_rows and columns != (every := slice(0, totals[1])):
+            out[...] = self.region(x, window, shape, (rows, every), means=means, watch=watch)[:, :, columns]
+            return out
         # a watch sees the rows and columns of the picture themselves
         plan, moves = plans.plan(*outputs, moves=watch is None)
         one = slice(0, 1)
@@ -332,7 +339,19 @@ class Network:
     def region_window(self, outputs: tuple[slice, slice], shape: Shape) -> tuple[slice, slice]:
         """Return the rows and columns of a picture of this height and width that a tile of the output needs."""
         rows, columns = outputs
-        return self.window(rows, shape[0], 0), self.window(columns, shape[1], 1)
+        across = slice(0, shape[1]) if self.has_whole_rows else self.window(columns, shape[1], 1)
+        return self.window(rows, shape[0], 0), across
+
+    @cached_property
+    def has_whole_rows(self) -> bool:
+        """True if tiles are computed as whole rows: matrix products have other bits for other numbers of columns.
+
+        Layers are matrix products where there is no machine code, or with weights of inf or NaN.
+        """
+        convolutions = (
+            node.step.on_blocks if isinstance(node.step, StridedConvolution) else node.step for node in self.nodes
+        )
+        return any(step.method == ROWS for step in convolutions if isinstance(step, Convolution))
 
     def _check_region(
         self, x: Array, window: Sequence[slice], shape: Shape, outputs: tuple[slice, slice], totals: Shape
@@ -355,7 +374,8 @@ class Network:
         load(rows, columns) returns a part of the input as float32 [C, rows, columns]: small ones, for the whole picture
         and once for each mean. Beside them `memory` bytes are allocated. Raises TooLargeError if those are too few.
         """
-        return tile_means(self._graph, partial(self.tile_plans, shape), load, memory)
+        plans = partial(self.tile_plans, shape)
+        return tile_means(self._graph, plans, load, memory, whole_rows=self.has_whole_rows)
 
     def tile_plans(self, shape: Shape, given: tuple[int, ...] = (), place: int = -1) -> TilePlans:
         """Return the plans of tiles of pictures of this height and width; `given` are means that are there.

@@ -13,7 +13,7 @@ from tconv.errors import FileError
 from tconv.scale.executor import Executor
 from tconv.scale.group_commit import GroupCommit
 from tconv.scale.job_fingerprint import plain
-from tconv.scale.job_plan import RESERVE, JobPlan
+from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Meter, Progress
 from tconv.scale.journal import Journal, StageState
 from tconv.scale.memory_bound import MemoryWatch
@@ -68,7 +68,7 @@ class StageRun:
         """Let the operator look at each whole image, unless an earlier session did."""
         journal = self._journal
         known = journal.state.contexts if journal else {}
-        room = self._plan.max_memory - self._plan.base_memory - RESERVE
+        room = self._plan.max_memory - self._plan.base_memory - self._plan.reserve
         for image in range(stage.target.shape[0]):
             context = known.get((number, image))
             if context is None:

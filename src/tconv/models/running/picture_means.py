@@ -22,13 +22,19 @@ _SIDES = (1024, 512, 256, 128, 64)
 
 
 def tile_means(
-    graph: Graph, plans: Callable[[tuple[int, ...], int], TilePlans], load: Load, memory: int
+    graph: Graph,
+    plans: Callable[[tuple[int, ...], int], TilePlans],
+    load: Load,
+    memory: int,
+    *,
+    whole_rows: bool = False,
 ) -> dict[int, Array]:
     """Return the means [C, 1, 1] over a picture by the numbers of their nodes, in `memory` bytes.
 
     `plans` returns the plans of the tiles of a place where some means are known. load(rows, columns) returns a part of
     the input, float32. The picture is read once for each mean. Columns are added up from the top, then each other, so
-    no tile changes the bits. Raises TooLargeError if the memory is too small for small tiles.
+    no tile changes the bits. With `whole_rows` tiles have the width of the picture. Raises TooLargeError if the memory
+    is too small for small tiles.
     """
     found: dict[int, Array] = {}
     one, levels = slice(0, 1), mean_levels(graph.nodes)
@@ -37,11 +43,12 @@ def tile_means(
         of_place = plans(tuple(found), place)
         height, width = of_place.sizes[place]
         sums = ColumnSums(graph.channels[place], width)
-        side = _side(of_place, memory - 8 * graph.channels[place] * width)
+        side = _side(of_place, memory - 8 * graph.channels[place] * width, whole_rows)
         known = {mean: Region(values, one, one) for mean, values in found.items()}
         for top in range(0, height, side):
-            for left in range(0, width, side):
-                rows, columns = slice(top, min(top + side, height)), slice(left, min(left + side, width))
+            for left in range(0, width, width if whole_rows else side):
+                right = width if whole_rows else min(left + side, width)
+                rows, columns = slice(top, min(top + side, height)), slice(left, right)
                 _add(sums, of_place, (rows, columns), known, load)
         with np.errstate(all="ignore"):
             found[number] = (sums.total() / (height * width)).astype(np.float32)[:, None, None]
@@ -69,7 +76,7 @@ def _add(sums: ColumnSums, plans: TilePlans, tile: tuple[slice, slice], known: d
                 sums.add(part, tile[1].start)
 
 
-def _side(plans: TilePlans, memory: int) -> int:
+def _side(plans: TilePlans, memory: int, whole_rows: bool) -> int:
     """Return the side of the largest tiles that fit into the memory."""
     (height, width), channels = plans.sizes[plans.place], plans.graph.channels
     least = 0
@@ -77,9 +84,11 @@ def _side(plans: TilePlans, memory: int) -> int:
         rows, columns = (
             slice(size // 2, min(size // 2 + side, size)) if size > side else slice(0, size) for size in (height, width)
         )
+        if whole_rows:
+            columns = slice(0, width)
         plan, _ = plans.plan(rows, columns)  # of a place away from borders, where there is one
         window = (plan.rows[0].stop - plan.rows[0].start) * (plan.columns[0].stop - plan.columns[0].start)
-        least = plan.scratch_bytes + 8 * channels[0] * window
+        least = plan.scratch_bytes + 3 * plan.largest_strip + 8 * channels[0] * window
         if least <= memory:
             return side
     raise TooLargeError(

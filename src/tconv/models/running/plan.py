@@ -308,7 +308,7 @@ class Plan:
             4 * self.channels[n] * most[n] * row_floats(self.columns[n].stop - self.columns[n].start)
             for n in (task.number for task in self.tasks)
         ]
-        return int(max(sizes))
+        return int(max(sizes, default=0))
 
     @property
     def work(self) -> int:

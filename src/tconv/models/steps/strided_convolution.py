@@ -149,8 +149,8 @@ class StridedConvolution:
         return down, across
 
     @cached_property
-    def _on_blocks(self) -> Convolution:
-        """The convolution of stride 1."""
+    def on_blocks(self) -> Convolution:
+        """The convolution of stride 1 that computes it."""
         (top, h), (left, w) = self._axes
         out, into, *kernel = self.weight.shape
         weight = np.zeros((out, into, len(top), len(left), h, w), np.float32)
@@ -186,10 +186,10 @@ class StridedConvolution:
                 _fill(blocks[:, row, column], rows, columns, pixels[:, inner_rows, inner_columns])
         x = blocks.reshape(1, -1, *lengths)
         outputs = slice(0, out.values.shape[1])
-        self._on_blocks.rows(x, 0, outputs, out.values[None])
+        self.on_blocks.rows(x, 0, outputs, out.values[None])
         if self._has_holes and np.isnan(out.values).any():  # perhaps only because 0 times inf or NaN is NaN
             np.copyto(x, 0, where=~np.isfinite(x))
-            self._on_blocks.rows(x, 0, outputs, out.values[None])
+            self.on_blocks.rows(x, 0, outputs, out.values[None])
             self._spread_infinities(given, size, out)
 
     def _spread_infinities(self, given: Region, size: Shape, out: Region) -> None:

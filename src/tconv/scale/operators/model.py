@@ -123,11 +123,11 @@ class ModelOperator:
     def scratch_bytes(self, outputs: Region, sizes: Sizes) -> int:
         """Return the bytes of the network, its input and output, and of the filter's passes."""
         extents = self._extents(sizes)
-        inputs = elements(self.network.window(outputs, extents))
-        channels = max(*self.network.channels, *self.channels)
-        parts = 4 * channels * (3 * inputs + 3 * elements(outputs))
-        if self._filter is not None:
-            parts += 4 * self.channels[0] * 2 * elements(outputs)
+        inputs, made = elements(self.network.window(outputs, extents)), elements(outputs)
+        # the network's input, taken and scaled; its output, and that from black to white
+        parts = 4 * (2 * self.network.channels[0] * inputs + 2 * self.network.channels[1] * made)
+        if self._filter is not None:  # the picture's part, rows, then columns
+            parts += 4 * self.channels[0] * (inputs + made + made // self.model.scale)
         return self.network.scratch_bytes(outputs, extents) + parts
 
     def work(self, outputs: Region, sizes: Sizes) -> int:

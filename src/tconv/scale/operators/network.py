@@ -12,6 +12,7 @@ from tconv._arrays import Array
 from tconv.kernels.num_threads import get_num_threads
 from tconv.models.layers import Convolution
 from tconv.models.network import Network
+from tconv.models.running.plan import Plan
 from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.models.watch import Watch
 from tconv.scale.operators.tile_operator import Read
@@ -78,12 +79,19 @@ class NetworkOperator:
 
     def scratch_bytes(self, outputs: Region, sizes: Sizes) -> int:
         """Return the bytes of the rows of all layers that are there at a time, of the kernel, and of packed weights."""
+        plan = self._plan(outputs, sizes)
+        columns = plan.columns[len(self.network.nodes)] if self.network.has_whole_rows else slice(0, 0)
+        rows = 4 * self.channels[1] * (outputs[0].stop - outputs[0].start) * (columns.stop - columns.start)
+        return int(plan.scratch_bytes + _TEMPORARY * plan.largest_strip + self.constant_bytes + rows)
+
+    def _plan(self, outputs: Region, sizes: Sizes) -> Plan:
+        """Return the plan of a tile."""
         (rows, columns), (height, width) = outputs, sizes
         plans = self.network.tile_plans((height, width), self.network.mean_nodes)
-        plan, _ = plans.plan(rows, columns)
-        return int(plan.scratch_bytes + _TEMPORARY * plan.largest_strip + self._constant_bytes())
+        return plans.plan(rows, slice(0, plans.sizes[-1][1]) if self.network.has_whole_rows else columns)[0]
 
-    def _constant_bytes(self) -> int:
+    @property
+    def constant_bytes(self) -> int:
         """Return the bytes of packed weights, and of the threads' scratch memory."""
         weights = 0
         for node in self.network.nodes:
@@ -94,9 +102,7 @@ class NetworkOperator:
 
     def work(self, outputs: Region, sizes: Sizes) -> int:
         """Return the multiply-adds of a tile, those beside it that its layers need included."""
-        (rows, columns), (height, width) = outputs, sizes
-        plan, _ = self.network.tile_plans((height, width), self.network.mean_nodes).plan(rows, columns)
-        return plan.work
+        return self._plan(outputs, sizes).work
 
     def prepare(self, read: Read, sizes: Sizes, memory: int) -> dict[str, Array] | None:
         """Return the means over the whole picture by the number of their node; None for a network without them."""
@@ -104,7 +110,9 @@ class NetworkOperator:
             return None
         height, width = sizes
         means = self.network.tile_means(
-            (height, width), lambda rows, columns: np.ascontiguousarray(read((rows, columns))), memory
+            (height, width),
+            lambda rows, columns: np.ascontiguousarray(read((rows, columns))),
+            memory - self.constant_bytes,
         )
         return {str(number): values for number, values in means.items()}
 

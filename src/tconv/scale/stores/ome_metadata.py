@@ -109,7 +109,7 @@ def ordered_layout(layout: AxisLayout, name: str) -> AxisLayout:
     in_order = [letters[axis] for axis in layout.batch] == sorted(letters[axis] for axis in layout.batch)
     if not 2 <= layout.ndim <= 3 or len(set(letters)) < len(letters) or not in_order:
         raise ShapeError(
-            f"{name} would have the axes {', '.join(layout.names)}; OME-Zarr has t, c, z, y and x in this order, two or "
+            f"{name} would have axes {', '.join(layout.names)}; OME-Zarr has t, c, z, y and x in this order, two or "
             "three of them of space. Write output=NAME.zarr, without levels"
         )
     names = sorted(letters, key=_ORDER.index)

@@ -17,7 +17,7 @@ from tconv._arrays import Array
 from tconv.errors import ArgumentError, FileError, OutputError, ShapeError
 from tconv.scale.regions import Region, Sizes, elements
 from tconv.scale.stores.array_file import axes_of
-from tconv.scale.stores.axis_layout import AxisLayout, checked_sizes
+from tconv.scale.stores.axis_layout import AxisLayout, checked_sizes, shape_in_words
 from tconv.scale.stores.formats import TargetOptions
 from tconv.scale.stores.raw_file import file_errors
 from tconv.scale.stores.store import ImageTarget
@@ -57,7 +57,9 @@ class ZarrTarget:
         self._created, self._root, self._store = created, root, existing
         self._shards = None if existing is not None else ShardWriter.of(created)
         self.unit: Sizes = layout.along_space(created["shards"] or created["chunks"])
-        self.description = f"{layout.shape} of {dtype}, {chunking(created['chunks'], created['shards'])} in {name}"
+        self.description = (
+            f"{shape_in_words(layout.shape)} of {dtype}, {chunking(created['chunks'], created['shards'])} in {name}"
+        )
 
     @property
     def store(self) -> ZarrArray:
