@@ -331,3 +331,17 @@ def test_the_command_names_its_options(run):
         assert code == 1
         assert re.search(text, errors), errors
     assert os.listdir() == ["a.tif"]
+
+
+def test_a_picture_that_does_not_fit_is_refused_with_the_options_that_fit_it(run, monkeypatch):
+    from tconv.upsampling import run as module
+
+    path = write_tiff("a.tif", picture(60, 60, 3))
+    monkeypatch.setattr(module, "physical_memory", lambda: 20_000)
+    np.save("a.npy", picture(70, 60))
+    for name, options in ((path, "-o large.zarr --max-memory 1GB"), ("a.npy", "-o large.zarr --max-memory 1GB")):
+        code, _, errors = run(name)
+        assert code == 1
+        assert options in errors, errors
+    with pytest.raises(TooLargeError, match=r'output="large.zarr", max_memory="1GB"'):
+        tconv.upsample(picture(70, 60), 2)

@@ -62,7 +62,8 @@ def is_store(path: Path) -> bool:
 def is_tiled(image: Any, output: Any, options: TileOptions) -> bool:
     """Return True for a call that works tile by tile: its options say so, or it reads or writes a Zarr store."""
     read = is_store(image) if isinstance(image, Path) else is_lazy(image)
-    written = output is not None and (is_store(Path(output)) or str(output).lower().endswith(".btf"))
+    is_path = isinstance(output, (str, os.PathLike)) and isinstance(os.fspath(output), str)
+    written = is_path and (is_store(Path(output)) or str(output).lower().endswith(".btf"))
     return bool(options.given) or read or written
 
 
