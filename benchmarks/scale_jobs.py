@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def graph(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         entry = {"chunks": y.npartitions, "tasks": len(tasks), "seconds": built, "with_optimization": done}
         found[kind] = entry | {"tasks_optimized": count, "bytes_per_task": size / len(tasks)}
         del tasks, optimized, y
-        found[kind] |= scheduler_memory(lambda count, kind=kind: lazy(kind, count, folder), options.chunks, folder)  # type: ignore[misc]
+        found[kind] |= scheduler_memory(partial(lazy, kind, folder=folder), options.chunks, folder)
     found["dask alone"] = scheduler_memory(_plain, options.chunks, folder)
     return found
 
@@ -122,7 +123,8 @@ def scheduler_memory(make: Callable[[int], Any], chunks: int, folder: Path) -> d
     where = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, "start_new_session": True}
     python, address = [sys.executable, "-m"], folder / f"scheduler-{time.monotonic_ns()}.json"
     scheduler = subprocess.Popen(
-        [*python, "distributed.cli.dask_scheduler", "--port=0", "--no-dashboard", f"--scheduler-file={address}"], **where
+        [*python, "distributed.cli.dask_scheduler", "--port=0", "--no-dashboard", f"--scheduler-file={address}"],
+        **where,
     )
     worker = subprocess.Popen(
         [*python, "distributed.cli.dask_worker", f"--scheduler-file={address}", "--nthreads=1", "--no-dashboard",
@@ -245,7 +247,12 @@ def workers(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     case = case_of("network", options.mib << 20, "none")._replace(tile=1024)
     made_input(case, folder)
-    kinds = {"1 worker": (1, {"workers": 1}), "2 workers": (2, {"workers": 2}), "1 thread": (1, {}), "2 threads": (2, {})}
+    kinds: dict[str, tuple[int, dict[str, Any]]] = {
+        "1 worker": (1, {"workers": 1}),
+        "2 workers": (2, {"workers": 2}),
+        "1 thread": (1, {}),
+        "2 threads": (2, {}),
+    }
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     order = random.Random(0)
     for _ in range(options.rounds):
@@ -262,7 +269,7 @@ def workers(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def halo(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return the work of tiles of 1024 x 1024 pixels of the input of each network that comes with tconv, and of a layer."""
+    """Return the work of tiles of 1024 x 1024 input pixels, of each network that comes with tconv and of a layer."""
     from tconv import models, scale
     from tconv.scale.operators.reading import operator_of
     from tconv.scale.regions import elements, grid
@@ -290,7 +297,8 @@ def resume(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     case = Case("layer", side * 16, "none", 32)  # tiles of 32 x 32 outputs
     made_input(case._replace(tile=1024), folder)
     sizes = {"chunks": (16, 16), "shards": (32, 32), "tile": (32, 32)}
-    first = subprocess.Popen(job(case, folder, 2, **sizes), stdout=subprocess.DEVNULL, cwd=folder, start_new_session=True)
+    command = job(case, folder, 2, **sizes)
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder, start_new_session=True)
     journal = folder / "output.zarr.journal"
     started = time.perf_counter()
     try:
