@@ -39,6 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("measurements", nargs="*", default=list(MEASUREMENTS))
     parser.add_argument("--chunks", type=int, default=100_000)
+    parser.add_argument("--inputs", nargs="+", choices=("store", "array"), default=("store", "array"))
     parser.add_argument("--shards", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--mib", type=int, default=256, help="output of the jobs on workers")
@@ -89,8 +90,8 @@ def graph(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return times and sizes of graphs of lazy arrays."""
     import dask
 
-    found: dict[str, Any] = {}
-    for kind in ("store", "array"):
+    found: dict[str, Any] = {"dask alone": scheduler_memory(_plain, options.chunks, folder)}
+    for kind in options.inputs:
         lazy(kind, 100, folder)
         start = time.perf_counter()
         y = lazy(kind, options.chunks, folder)
@@ -104,7 +105,6 @@ def graph(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         found[kind] = entry | {"tasks_optimized": count, "bytes_per_task": size / len(tasks)}
         del tasks, optimized, y
         found[kind] |= scheduler_memory(partial(lazy, kind, folder=folder), options.chunks, folder)
-    found["dask alone"] = scheduler_memory(_plain, options.chunks, folder)
     return found
 
 
