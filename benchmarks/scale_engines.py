@@ -8,8 +8,10 @@ none of them reads or writes anything twice; those with threads have as many as 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scale_cases import CODECS, Case, bicubic_taps, error_of, fill, layer_weight
+from scale_cases import Case, bicubic_taps, error_of, fill, layer_weight
 
 Compute = Callable[[np.ndarray, tuple[int, int], tuple[int, int], tuple[int, int]], np.ndarray]
 """Outputs [C, ...] of x, the inputs from `starts`, as (x, starts, first outputs, sizes)."""
@@ -30,9 +32,10 @@ def store_of(path: Path, case: Case, shape: tuple[int, ...], tile: int) -> Any:
     """Create a store whose shards are `tile` pixels wide, of 4 x 4 chunks."""
     import zarr
 
-    compressor = CODECS[case.store]
-    if compressor is not None:
-        compressor = zarr.codecs.ZstdCodec(**compressor["configuration"])
+    compressor = None
+    if case.store == "zstd":  # as tconv's outputs, which have a checksum of each chunk besides
+        shuffle = "shuffle" if case.dtype.itemsize > 1 else "bitshuffle"
+        compressor = zarr.codecs.BloscCodec(typesize=case.dtype.itemsize, cname="zstd", clevel=1, shuffle=shuffle)
     chunks, shards = ((shape[0], *(size,) * 2) for size in (tile // 4, tile))
     return zarr.create_array(
         path, shape=shape, chunks=chunks, shards=shards, dtype=case.dtype, compressors=compressor, fill_value=0,
@@ -67,9 +70,7 @@ def by_tiles(case: Case, folder: Path, compute: Compute, workers: int) -> None:
         if case.operation == "network":
             spans = [slice(each.start // 2, each.stop // 2 + 2 * case.border) for each in outputs]
         else:
-            spans = [
-                slice(max(0, each.start // 2 - HALO), min(case.side, each.stop // 2 + HALO)) for each in outputs
-            ]
+            spans = [slice(max(0, each.start // 2 - HALO), min(case.side, each.stop // 2 + HALO)) for each in outputs]
         sizes = tuple(each.stop - each.start for each in outputs)
         firsts = tuple(each.start for each in outputs)
         target[:, *outputs] = compute(source[:, *spans], tuple(each.start for each in spans), firsts, sizes)
@@ -86,7 +87,7 @@ def by_tiles(case: Case, folder: Path, compute: Compute, workers: int) -> None:
 def in_torch(case: Case, threads: int) -> Compute:
     """Return F.conv_transpose2d of a tile, or the network in PyTorch."""
     import torch
-    import torch.nn.functional as F
+    from torch.nn import functional
 
     torch.set_num_threads(threads)
     if case.operation == "network":
@@ -100,7 +101,7 @@ def in_torch(case: Case, threads: int) -> Compute:
 
         @torch.inference_mode()
         def layer(x: np.ndarray, starts: Any, firsts: Any, sizes: Any) -> np.ndarray:
-            y = F.conv_transpose2d(torch.from_numpy(x)[None], weight, bias, stride=2, padding=1)[0]
+            y = functional.conv_transpose2d(torch.from_numpy(x)[None], weight, bias, stride=2, padding=1)[0]
             return cut(y, starts, firsts, sizes).numpy()
 
         return layer
@@ -108,13 +109,13 @@ def in_torch(case: Case, threads: int) -> Compute:
     down, across = taps.view(1, 1, 8, 1), taps.view(1, 1, 1, 8)
 
     def along(n: int) -> Any:  # at the picture's border, the sum is divided by the taps that are there
-        return F.conv_transpose1d(torch.ones(1, 1, n), taps.view(1, 1, 8), stride=2, padding=3)[0, 0]
+        return functional.conv_transpose1d(torch.ones(1, 1, n), taps.view(1, 1, 8), stride=2, padding=3)[0, 0]
 
     @torch.inference_mode()
     def bicubic(x: np.ndarray, starts: Any, firsts: Any, sizes: Any) -> np.ndarray:
         y = torch.from_numpy(x).float()[:, None]
-        y = F.conv_transpose2d(y, down, stride=(2, 1), padding=(3, 0))
-        y = F.conv_transpose2d(y, across, stride=(1, 2), padding=(0, 3))[:, 0]
+        y = functional.conv_transpose2d(y, down, stride=(2, 1), padding=(3, 0))
+        y = functional.conv_transpose2d(y, across, stride=(1, 2), padding=(0, 3))[:, 0]
         y.div_(along(x.shape[1])[:, None]).div_(along(x.shape[2]))
         return cut(y.round_().clamp_(0, 255).to(torch.uint8), starts, firsts, sizes).numpy()
 
@@ -143,13 +144,13 @@ def torch_team(case: Case, folder: Path, threads: int, memory: str) -> None:
 def torch_interpolate(case: Case, folder: Path, threads: int, memory: str) -> None:
     """Run PyTorch's own interpolation of 8-bit pictures tile by tile."""
     import torch
-    import torch.nn.functional as F
+    from torch.nn import functional
 
     torch.set_num_threads(1)
 
     @torch.inference_mode()
     def compute(x: np.ndarray, starts: Any, firsts: Any, sizes: Any) -> np.ndarray:
-        y = F.interpolate(torch.from_numpy(x)[None], scale_factor=2, mode="bicubic", antialias=True)[0]
+        y = functional.interpolate(torch.from_numpy(x)[None], scale_factor=2, mode="bicubic", antialias=True)[0]
         return cut(y, starts, firsts, sizes).numpy()
 
     by_tiles(case, folder, compute, threads)
@@ -237,29 +238,14 @@ def cubed_torch(case: Case, folder: Path, threads: int, memory: str) -> None:
 # -- tconv ---------------------------------------------------------------------------------------------------------
 
 
-def network_of(case: Case) -> Any:
-    """Return what `tconv.scale.run` takes."""
-    from tconv import models, scale
-
-    if case.operation == "network":
-        return models.photo(2).network
-    weight, bias = layer_weight()
-    return scale.layer(weight, bias, stride=2, padding=1)
-
-
 def tconv(case: Case, folder: Path, threads: int, memory: str) -> None:
     """Run tconv's job."""
-    from tconv import scale, set_num_threads, upsample
+    from scale_kernel import job_of
+
+    from tconv import set_num_threads
 
     set_num_threads(threads)
-    target = folder / "output.zarr"
-    if case.operation == "bicubic":
-        upsample(folder / "input.zarr", 2, kernel="bicubic", output=target, max_memory=memory)
-    else:
-        sizes = (case.tile // 4,) * 2, (case.tile,) * 2
-        scale.run(
-            network_of(case), folder / "input.zarr", target, max_memory=memory, chunks=sizes[0], shards=sizes[1]
-        )
+    job_of(case, folder / "input.zarr", folder / "output.zarr", memory).run()
 
 
 ENGINES: dict[str, Callable[[Case, Path, int, str], Any]] = {
@@ -268,6 +254,13 @@ ENGINES: dict[str, Callable[[Case, Path, int, str], Any]] = {
 }
 OPERATIONS = {"torch_interpolate": ("bicubic",), "pillow_tiles": ("bicubic",), "cubed_torch": ("bicubic", "layer")}
 """Operations of engines that do not have all."""
+MODULES = {
+    "tconv": ("zarr", "numcodecs", "tconv.upsampling.tile_job", "tconv.scale.functional", "tconv.models"),
+    "torch_dask": ("zarr", "torch", "dask.array"),
+    "pillow_tiles": ("zarr", "PIL.Image"),
+    "cubed_torch": ("zarr", "torch", "cubed"),
+}
+"""Modules that are imported before the time is taken; zarr and torch for the others."""
 OWN_BORDER = "torch_dask", "cubed_torch"
 """Engines that continue a picture beyond its border in another way."""
 
@@ -294,6 +287,8 @@ class Worker:
     def run(self, threads: int, memory: str) -> dict[str, Any]:
         """Return seconds until the call came back, and until the output was on the disk; and the most memory."""
         forget(self.folder / "input.zarr")
+        for module in MODULES.get(self.name, ("zarr", "torch")):
+            importlib.import_module(module)
         before = status("VmRSS")
         start = time.perf_counter()
         ENGINES[self.name](self.case, self.folder, threads, memory)
@@ -314,9 +309,19 @@ class Worker:
 
     def kernel(self, threads: int, memory: str) -> dict[str, Any]:
         """Return the seconds of computing the output's tiles in memory, from those of a few, and their sizes."""
-        from scale_kernel import kernel_seconds
+        from scale_kernel import job_of, kernel_seconds
 
-        return kernel_seconds(self.case, self.folder, threads, memory)
+        from tconv import set_num_threads
+
+        set_num_threads(threads)
+        return kernel_seconds(job_of(self.case, self.folder / "input.zarr", self.folder / "output.zarr", memory))
+
+
+def remove_output(folder: Path) -> None:
+    """Remove all but the input."""
+    for path in folder.iterdir():
+        if path.name != "input.zarr":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def synced(path: Path) -> int:

@@ -41,7 +41,7 @@ def job_of(case: Case, source: Path, target: Path, memory: str) -> Any:
 
 
 def kernel_seconds(job: Any, count: int = 6) -> dict[str, Any]:
-    """Return the seconds of computing all tiles of a job in memory, from those of a few inside of it, and their sizes."""
+    """Return the seconds of computing all tiles of a job in memory, from those of a few, and their sizes."""
     (stage,) = job.stages
     plan = job.plan  # chooses the tiles
     tiles = list(stage.tiles(0))
@@ -59,4 +59,4 @@ def kernel_seconds(job: Any, count: int = 6) -> dict[str, Any]:
             elements += np.prod(out.shape)
         del out, windows
     whole = float(np.prod(stage.target.shape))
-    return {"seconds": seconds * whole / elements, "tile": list(stage.tile), "halo": plan.stages[0].halo}
+    return {"seconds": float(seconds * whole / elements), "tile": list(stage.tile), "halo": plan.stages[0].halo}

@@ -10,11 +10,14 @@ import numpy as np
 
 import tconv
 import tconv.scale
+from tconv.models import Convolution, Network, Node, Sum
+from tconv.models.steps.pooling import GlobalMean
 from tconv.scale.functional import job_of
 from tconv.scale.operators.layer import LayerOperator, computed
+from tconv.scale.operators.reading import operator_of
 from tconv.scale.regions import tile_count
 
-FORMATS = ("npy", "zarr")
+FORMATS = ("npy", "zarr", "tif")
 
 
 def warm_up():
@@ -47,11 +50,16 @@ def random_case(seed, **settings):
     }
     if ndim > 1 and rng.random() < 0.15:
         case["sizes"][int(rng.integers(ndim))] = 1
-    return case | settings
+    case |= settings
+    if len(case["sizes"]) != 2 or case["dtype"] == "float64":  # images of two axes, of dtypes that tifffile reads
+        case |= {key: "npy" for key in ("source", "target") if case[key] == "tif"}
+    return case
 
 
 def network_of(case):
-    """Return the layer or the chain of a case."""
+    """Return the layer, the chain or the network of a case."""
+    if case["network"] == "network":
+        return _network(case)
     rng = np.random.default_rng([case["seed"], 1])
     channels = case["channels"] if case["network"] == "chain" else case["channels"][::2]
     layers = []
@@ -63,6 +71,17 @@ def network_of(case):
     return layers if len(layers) > 1 else layers[0]
 
 
+def _network(case):
+    """Return two convolutions with the mean over the whole image between them."""
+    rng, channels = np.random.default_rng([case["seed"], 1]), case["channels"]
+    same = tconv.Geometry((3, 3), crop=((1, 1), (1, 1)))
+    first, last = (
+        Convolution(rng.normal(size=(*pair, 3, 3)).astype("f4"), same, rng.normal(size=pair[1]).astype("f4"))
+        for pair in itertools.pairwise(channels)
+    )
+    return Network([Node(first, (0,)), Node(GlobalMean(), (1,)), Node(Sum(), (1, 2)), Node(last, (3,))])
+
+
 def input_of(case):
     """Return the images [N, C, *sizes] of a case."""
     rng = np.random.default_rng([case["seed"], 2])
@@ -72,7 +91,7 @@ def input_of(case):
 def expected(case):
     """Return the output [N, C', *sizes'] of the definition's order of sums, computed in memory and at once."""
     layers, x = network_of(case), input_of(case)
-    for layer in layers if isinstance(layers, list) else [layers]:
+    for layer in layers if isinstance(layers, list) else [operator_of(layers)]:
         x = np.stack([computed(layer, image) for image in x])
     return x
 
@@ -82,6 +101,13 @@ def write_input(case, folder):
     path, x = Path(folder) / f"x.{case['source']}", input_of(case)
     if case["source"] == "npy":
         np.save(path, x)
+    elif case["source"] == "tif":
+        import tifffile
+
+        kind = "rgb" if x.shape[1] in (3, 4) else "minisblack"
+        pages = np.moveaxis(x, 1, -1) if x.shape[1] > 1 else x[:, 0]
+        options = {"planarconfig": "contig"} if x.shape[1] > 1 else {}
+        tifffile.imwrite(path, pages, photometric=kind, tile=(16, 32), compression="zlib", **options)
     else:
         import zarr
 
@@ -100,11 +126,16 @@ def tile_of(case, sizes, unit):
     return tuple(tile)
 
 
-def chunks_of(case):
-    """Return sizes of chunks and of shards, which are no divisors of the output."""
+def chunks_of(case, sizes):
+    """Return sizes of chunks and of shards of an output, some 50 shards, which are no divisors of it."""
     rng = np.random.default_rng([case["seed"], 4])
-    chunks = [int(rng.integers(1, 1 + max(1, size // 8))) for size in case["sizes"]]
-    return tuple(chunks), tuple(int(rng.integers(1, 4)) * chunk for chunk in chunks)
+    along = 50 ** (1 / sum(size > 1 for size in sizes))
+    chunks, shards = [], []
+    for size in sizes:
+        parts = int(rng.integers(1, 4))
+        chunks.append(max(1, round(size / along / parts)) | 1)
+        shards.append(chunks[-1] * parts)
+    return {"chunks": tuple(chunks), "shards": tuple(shards)}
 
 
 def stored(path):
@@ -121,24 +152,46 @@ def stored(path):
     return tifffile.imread(path)
 
 
+def layout_of(case, values):
+    """Return values [N, C', *sizes'] as they are stored: a TIFF has its channels last, and no axes of one element."""
+    if case["target"] != "tif":
+        return values
+    values = np.moveaxis(values, 1, -1)
+    return values.reshape([size for axis, size in enumerate(values.shape) if size > 1 or axis in (1, 2)])
+
+
 # -- what processes run --------------------------------------------------------------------------------------------
 
 
 def run(case, source, output, **options):
-    """Run a job, and return the numbers of its report."""
-    report = job(case, source, output, **options).run()
+    """Run a job with the tiles of its case, and return the numbers of its report."""
+    return numbers(job(case, source, output, **options).run())
+
+
+def run_with_own_tiles(case, source, output, **options):
+    """Run a job with tiles chosen from its bound of memory."""
+    return numbers(job_of(network_of(case), source, output, **layout_options(case), **options).run())
+
+
+def numbers(report):
+    """Return the numbers of a report, as JSON has them."""
     names = "tiles", "done_now", "done_before", "done_twice", "sessions", "peak_memory", "was_done"
     return {name: getattr(report, name) for name in names}
 
 
 def job(case, source, output, **options):
     """Return the job of a case: with its tiles, which are whole units of the output."""
-    network, settings = network_of(case), {}
-    if case["target"] == "zarr":
-        settings = dict(zip(("chunks", "shards"), chunks_of(case), strict=True))
-    first = job_of(network, source, output, **settings, **options).stages[0]
+    network, options = network_of(case), layout_options(case) | options
+    first = job_of(network, source, output, **options).stages[0]
     tile = tile_of(case, first.output_sizes, first.target.unit)
-    return job_of(network, source, output, tile=tile, **settings, **options)
+    return job_of(network, source, output, tile=tile, **options)
+
+
+def layout_options(case):
+    """Return chunks and shards of the output, small ones."""
+    if case["target"] == "zarr":
+        return chunks_of(case, operator_of(network_of(case)).output_sizes(tuple(case["sizes"])))
+    return {"chunks": (16, 32)} if case["target"] == "tif" else {}
 
 
 def verify(output):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -159,14 +160,12 @@ class Child:
         output = Path(f"{self.place}.output")
         return output.read_text() if output.exists() else ""
 
-    def line(self, timeout=20):
-        """Return the first line that the process printed."""
-        until = time.monotonic() + timeout
-        while time.monotonic() < until:
-            if "\n" in (text := self.printed()):
-                return text.split("\n")[0]
-            time.sleep(0.01)
-        raise AssertionError("it printed nothing")
+    def address(self):
+        """Return the address that a scheduler or a worker prints when it is ready."""
+        found = []
+        self.wait_until(lambda: found.extend(re.findall(r"^tcp://.*(?=\n)", self.printed(), re.M)) or found)
+        assert found, self.printed()
+        return found[0]
 
 
 # -- in the processes ----------------------------------------------------------------------------------------------
@@ -264,7 +263,9 @@ def _child(request):
         traceback.print_exc()
     answer["calls"] = counted()
     names = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-    answer["threads"] = sorted(name for name in names if not name.startswith(("asyncio", "zarr")))  # zarr's own remain
+    answer["threads"] = sorted(
+        name for name in names if not name.startswith(("asyncio", "zarr", "Dask-"))
+    )  # libraries keep theirs
     with open(f"{request['place']}.result", "w") as file:
         json.dump(answer, file)
     sys.stdout.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import time
@@ -39,7 +38,8 @@ class Trial:
         self.rng = np.random.default_rng([self.case["seed"], 3])
         self.source = scale_jobs.write_input(self.case, self.folder)
         self.output = self.disk / f"y.{self.case['target']}"
-        self.expected = scale_jobs.expected(self.case)
+        self.journal = self.disk / f"{self.output.name}.journal"
+        self.expected = scale_jobs.layout_of(self.case, scale_jobs.expected(self.case))
 
     def start(self, what="run", **hooks):
         """Start a process of the job."""
@@ -83,10 +83,9 @@ class Trial:
         self.computed = len(lines(self.log))
         again = self.start(slow=0).finished()
         assert again["was_done"]
-        if hasattr(scale_jobs.tconv.scale, "verify"):
-            checked = self.start("verify").finished()
-            assert checked["tiles"] == self.tiles
-            assert not checked["damaged"] + checked["missing"], checked["text"]
+        checked = self.start("verify").finished()
+        assert checked["tiles"] == self.tiles
+        assert not checked["damaged"] + checked["missing"], checked["text"]
         assert len(set(lines(self.log))) == self.tiles
         assert not self.template.left_over()
         return result
@@ -97,8 +96,8 @@ class Trial:
         return self.computed - self.tiles
 
     def check_twice(self, workers=1):
-        """Compare the tiles that were done twice with the bound: those in flight and one group for each kill."""
-        assert self.twice <= self.kills * (IN_FLIGHT * workers + GROUP), (self.twice, self.kills)
+        """Compare the tiles that were done twice with the bound for each kill: those in flight, a group that is noted and one that waits."""
+        assert self.twice <= self.kills * (IN_FLIGHT * workers + 2 * GROUP), (self.twice, self.kills)
 
     def close(self):
         shutil.rmtree(self.folder)
@@ -107,6 +106,9 @@ class Trial:
 def lines(log):
     """Return the lines of a file of computed tiles, as text."""
     return log.read_text().splitlines() if log.exists() else []
+
+
+# -- kinds of kills ------------------------------------------------------------------------------------------------
 
 
 def killed_at_times(trial, count=3, number=signal.SIGKILL):
@@ -126,12 +128,17 @@ def killed_at_times(trial, count=3, number=signal.SIGKILL):
             break
 
 
-def killed_at_calls(trial, count=3):
-    """Kill a job at calls that change files: while names, tiles or lines of the journal are written, or at the end."""
-    calls = trial.start(slow=0, calls=True, log=None)
-    total = calls.wait()["calls"]
+def calls_of(trial):
+    """Return the number of calls that change files in a whole job, which is undone."""
+    total = trial.start(slow=0, calls=True, log=None).wait()["calls"]
     for path in trial.disk.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return total
+
+
+def killed_at_calls(trial, count=3):
+    """Kill a job at calls that change files: while names, tiles or lines of the journal are written, or at the end."""
+    total = calls_of(trial)
     for _ in range(count):
         at = int(trial.rng.integers(1, 12)) if trial.rng.random() < 0.3 else int(trial.rng.integers(1, total + 1))
         at = total - at + 1 if trial.rng.random() < 0.3 else at
@@ -148,10 +155,94 @@ def killed_in_verify(trial):
 
 def cut_at_calls(trial, count=3):
     """Cut the power at calls that change files: what was not synced is lost, or a random part of it."""
+    total = calls_of(trial)
     for _ in range(count):
         scale_power_cut.begin(trial.disk, trial.shadow)
-        at = int(trial.rng.integers(1, 40 + 6 * trial.case["tiles"]))
+        at = int(trial.rng.integers(1, total + 1))
         answer = trial.start(end_at=at, slow=0, shadow=str(trial.shadow)).wait()
         scale_power_cut.lose(trial.disk, trial.shadow, trial.rng if trial.rng.random() < 0.6 else None)
         if not trial.killed(answer):
             break
+
+
+# -- clusters ------------------------------------------------------------------------------------------------------
+
+
+class ProcessesOfCluster:
+    """A scheduler and workers over TCP, in processes of their own."""
+
+    def __init__(self, trial, workers=2):
+        self.trial, self.folder = trial, trial.folder / "cluster"
+        self.folder.mkdir(exist_ok=True)
+        self.scheduler = trial.template.start("scheduler")
+        self.address = self.scheduler.address()
+        self.workers = [self.worker() for _ in range(workers)]
+        for worker in self.workers:
+            worker.address()
+
+    def worker(self):
+        hooks = {"root": str(self.trial.disk), "slow": self.trial.slow, "log": str(self.trial.log)}
+        arguments = {"address": self.address, "folder": str(self.folder)}
+        return self.trial.template.start("worker", hooks=hooks, **arguments)
+
+    def client(self):
+        """Start a job on the cluster."""
+        trial = self.trial
+        hooks = {"root": str(trial.disk), "group": GROUP}
+        arguments = {"case": trial.case, "source": str(trial.source), "output": str(trial.output)}
+        return trial.template.start("run", hooks=hooks, scheduler=self.address, **arguments)
+
+    def close(self):
+        for process in [*self.workers, self.scheduler]:
+            process.send()
+            process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def some_tiles(trial, part):
+    """Return a condition: so many tiles more than now have begun."""
+    tiles = len(lines(trial.log)) + max(1, int(part * trial.case["tiles"]))
+    return lambda: len(lines(trial.log)) >= tiles
+
+
+def worker_killed(trial):
+    """Kill one of two workers in the middle, then start another one: the job itself goes on."""
+    with ProcessesOfCluster(trial) as cluster:
+        client = cluster.client()
+        for _ in range(2):
+            client.wait_until(some_tiles(trial, trial.rng.uniform(0.05, 0.4)))
+            if not client.has_ended():
+                cluster.workers.pop(0).send()
+                cluster.workers.append(cluster.worker())
+                trial.kills += 1
+        client.finished()
+
+
+def scheduler_killed(trial):
+    """Kill the scheduler in the middle: one clear error, and the next cluster goes on."""
+    with ProcessesOfCluster(trial) as cluster:
+        client = cluster.client()
+        client.wait_until(some_tiles(trial, trial.rng.uniform(0.1, 0.6)))
+        cluster.scheduler.send()
+        trial.kills += 1
+        answer = client.wait()
+        assert answer.get("error") == "ClusterError", answer
+        assert "the scheduler at tcp://" in answer["text"]
+    with ProcessesOfCluster(trial) as cluster:
+        cluster.client().finished()
+
+
+def client_killed(trial):
+    """Kill the client in the middle, twice; the cluster stays, and its tasks end with their client."""
+    with ProcessesOfCluster(trial) as cluster:
+        for _ in range(2):
+            client = cluster.client()
+            client.wait_until(some_tiles(trial, trial.rng.uniform(0.1, 0.4)))
+            client.send()
+            trial.killed(client.wait())
+        cluster.client().finished()

@@ -127,7 +127,7 @@ def test_a_journal_of_another_version_is_refused(path):
     journal = Journal(path)
     journal.begin({"journal": 2, "stages": []})
     journal.close()
-    with pytest.raises(FileError, match="this version of tconv does not know.*Go on with the version"):
+    with pytest.raises(FileError, match=r"this version of tconv does not know.*Go on with the version"):
         read_journal(path)
 
 
@@ -208,7 +208,7 @@ def test_a_full_disk_is_named(path, monkeypatch):
     journal = Journal(path)
     full = os.open("/dev/full", os.O_WRONLY)
     real, journal._file = journal._file, full
-    with pytest.raises(FileError, match="cannot be written: No space left on device. Free some space"):
+    with pytest.raises(FileError, match=r"cannot be written: No space left on device. Free some space"):
         journal.done(1, [Done(1, 2, 3)])
     journal._file = real
     os.close(full)

@@ -582,3 +582,21 @@ def test_a_file_with_overviews_and_a_mask_is_not_one_of_pages(tmp_path):
             file.write(pixels, photometric="minisblack", subfiletype=kind, metadata=None)
     notes = open_picture(Path(tmp_path / "a.tif")).notes
     assert notes == ["first of 2 pages", "without its 2 smaller copies (overviews)", "without its mask"]
+
+
+@pytest.mark.parametrize("compression", ["lerc", "png", "jpegxl", "jpegxr"])
+@pytest.mark.parametrize("tile", [(16, 16), None])
+def test_a_codec_that_libvips_lacks_is_refused(tmp_path, compression, tile):
+    """Such tiles would be black, and no error would say so."""
+    tifffile.imwrite(tmp_path / "a.tif", np.full((32, 32), 200, np.uint8), compression=compression, tile=tile)
+    with pytest.raises(FileError, match=r"is compressed by (LERC|PNG|JPEG XL|JPEG XR), which is not read"):
+        open_picture(tmp_path / "a.tif")
+
+
+def test_jpeg_2000_is_read_right_or_refused(tmp_path):
+    pixels = made_up((32, 48, 3), "u1")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", compression="jpeg2000", tile=(16, 16))
+    try:
+        assert np.array_equal(open_picture(tmp_path / "a.tif").read(), np.moveaxis(pixels, 2, 0))
+    except FileError as error:
+        assert "is compressed by JPEG 2000, which is not read" in str(error)  # noqa: PT017

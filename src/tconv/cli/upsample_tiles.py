@@ -14,9 +14,9 @@ from tconv._memory import si
 from tconv.cli.console import Report
 from tconv.cli.progress_bar import TileProgressBar, shown_tiles
 from tconv.errors import TconvError
-from tconv.scale.functional import verify
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
+from tconv.scale.pipeline import LocalExecutor
 from tconv.upsampling.option_names import COMMAND
 from tconv.upsampling.tile_job import TileJob
 from tconv.upsampling.tile_options import TileOptions
@@ -44,6 +44,7 @@ def run_tiles(
     checked: bool,
     overwrite: bool,
     verified: bool,
+    repaired: bool,
 ) -> int:
     """Enlarge one picture tile by tile, print what is done, and return the exit code."""
     watch = _Watch(report)
@@ -64,7 +65,7 @@ def run_tiles(
             job.look_at_sample()
         _print_plan(report, job, plan)
         with shown_tiles(quiet=report.as_json) as bar, report.timed("tiles"):
-            watch.bar = bar
+            watch.bar, watch.executor = bar, job.job.executor
             done = job.run()
     except (KeyboardInterrupt, SystemExit) as stop:
         if watch.last is None:
@@ -72,11 +73,10 @@ def run_tiles(
         return _print_interrupt(watch.last, output or job.path, 130 if isinstance(stop, KeyboardInterrupt) else 143)
     except TconvError as error:
         raise _in_command_words(error) from None
-    _print_report(report, job, done)
-    if verified:
-        return _verify(report, job.path)
+    _print_report(report, job, done, verified)
+    code = _verify(report, job, repaired) if verified else 0
     report.close()
-    return 0
+    return code
 
 
 class _Watch:
@@ -86,12 +86,19 @@ class _Watch:
         self._report = report
         self.last: Progress | None = None
         self.bar: TileProgressBar | None = None
+        self.executor: Any = None
+        self._dashboard: str | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Show the state of a running job."""
         if self.last is None and progress.tiles_done:
             self._report.line("resume", f"going on at {_share_done(progress)}")
         self.last = progress
+        dashboard = getattr(self.executor, "dashboard", None)
+        if dashboard and dashboard != self._dashboard:
+            self._dashboard = dashboard
+            self._report.line("dashboard", dashboard)
+            self._report.facts["dashboard"] = dashboard
         if self.bar is not None:
             self.bar.show(progress)
 
@@ -126,7 +133,7 @@ def _in_command_words(error: TconvError) -> TconvError:
 
 def _print_plan(report: Report, job: TileJob, plan: JobPlan) -> None:
     report.line("upsample", job.upsampler.text)
-    report.line("input", "; ".join([f"{job.input.source.name}: {job.input.source.description}", *job.input.notes]))
+    report.line("input", "; ".join([_described(job.input.source), *job.input.notes]))
     stage = plan.stages[0]
     tile = " x ".join(map(str, reversed(stage.tile)))
     text = f"{plan.tiles:,} tile{'s' * (plan.tiles != 1)} of {tile}"
@@ -150,9 +157,9 @@ def _print_plan(report: Report, job: TileJob, plan: JobPlan) -> None:
     }
 
 
-def _print_report(report: Report, job: TileJob, done: JobReport) -> None:
+def _print_report(report: Report, job: TileJob, done: JobReport, verified: bool) -> None:
     size = _bytes_of(job.path)
-    report.line("output", f"{job.path}: {done.plan.stages[0].target.partition(', ')[2]}; {si(size, 'B')}")
+    report.line("output", f"{_described(job.job.stages[0].target)}, {si(size, 'B')}")
     if done.was_done:
         report.line("tiles", f"all {done.tiles:,} were there: nothing was read or written")
     else:
@@ -160,8 +167,10 @@ def _print_report(report: Report, job: TileJob, done: JobReport) -> None:
         twice = f"; {done.done_twice:,} of them twice" if done.done_twice else ""
         report.line("tiles", f"{done.done_now:,} now{before}{twice}")
         report.line("check", _check_text(job))
-        report.line("memory", f"{si(done.peak_memory, 'B')} at the peak, {si(done.max_memory, 'B')} allowed")
-    report.line("verify", f"{shlex.join(['tconv', *sys.argv[1:]])} --verify reads all of it again")
+        of_each = "" if isinstance(job.job.executor, LocalExecutor) else " for it and for each worker"
+        report.line("memory", f"{si(done.peak_memory, 'B')} at the peak, {si(done.max_memory, 'B')} allowed{of_each}")
+    if not verified:
+        report.line("verify", f"{shlex.join(['tconv', *sys.argv[1:]])} --verify reads all of it again")
     report.facts |= {
         "upsampler": job.upsampler.name,
         "scale": job.upsampler.scale,
@@ -184,6 +193,11 @@ def _print_report(report: Report, job: TileJob, done: JobReport) -> None:
     }
 
 
+def _described(store: Any) -> str:
+    """Return the name and the description of an input or output."""
+    return f"{store.name}: {store.description.replace(f' in {store.name}', '')}"
+
+
 def _array_facts(shape: Sequence[int], job: TileJob) -> dict[str, Any]:
     return {"key": "", "shape": list(shape), "dtype": str(job.operator.result)}
 
@@ -193,7 +207,8 @@ def _check_text(job: TileJob) -> str:
     if check is None:
         return "nothing was checked (--no-check)"
     tiles = job.operator.checks.tiles
-    if not tiles:
+    workers = not isinstance(job.job.executor, LocalExecutor)
+    if workers:
         return "the workers recomputed random outputs of their tiles, which agree with the definition"
     text = f"{check.outputs:,} random outputs of {tiles:,} tile{'s' * (tiles != 1)} agree with the definition"
     if check.difference:
@@ -208,11 +223,18 @@ def _bytes_of(path: Path) -> int:
     return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
 
 
-def _verify(report: Report, path: Path) -> int:
-    """Read a finished output again, print what is found, and return the exit code."""
+def _verify(report: Report, job: TileJob, repaired: bool) -> int:
+    """Read a finished output again, print what is found, and return the exit code; make damaged tiles anew if asked."""
     with report.timed("verify"):
-        found = verify(path)
+        found = job.job.verify(repair=repaired)
     report.line("verified", str(found))
     report.facts["verified"] = {"tiles": found.tiles, "damaged": list(map(str, found.damaged)), "whole": found.is_whole}
-    report.close()
-    return 0 if found.is_whole else 1
+    if found.is_whole or not repaired:
+        if not found.is_whole:
+            report.line("repair", f"{shlex.join(['tconv', *sys.argv[1:]])} --repair makes them anew")
+        return 0 if found.is_whole else 1
+    with report.timed("repair"):
+        done = job.run()
+    report.line("repair", f"{done.done_now:,} tile{'s' * (done.done_now != 1)} made anew")
+    report.facts["repaired"] = done.done_now
+    return 0

@@ -70,6 +70,8 @@ def _opened(path: Path) -> Picture:
     tiff = TiffFile(path, data) if data.startswith(_TIFF_STARTS) else None
     if tiff is not None and (picture := tiff.picture()) is not None:
         return picture
+    if tiff is not None:
+        tiff.refuse_codec(jpeg2000=bool(vips.type_find("VipsOperation", "jp2kload")))
     try:
         # from memory: libvips would take brackets in a file name for options, and serve an older file from its cache
         image = vips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")

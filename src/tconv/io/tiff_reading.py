@@ -43,6 +43,13 @@ _REDUCED, _MASK = 1, 4
 """Bits of NewSubfileType."""
 
 
+_LIBVIPS_CODECS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32766, 32771, 32773, 32809, 32946, 34676, 34677, 50001})
+"""Compressions that libvips decodes. It makes tiles of others black, without an error."""
+_JPEG2000 = frozenset({33003, 33005, 34712})
+_OTHER_CODECS = {33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC"}
+_OTHER_CODECS |= {34925: "LZMA", 34933: "PNG", 34934: "JPEG XR", 50000: "Zstandard", 50002: "JPEG XL"}
+
+
 class TiffFile:
     """The first directory of a TIFF file, read, or the one at a `place`. Raises FileError for a file without one.
 
@@ -161,6 +168,16 @@ class TiffFile:
             raise FileError(
                 f"{self._path} has planes of bands compressed by a codec of pictures, which are not read. Save it with "
                 "Deflate or LZW compression"
+            )
+
+    def refuse_codec(self, jpeg2000: bool) -> None:
+        """Raise FileError for a compression that libvips does not decode, or decodes only if built with `jpeg2000`."""
+        code = self._number(259, 1)
+        if code not in _LIBVIPS_CODECS and not (jpeg2000 and code in _JPEG2000):
+            name = _OTHER_CODECS.get(code, f"codec {code}")
+            raise FileError(
+                f"{self._path} is compressed by {name}, which is not read for such samples. Save it with Deflate or "
+                "LZW compression"
             )
 
     def forget_nodata(self) -> None:

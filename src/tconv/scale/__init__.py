@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tconv.scale.job_plan import JobPlan as JobPlan
     from tconv.scale.job_report import JobReport as JobReport
     from tconv.scale.job_report import Progress as Progress
-    from tconv.scale.operators.reading import layer as layer
+    from tconv.scale.layer_call import layer as layer
     from tconv.scale.verification import VerifyReport as VerifyReport
 
 _LAZY = {
@@ -30,7 +30,7 @@ _LAZY = {
     "VerifyReport": "tconv.scale.verification",
     "apply": "tconv.scale.dask_arrays",
     "conv_transpose": "tconv.scale.dask_arrays",
-    "layer": "tconv.scale.operators.reading",
+    "layer": "tconv.scale.layer_call",
     "plan": "tconv.scale.functional",
     "run": "tconv.scale.functional",
     "verify": "tconv.scale.functional",

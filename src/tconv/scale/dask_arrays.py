@@ -21,7 +21,9 @@ from tconv.scale.chunks.labelled_arrays import Labels, unlabelled
 from tconv.scale.chunks.lazy_input import LazyInput, chunked, read_input, require_dask
 from tconv.scale.chunks.shared_object import Shared
 from tconv.scale.operators.layer import LayerOperator
+from tconv.scale.operators.reading import operator_of
 from tconv.scale.operators.tile_operator import TileOperator
+from tconv.scale.regions import Sizes
 from tconv.streaming.layer_digest import fingerprint
 
 
@@ -107,17 +109,18 @@ def apply(network: Any, array: Any, *, chunks: Any = None, axes: Any = None) -> 
 
     Raises ShapeError, DtypeError, ArgumentError, MissingExtraError without Dask, FileError for stores.
     """
-    operator = _operator(network)
     array, labels = unlabelled(array)
+    require_dask()
+    operator = operator_of(network)
     given = read_input(array, operator.ndim, labels.names if labels and axes is None else axes)
+    channel = given.axes.channel
+    operator = operator_of(
+        operator,
+        channels=1 if channel is None else given.shape[channel],
+        sizes=tuple(given.shape[axis] for axis in given.axes.spatial),
+        dtype=given.dtype,
+    )
     return _lazy("apply", operator, given, chunks, labels)
-
-
-def _operator(network: Any) -> TileOperator:
-    if hasattr(network, "output_sizes") and hasattr(network, "fingerprint_parts"):
-        operator: TileOperator = network
-        return operator
-    raise ArgumentError(f"network is {shown(network)}; an operator is needed. Write tconv.scale.layer(weight)")
 
 
 def _lazy(kind: str, operator: TileOperator, given: LazyInput, chunks: Any, labels: Labels | None) -> Any:
@@ -129,6 +132,12 @@ def _lazy(kind: str, operator: TileOperator, given: LazyInput, chunks: Any, labe
     sizes = tuple(given.shape[axis] for axis in axes.spatial)
     outputs = operator.output_sizes(sizes)
     shape = out_axes.ordered([given.shape[axis] for axis in axes.images], operator.channels[1], outputs)
+    has_contexts = reads_whole_image(operator, sizes)
+    if has_contexts and given.source is None:
+        raise ArgumentError(
+            f"{operator.name} reads means over the whole image, which chunks of a lazy array do not have. Write the "
+            "array into a store, as array.to_zarr(path), and give the path; or use tconv.scale.run"
+        )
     if given.array is not None and given.chunks is None and chunks is None:
         given.array = chunked(given.array, lambda: axes.ordered([1] * len(axes.images), -1, ["auto"] * len(sizes)))
     default = default_chunks(operator, given, out_axes, sizes, outputs)
@@ -154,11 +163,28 @@ def _lazy(kind: str, operator: TileOperator, given: LazyInput, chunks: Any, labe
         sizes,
         given.dtype,
         given.source,
+        has_contexts,
     )
     result = lazy_array(kind, plan, given.array, given.identity())
     if out_axes.channel is not None and len(asked[out_axes.channel]) > 1:
         result = result.rechunk({out_axes.channel: asked[out_axes.channel]})
     return result if labels is None else labels.labelled(result, operator, axes, out_axes, sizes)
+
+
+def reads_whole_image(operator: TileOperator, sizes: Sizes) -> bool:
+    """Return True for an operator that reads the whole image before its tiles, as for means over it."""
+
+    class _ReadError(Exception):
+        pass
+
+    def read(region: Any) -> Any:
+        raise _ReadError
+
+    try:
+        operator.prepare(read, sizes, 1 << 28)
+    except _ReadError:
+        return True
+    return False
 
 
 def _check(operator: TileOperator, given: LazyInput) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tconv.errors import ArgumentError, FileError
+from tconv.errors import FileError
 from tconv.scale.job import Job
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
-from tconv.scale.operators.tile_operator import TileOperator
+from tconv.scale.operators.reading import operator_of
 from tconv.scale.stores.formats import open_source, target_for
 from tconv.scale.stores.store import ImageSource
 from tconv.scale.tile_run import Stage
@@ -89,10 +89,9 @@ def job_of(
     progress: Callable[[Progress], None] | None = None,
 ) -> Job:
     """Return the job of `run`; nothing runs. `network` may be a `TileOperator`, `source` an `ImageSource`."""
-    operator = operator_from(network)
+    operator = operator_of(network)
     opened = open_source(source, ndim=operator.ndim, level=level, page=page, axes=axes)
-    if len(opened.shape) != operator.ndim + 2:
-        raise ArgumentError(f"{opened.name} has {len(opened.shape) - 2} spatial axes; {operator.name} needs others")
+    operator = operator_of(operator, opened)
     shape = (opened.shape[0], operator.channels[1], *operator.output_sizes(opened.shape[2:]))
     target = target_for(
         output, shape, operator.result, chunks=chunks, shards=shards, compression=compression, like=opened
@@ -107,26 +106,17 @@ def job_of(
         max_memory=max_memory,
         resume=resume,
         overwrite=overwrite,
-        executor=_executor(workers, scheduler),
+        executor=_executor(workers, scheduler, max_memory),
         progress=progress,
     )
 
 
-def operator_from(network: Any) -> TileOperator:
-    """Return the operator of what `run` takes as a network."""
-    if callable(getattr(network, "scratch_bytes", None)) and callable(getattr(network, "window", None)):
-        return network  # type: ignore[no-any-return]
-    from tconv.scale.operators.reading import operator_of
-
-    return operator_of(network)
-
-
-def _executor(workers: int | None, scheduler: str | None) -> Any:
+def _executor(workers: int | None, scheduler: str | None, max_memory: int | str) -> Any:
     if workers is None and scheduler is None:
         return None
     from tconv.scale.distributed_run import DaskExecutor
 
-    return DaskExecutor(workers=workers, scheduler=scheduler)
+    return DaskExecutor(workers=workers, scheduler=scheduler, max_memory=max_memory)
 
 
 def _path_of(target: Any) -> Path | None:

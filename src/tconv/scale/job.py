@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tconv._memory import pool_bounded
 from tconv.errors import FileError
 from tconv.scale.executor import Executor
-from tconv.scale.group_commit import GroupCommit
-from tconv.scale.input_check import check_inputs
-from tconv.scale.job_fingerprint import differences, fingerprint_of, modified_inputs, plain, refuse_differences
-from tconv.scale.job_plan import RESERVE, JobPlan, plan_job
-from tconv.scale.job_report import JobReport, Meter, Progress
-from tconv.scale.journal import Journal, StageState, journal_path, read_journal
-from tconv.scale.memory_bound import MemoryWatch, bytes_of
-from tconv.scale.path_changes import check_free_space, exists, publish, remove
+from tconv.scale.input_check import changed_tiles, check_inputs
+from tconv.scale.job_fingerprint import differences, fingerprint_of, modified_inputs, refuse_differences
+from tconv.scale.job_plan import JobPlan, plan_job
+from tconv.scale.job_report import JobReport, Progress
+from tconv.scale.journal import Journal, JournalState, journal_path, read_journal
+from tconv.scale.memory_bound import bytes_of, peak_bytes
+from tconv.scale.path_changes import check_free_space, exists, publish, remove, sync_folder
 from tconv.scale.pipeline import LocalExecutor
-from tconv.scale.regions import elements, whole
-from tconv.scale.tile_run import Stage, Tile, TileRecord
+from tconv.scale.stage_run import StageRun, missing_tiles
+from tconv.scale.tile_run import Stage
 from tconv.scale.verification import VerifyReport, verify_tiles
 
 
@@ -63,6 +60,8 @@ class Job:
         self._in_place = any(getattr(stage.target, "in_place", False) for stage in self.stages)
         self._as_given = [(stage.tile, stage.part) for stage in self.stages]
         self._plan: JobPlan | None = None
+        self._planned_for: dict[str, Any] | None = None
+        """header of the journal whose tiles the plan has"""
 
     @property
     def plan(self) -> JobPlan:
@@ -71,13 +70,31 @@ class Job:
         Raises TooLargeError if no tile fits into `max_memory`.
         """
         if self._plan is None:
-            journal = None if self.output is None else journal_path(self.output)
-            header = read_journal(journal).header if self._resume and journal and journal.is_file() else None
-            self._plan = self._planned(header)
+            self._plan = self._planned(self._found.header)
         return self._plan
 
+    @property
+    def tiles_done(self) -> int:
+        """Number of tiles that an earlier session has done, by the journal. Nothing is compared."""
+        return sum(stage.count for stage in self._found.stages)
+
+    @property
+    def is_done(self) -> bool:
+        """True if the output is finished, by the journal. Nothing is compared."""
+        found = self._found
+        return found.is_complete and os.path.lexists(self.output or "") and not os.path.lexists(self._place)
+
+    @cached_property
+    def _found(self) -> JournalState:
+        """Content of the journal that is there, if the job goes on; that of an empty one otherwise."""
+        journal = None if self.output is None else journal_path(self.output)
+        return read_journal(journal) if self._resume and journal and journal.is_file() else JournalState()
+
     def _planned(self, header: dict[str, Any] | None) -> JobPlan:
-        """Return the plan, with the tiles of a journal where none are given."""
+        """Return the plan, with the tiles of a journal where none are given: the one that was made, if it holds."""
+        if self._plan is not None and header == self._planned_for:
+            return self._plan
+        self._planned_for = header
         self._take_tiles(header)
         executor = self.executor
         return plan_job(
@@ -106,10 +123,18 @@ class Job:
         written, and TooLargeError for one that does not fit into memory or onto the disk. After any error, and after an
         interrupt, what is done is kept, and the next run goes on there.
         """
-        start = time.monotonic()
+        try:
+            return self._run_with_journal(time.monotonic())
+        finally:
+            close = getattr(self.executor, "close", None)  # of worker processes
+            if close is not None:
+                close()
+
+    def _run_with_journal(self, start: float) -> JobReport:
         if self.output is None:
-            return self._run_stages(None, [], start)
+            return self._run_stages(None, start)
         folder = self.output.parent
+        getattr(self.stages[0].target, "make_parents", lambda: None)()  # groups of a Zarr store
         if not folder.is_dir():
             raise FileError(
                 f"{self.output} lies in {folder}, which does not exist. Choose a name in a directory that does"
@@ -189,7 +214,7 @@ class Job:
         else:
             self._begin(journal)
         journal.note(session=journal.state.sessions + 1)
-        report = self._run_stages(journal, journal.state.stages, start)
+        report = self._run_stages(journal, start)
         for stage in self.stages:
             stage.target.finish()
             stage.target.close()
@@ -229,6 +254,7 @@ class Job:
             stage.target.create(self._place)
         for stage in self.stages:
             stage.target.open(self._place)
+        sync_folder(self._place.parent)
         journal.note(created=True)
 
     def _go_on(self, journal: Journal) -> None:
@@ -246,12 +272,13 @@ class Job:
             return
         for stage in self.stages:
             stage.target.open(self._place)
-        self._check_inputs(journal, now)
         for number, stage in enumerate(self.stages):
-            missing = missing_tiles(number, stage, state.stages[number])
-            if missing:
-                journal.lost(number, missing)
-                state.stages[number].done[missing] = False
+            lost = missing_tiles(number, stage, state.stages[number])
+            lost += changed_tiles(stage, number, state.stages[number])
+            if lost:
+                journal.lost(number, lost)
+                state.stages[number].done[lost] = False
+        self._check_inputs(journal, now)
 
     def _compared(self, journal: Journal) -> tuple[dict[str, Any], JobPlan]:
         """Return this job's fingerprint and plan. Raises FileError with what differs from that of a journal."""
@@ -297,115 +324,9 @@ class Job:
                     "by Job.verify(repair=True), or all by overwrite=True"
                 )
         done, twice = (sum(getattr(each, name) for each in state.stages) for name in ("count", "done_twice"))
-        peak = MemoryWatch(None).peak
-        return JobReport(output, plan, time.monotonic() - start, 0, 0, done, twice, state.sessions, peak, was_done=True)
-
-    def _run_stages(self, journal: Journal | None, states: list[StageState], start: float) -> JobReport:
-        plan, watch = self.plan, MemoryWatch(self.max_memory)
-        states = states or [StageState(stage.tile_count) for stage in self.stages]
-        before = sum(state.count for state in states)
-        made = sum(map(done_elements, range(len(states)), self.stages, states))
-        total = sum(stage.target.shape[0] * elements(whole(stage.output_sizes)) for stage in self.stages)
-        meter = Meter(self._progress, total, plan.tiles, made, before)
-        meter.tell(watch)
-        for number, stage in enumerate(self.stages):
-            if not states[number].done.all():
-                self._prepare(journal, number, stage)
-                with pool_bounded(plan.stages[number].need.outputs):
-                    self._run_stage(journal, number, stage, states[number], meter, watch)
-                self._refuse_changed_input(journal, number, stage)
-        meter.tell(watch)
         return JobReport(
-            self.output,
-            plan,
-            time.monotonic() - start,
-            total - made,
-            plan.tiles - before,
-            before,
-            sum(state.done_twice for state in states),
-            (journal.state.sessions if journal else 0) + 1,
-            watch.peak,
+            output, plan, time.monotonic() - start, 0, 0, done, twice, state.sessions, peak_bytes(), was_done=True
         )
 
-    def _prepare(self, journal: Journal | None, number: int, stage: Stage) -> None:
-        """Let the operator look at each whole image, unless an earlier session did."""
-        known = journal.state.contexts if journal else {}
-        room = self.max_memory - self.plan.base_memory - RESERVE
-        for image in range(stage.target.shape[0]):
-            context = known.get((number, image))
-            if context is None:
-                context = stage.operator.prepare(partial(stage.source.read, image), stage.sizes, room)
-                if context is not None and journal is not None:
-                    journal.context(number, image, context)
-            if context is not None:
-                stage.contexts[image] = context
-
-    def _run_stage(
-        self, journal: Journal | None, number: int, stage: Stage, state: StageState, meter: Meter, watch: MemoryWatch
-    ) -> None:
-        """Run the tiles of one stage that are not done."""
-        commit = None if journal is None else GroupCommit(journal, number, stage, self.executor.syncs)
-        records = self.executor.run(stage, tiles_to_do(journal, number, stage, state))
-        try:
-            for record in records:
-                if commit is not None:
-                    commit.put(record)
-                meter.add(elements(record.tile.outputs), watch)
-                watch.look()
-        except BaseException as error:
-            with suppress(BaseException):  # the first error is the one to tell
-                for record in rest_of(records, error):
-                    if commit is not None:
-                        commit.put(record)
-            if commit is not None:
-                with suppress(BaseException):
-                    commit.close()
-            raise
-        if commit is not None:
-            commit.close()
-
-    def _refuse_changed_input(self, journal: Journal | None, number: int, stage: Stage) -> None:
-        if journal is None or journal.state.header is None:
-            return
-        known = journal.state.notes.get("input")
-        before = known[number] if known else journal.state.header["stages"][number]["input"]
-        if plain(stage.source.identity()) != before:
-            raise FileError(
-                f"{stage.source.name} was changed while it was read. Leave it alone until the job ends, and start "
-                "again: finished tiles are compared with it then"
-            )
-
-
-def tiles_to_do(journal: Journal | None, number: int, stage: Stage, state: StageState) -> Iterator[Tile]:
-    """Yield the tiles that are not done, and note in the journal that their work begins."""
-    for place, tile in enumerate(stage.tiles(number)):
-        if not state.done[place]:
-            if journal is not None:
-                journal.start(number, place)
-                state.started[place] += 1
-            yield tile
-
-
-def missing_tiles(number: int, stage: Stage, state: StageState) -> list[int]:
-    """Return the numbers of tiles that are noted as done and are not there. No values are read."""
-    return [
-        place
-        for place, tile in enumerate(stage.tiles(number))
-        if state.done[place] and not stage.target.has(tile.image, tile.outputs)
-    ]
-
-
-def done_elements(number: int, stage: Stage, state: StageState) -> int:
-    """Return the outputs of one channel in the tiles that are done."""
-    if not state.done.any():
-        return 0
-    return sum(elements(tile.outputs) for place, tile in enumerate(stage.tiles(number)) if state.done[place])
-
-
-def rest_of(records: Iterator[TileRecord], error: BaseException) -> Iterator[TileRecord]:
-    """Yield the records that an executor has when an error of its caller ends it."""
-    throw = getattr(records, "throw", None)
-    if throw is None:
-        return
-    yield throw(error)
-    yield from records
+    def _run_stages(self, journal: Journal | None, start: float) -> JobReport:
+        return StageRun(self.stages, self.plan, self.executor, journal, self._progress).run(self.output, start)

@@ -35,7 +35,7 @@ def _stage_entries(stage: Stage) -> dict[str, Any]:
     operator = stage.operator
     entries = {
         "operator": operator.name,
-        "weights": fingerprint(operator),
+        "weights": fingerprint(*operator.fingerprint_parts()),
         "method": operator.method,
         "input": stage.source.identity(),
         "output": {

@@ -7,15 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tconv._memory import si
 from tconv.scale.memory_bound import release_memory, resident_bytes
-from tconv.scale.regions import Sizes, whole
-from tconv.scale.tile_plan import Need, plan_stage, totals
+from tconv.scale.regions import Sizes, region_sizes, whole
+from tconv.scale.tile_plan import MemoryBudget, Need, plan_stage, totals
 from tconv.scale.tile_run import Stage
 
-RESERVE = 64 << 20
-"""Bytes that are left for what a prediction does not count: small arrays, rounded pages, and the compiler of the kernel
-(50 MB at the first call on a machine)."""
+RESERVE = 24 << 20
+"""Bytes that are left for what a prediction does not count: small arrays, and the rounding of pages."""
+_COMPILER = 56 << 20
+"""Bytes of the compiler of the kernel, which runs at the first call of a layer on a machine."""
+_TRIAL = 16
+_TRIAL_WORK = 1 << 31
+"""Multiply-adds of a trial, at most: a tenth of a second."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,13 @@ class JobPlan:
     disk: int
     """most bytes of the output on the disk"""
     executor: str
+    reserve: int = RESERVE
+    """bytes for what is not counted one by one"""
 
     @property
     def memory(self) -> int:
         """Predicted resident bytes at the peak."""
-        return self.base_memory + RESERVE + max(stage.need.memory for stage in self.stages)
+        return self.base_memory + self.reserve + max(stage.need.memory for stage in self.stages)
 
     @property
     def tiles(self) -> int:
@@ -112,12 +120,14 @@ def plan_job(
     With `may_split`, tiles that are too large are computed in parts. Raises TooLargeError if not even one tile fits
     into `max_memory` beside what the process has.
     """
-    release_memory()
+    for stage in stages:
+        stage.check()
+    reserve = RESERVE if all(map(compiled, stages)) else RESERVE + _COMPILER
+    release_memory(max_memory // 4)
     base = resident_bytes()
     planned = []
     for stage in stages:
-        stage.check()
-        need = plan_stage(stage, max_memory - base - RESERVE, base + RESERVE, windows, results, may_split)
+        need = plan_stage(stage, MemoryBudget(max_memory, base, reserve), windows, results, may_split)
         work, read = totals(stage)
         shape = stage.target.shape
         assert stage.tile is not None
@@ -138,7 +148,25 @@ def plan_job(
             )
         )
     disk = sum(stage.target.disk_bytes() for stage in stages)
-    return JobPlan(output, max_memory, base, tuple(planned), disk, executor)
+    return JobPlan(output, max_memory, base, tuple(planned), disk, executor, reserve)
+
+
+def compiled(stage: Stage) -> bool:
+    """Compute a few zeros, so that the process has the memory of compiled code already; False if that cannot be.
+
+    Operators that need more than a window, and those whose few outputs are much work, are left out.
+    """
+    operator, sizes = stage.operator, stage.sizes
+    outputs = tuple(slice(0, min(size, _TRIAL)) for size in stage.output_sizes)
+    try:
+        if operator.work(outputs, sizes) > _TRIAL_WORK:
+            return False
+        window = operator.window(outputs, sizes)
+        x = np.zeros((operator.channels[0], *region_sizes(window)), operator.dtype)
+        operator.compute(x, window, sizes, outputs, stage.empty(outputs))
+    except Exception:  # it fails without a context, and may fail for zeros; the job itself will say so
+        return False
+    return True
 
 
 def _words(store: Any) -> str:

@@ -101,11 +101,17 @@ def _page_size() -> int:
     return mmap.PAGESIZE
 
 
-def release_memory() -> None:
-    """Give back to the system what is free: past outputs, garbage, and the free pages of the C library."""
-    gc.collect()
+def release_memory(enough: int = 0) -> None:
+    """Give back to the system what is free: past outputs, free pages of the C library, and garbage.
+
+    Garbage is looked for, which takes some time, if the process has more than `enough` bytes otherwise.
+    """
     trim_pool()
     release_heap()
+    if resident_bytes() > enough:
+        gc.collect()
+        trim_pool()
+        release_heap()
 
 
 def release_heap() -> None:

@@ -123,7 +123,10 @@ class _Pipeline:
             yield self._written.popleft()
 
     def end(self) -> None:
-        """End all threads, within the step that each is at. An interrupt is raised when they have ended."""
+        """End all threads, within the step that each is at; what is computed is written.
+
+        An interrupt is raised when they have ended.
+        """
         interrupt: BaseException | None = None
         with self._change:
             self._stopped = True
@@ -162,8 +165,8 @@ class _Pipeline:
             yield tile
 
     def _write(self) -> None:
-        """Write the outputs of all tiles."""
-        while (result := self._take(self._computed)) is not None:
+        """Write the outputs of all tiles; of those that are computed even when the others are no longer wanted."""
+        while (result := self._take(self._computed, even_stopped=True)) is not None:
             record = TileRecord(result.tile, checksum_of(result.out), result.window)
             self._stage.target.write(result.tile.image, result.tile.outputs, result.out)
             del result
@@ -204,9 +207,12 @@ class _Pipeline:
     def _is_main(self) -> bool:
         return threading.current_thread() not in self._threads
 
-    def _take(self, queue: deque[Any]) -> Any:
-        self._wait(lambda: queue)
-        return queue.popleft()
+    def _take(self, queue: deque[Any], even_stopped: bool = False) -> Any:
+        with self._change:
+            self._change.wait_for(lambda: self._stopped or queue)
+            if not (queue and even_stopped):
+                self._wait(lambda: queue)
+            return queue.popleft()
 
     def _put(self, queue: deque[Any], item: Any) -> None:
         with self._change:

@@ -23,9 +23,12 @@ from tconv.scale.memory_bound import size_text
 from tconv.scale.regions import Region, Sizes, elements, region_sizes
 from tconv.scale.tile_run import Stage
 
-_LARGEST_TILE = 64 << 20
+_LARGEST_TILE = 32 << 20
 """Bytes of outputs from which on a tile is not made larger: the work for its borders is small, and what a stop loses
 grows."""
+_PLACES = 16
+_ASPECT = 0.01
+"""Share of the cost for each doubling of a side beside another: of tiles that cost the same, the square one."""
 _SMALLEST_SHARE = 4 << 20
 """Bytes of outputs up to which a tile may be more than an eighth of all."""
 _LONGEST_TILE = 1 << 41
@@ -48,6 +51,19 @@ class Need(NamedTuple):
     results: int
 
 
+class MemoryBudget(NamedTuple):
+    """Bytes that the process may have, that it has, and that are kept free."""
+
+    bound: int
+    base: int
+    reserve: int
+
+    @property
+    def free(self) -> int:
+        """Bytes for tiles."""
+        return self.bound - self.base - self.reserve
+
+
 class _Measures(NamedTuple):
     """Numbers of one tile, which cost an operator some time: bytes, multiply-adds, bytes read and runs of them."""
 
@@ -59,6 +75,8 @@ class _Measures(NamedTuple):
     read: int
     runs: int
     outputs: int
+    aspect: float
+    """logarithm of the longest side, in shortest ones"""
 
     def need(self, windows: int, results: int, whole: _Measures | None = None) -> Need:
         """Return the bytes of a tile; of a part of it, where `whole` is the tile."""
@@ -69,7 +87,7 @@ class _Measures(NamedTuple):
     def cost(self) -> float:
         """Cost of an output: the time of its multiply-adds and of its reading, in bytes that could be read."""
         read = self.read + _RUN_BYTES * self.runs + _TILE_BYTES
-        return (read + self.work / _MACS_PER_BYTE) / self.outputs
+        return (read + self.work / _MACS_PER_BYTE) / self.outputs * (1 + _ASPECT * self.aspect)
 
     def is_moderate(self, all_outputs: int) -> bool:
         """Return True if a stop may lose a tile, and if others are left, whose reading and writing overlap with it."""
@@ -77,7 +95,8 @@ class _Measures(NamedTuple):
         return self.result <= min(_LARGEST_TILE, share) and self.work <= _LONGEST_TILE
 
 
-def _measures(stage: Stage, outputs: Region) -> _Measures:
+def _measures(stage: Stage, outputs: Region, tile: Sizes | None = None) -> _Measures:
+    """Return the numbers of a tile; with the sizes of tiles, what is read is the mean over such tiles."""
     operator = stage.operator
     window = operator.window(outputs, stage.sizes)
     return _Measures(
@@ -86,9 +105,10 @@ def _measures(stage: Stage, outputs: Region) -> _Measures:
         stage.source.read_bytes(window),
         operator.scratch_bytes(outputs, stage.sizes),
         operator.work(outputs, stage.sizes),
-        bytes_read(stage, window),
-        elements(window[:-1]) * stage.source.shape[1],
+        bytes_read(stage, window) if tile is None else _mean_bytes_read(stage, window, tile),
+        elements(window[:-1]) * stage.source.shape[1] if max(stage.source.block) == 1 else 0,
         elements(outputs),
+        math.log2(max(region_sizes(outputs)) / min(region_sizes(outputs))),
     )
 
 
@@ -124,24 +144,23 @@ def _at(count: int, place: float, size: int, step: int) -> slice:
     return slice(number * step, min((number + 1) * step, size))
 
 
-def plan_stage(stage: Stage, budget: int, base: int, windows: int, results: int, may_split: bool = True) -> Need:
+def plan_stage(stage: Stage, budget: MemoryBudget, windows: int, results: int, may_split: bool = True) -> Need:
     """Choose the sizes of a stage's tiles, where they are not given, and return what they need.
 
-    `budget` are the bytes that the job may use beside the `base` that the process has. A tile that is too large is
-    computed in parts, with `may_split`. Raises TooLargeError where no
-    tile fits, and ShapeError for given tiles that are no whole units.
+    A tile that is too large is computed in parts, with `may_split`. Raises TooLargeError where no tile fits, and
+    ShapeError for given tiles that are no whole units.
     """
     sizes, unit = stage.output_sizes, stage.target.unit
     unit = tuple(min(u, size) for u, size in zip(unit, sizes, strict=True))
     if stage.tile is not None:
         tile = _checked(stage.tile, unit, sizes, stage.target.name)
-        need, part = _fitting(stage, tile, stage.part, budget, windows, results, may_split)
+        need, part = _fitting(stage, tile, stage.part, budget.free, windows, results, may_split)
     else:
-        tile, (need, part) = unit, _fitting(stage, unit, None, budget, windows, results, may_split)
+        tile, (need, part) = unit, _fitting(stage, unit, None, budget.free, windows, results, may_split)
         if need is not None and part is None:
-            tile, need = _grown(stage, unit, budget, need)
+            tile, need = _grown(stage, unit, budget.free, need)
     if need is None:
-        raise _too_large(stage, tile, budget, base)
+        raise _too_large(stage, tile, budget)
     stage.tile, stage.part, stage.windows, stage.results = tile, part, need.windows, need.results
     return need
 
@@ -179,18 +198,20 @@ def _fitting(
     return None, None
 
 
-def _too_large(stage: Stage, tile: Sizes, budget: int, base: int) -> TooLargeError:
+def _too_large(stage: Stage, tile: Sizes, budget: MemoryBudget) -> TooLargeError:
     """Return the error that names what would do: another bound, or smaller units."""
     whole = needed(stage, tile, stage.part, 1, 1).memory
     unit = tile
-    while max(unit) > 1 and needed(stage, unit, None, 1, 1).memory > budget:
+    while max(unit) > 1 and needed(stage, unit, None, 1, 1).memory > budget.free:
         axis = max(range(len(unit)), key=lambda axis: unit[axis])
         unit = tuple(-(-size // 2) if i == axis else size for i, size in enumerate(unit))
-    fits = needed(stage, unit, None, 1, 1).memory <= budget
+    fits = needed(stage, unit, None, 1, 1).memory <= budget.free
     smaller = f", or write units (chunks, shards, tiles) of at most {unit}" if fits and unit != tile else ""
+    base = budget.base + budget.reserve
     return TooLargeError(
-        f"max_memory is {si(base + budget, 'B')}; the process has {si(base, 'B')} before it starts, and one tile "
-        f"{tile} of {stage.target.name} needs {si(whole, 'B')}. Write max_memory={size_text(base + whole)!r}{smaller}"
+        f"max_memory is {si(budget.bound, 'B')}; the process has {si(budget.base, 'B')} before it starts, "
+        f"{si(budget.reserve, 'B')} are kept free, and one tile {tile} of {stage.target.name} needs {si(whole, 'B')}. "
+        f"Write max_memory={size_text(base + whole)!r}{smaller}"
     )
 
 
@@ -198,7 +219,7 @@ def _grown(stage: Stage, unit: Sizes, budget: int, need: Need) -> tuple[Sizes, N
     """Return tiles of more units: an axis after the other is doubled while that saves work or reading, and fits."""
     tile, sizes = unit, stage.output_sizes
     all_outputs = stage.target.shape[0] * math.prod(sizes)
-    cost = _measures(stage, next(_samples(sizes, tile))).cost
+    cost = _measures(stage, next(_samples(sizes, tile)), tile).cost
     for factor in (2.0, 1.5):
         while True:
             found: list[tuple[float, Sizes]] = []
@@ -206,7 +227,7 @@ def _grown(stage: Stage, unit: Sizes, budget: int, need: Need) -> tuple[Sizes, N
                 units = int(tile[axis] / unit[axis] * factor)
                 larger = (*tile[:axis], min(units * unit[axis], sizes[axis]), *tile[axis + 1 :])
                 if larger != tile:
-                    measures = _measures(stage, next(_samples(sizes, larger)))
+                    measures = _measures(stage, next(_samples(sizes, larger)), larger)
                     if measures.is_moderate(all_outputs) and measures.need(need.windows, need.results).memory <= budget:
                         found.append((measures.cost, larger))
             if not found or min(found)[0] >= cost:
@@ -229,6 +250,18 @@ def bytes_read(stage: Stage, window: Region) -> int:
         for span, block, size in zip(window, source.block, stage.sizes, strict=True)
     ]
     return int(source.shape[1] * math.prod(whole) * source.dtype.itemsize)
+
+
+def _mean_bytes_read(stage: Stage, window: Region, tile: Sizes) -> int:
+    """Return the bytes that `bytes_read` has for windows of this size, in the mean over places in the blocks."""
+    read = float(stage.source.shape[1] * stage.source.dtype.itemsize)
+    axes = zip(window, tile, stage.source.block, stage.sizes, stage.output_sizes, strict=True)
+    for span, step, block, size, outputs in axes:
+        count, length = min(_PLACES, -(-outputs // step)), span.stop - span.start
+        starts = [(span.start + round(place * step * size / outputs)) % block for place in range(count)]
+        blocks = sum(-(-(start + length) // block) for start in starts) / count
+        read *= min(blocks * block, size)
+    return int(read)
 
 
 def totals(stage: Stage) -> tuple[int, int]:

@@ -29,7 +29,7 @@ from tconv.upsampling.option_names import PYTHON
 from tconv.upsampling.run import Run
 from tconv.upsampling.target_size import read_target_size
 from tconv.upsampling.thread_limit import limited_threads, read_threads
-from tconv.upsampling.tile_input import is_lazy, is_store, is_tiled
+from tconv.upsampling.tile_input import is_deferred, is_lazy, is_store, is_tiled
 from tconv.upsampling.tile_options import TileOptions
 from tconv.upsampling.upsampler_selection import Selection
 
@@ -197,9 +197,12 @@ class _Call(NamedTuple):
         return run
 
 
-def _upsample_tiles(image: Any, call: _Call, output: Any) -> Path:
-    """Write an image of any size tile by tile, and return the path of the output."""
-    from tconv.upsampling.tile_job import TileJob, refuse_many
+def _upsample_tiles(image: Any, call: _Call, output: Any) -> Any:
+    """Write an image of any size tile by tile, and return the path of the output; of a lazy array return another."""
+    from tconv.upsampling.tile_job import TileJob, lazy_upsample, refuse_many
+
+    if output is None and is_deferred(image):
+        return lazy_upsample(image, call.selection, call.alpha, call.check, call.tiles)
 
     if isinstance(image, (list, tuple)) or (isinstance(image, Path) and image.is_dir() and not is_store(image)):
         refuse_many(call.tiles, PYTHON)

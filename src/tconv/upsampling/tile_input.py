@@ -45,6 +45,13 @@ def is_lazy(image: Any) -> bool:
     return type(image).__module__.partition(".")[0] in _LAZY
 
 
+def is_deferred(image: Any) -> bool:
+    """Return True for an array whose values are computed later: of Dask, or one of xarray that has chunks."""
+    return (
+        is_lazy(image) and type(image).__module__.partition(".")[0] != "zarr" and bool(getattr(image, "chunks", None))
+    )
+
+
 def is_store(path: Path) -> bool:
     """Return True for a path into a Zarr store."""
     if any(part.lower().endswith(".zarr") for part in path.parts):
@@ -55,7 +62,8 @@ def is_store(path: Path) -> bool:
 def is_tiled(image: Any, output: Any, options: TileOptions) -> bool:
     """Return True for a call that works tile by tile: its options say so, or it reads or writes a Zarr store."""
     read = is_store(image) if isinstance(image, Path) else is_lazy(image)
-    written = output is not None and (is_store(Path(output)) or str(output).lower().endswith(".btf"))
+    is_path = isinstance(output, (str, os.PathLike)) and isinstance(os.fspath(output), str)
+    written = is_path and (is_store(Path(output)) or str(output).lower().endswith(".btf"))
     return bool(options.given) or read or written
 
 
@@ -75,7 +83,7 @@ def open_tiles(
     if path is not None and not is_of_tiles(path):
         return _whole_picture(path, selection, alpha, options)
     if path is None and axes is None:
-        axes = _axes_of(image)
+        axes = axes_of(image)
     if isinstance(image, np.ndarray) and options.axes is None:
         check_array(image, "image", alpha)
     source = open_source(image, ndim=2, level=options.level, page=options.page, axes=axes)
@@ -87,7 +95,7 @@ def open_tiles(
     return _of_values(source, image, path, selection, alpha)
 
 
-def _axes_of(image: Any) -> str | None:
+def axes_of(image: Any) -> str | None:
     """Return the axes of an array that has no names for them, as `tconv.upsample` reads it: channels last."""
     if hasattr(image, "dims") or getattr(getattr(image, "metadata", None), "dimension_names", None):
         return None
@@ -121,7 +129,7 @@ class PictureSourceOfFile(ArraySource):
     """A picture of a file, [1, C, H, W], that is decoded as a whole."""
 
     picture: Picture
-    """What the file says beside its pixels."""
+    """Facts of the file beside its pixels."""
 
     def __init__(self, array: Array, path: Path) -> None:
         super().__init__(array, str(path))
@@ -156,6 +164,8 @@ def _of_picture(
         plain = StoredValues(picture.dtype)
         batch = batch._replace(values=plain, stated=None if batch.stated is None else plain, may_be_bands=False)
     notes = list(picture.notes)
+    if source.shape[0] > 1:
+        notes.append(f"all {source.shape[0]:,} pages; {selection.naming.example('page', 0)} takes the first")
     upsampler = upsampler_for(source.name, selection, upsampler, [batch], notes, alpha)
     stem = Path(source.name).stem if path is None else path.stem
     return TileInput(source, batch, notes, path, stem), upsampler.fitted(*source.shape[2:])

@@ -28,6 +28,7 @@ from tconv.upsampling.picture_source import PictureSource
 from tconv.upsampling.run import range_warning
 from tconv.upsampling.tile_input import (
     TileInput,
+    axes_of,
     is_of_tiles,
     open_tiles,
     refuse_unlike_whole,
@@ -68,19 +69,9 @@ class TileJob:
         self._naming, self._options = selection.naming, options
         opened: tuple[TileInput, Upsampler] = open_tiles(image, selection, alpha, options)
         self.input, self.upsampler = opened
-        source, batch = self.input.source, self.input.batch
-        n, channels, height, width = source.shape
-        self.upsampler.refuse_bands(channels, batch.values.alpha, batch.bands)
-        refuse_unlike_whole(self.upsampler, batch.values.dtype, source.name)
-        self.operator = UpsamplerOperator(
-            self.upsampler,
-            channels,
-            batch.values,
-            stated=batch.stated,
-            nodata=batch.nodata,
-            masks=batch.masks,
-            checked=checked,
-        )
+        source = self.input.source
+        n, _, height, width = source.shape
+        self.operator = _operator(*opened, checked)
         self.shape = n, self.operator.channels[1], *self.operator.output_sizes((height, width))
         self.path = output or self._default_path(folder)
         self._refuse_place()
@@ -140,10 +131,7 @@ class TileJob:
 
     def run(self) -> JobReport:
         """Run what is not done yet. Raises what `Job.run` raises, CheckError, and DtypeError for sums that overflow."""
-        try:
-            report = self.job.run()
-        finally:
-            self.input.source.close()
+        report = self.job.run()
         checks = self.operator.checks
         extremes = np.array([checks.smallest, checks.largest], np.float32)
         if self.upsampler.learned and not self.warnings and (text := range_warning(extremes)) is not None:
@@ -184,6 +172,40 @@ class TileJob:
             return x
         missing = MissingData(x, batch.nodata, batch.values.alpha)
         return missing.filled(x, self.upsampler) if missing.count else x
+
+
+def _operator(given: TileInput, upsampler: Upsampler, checked: bool) -> UpsamplerOperator:
+    """Return the operation on the tiles of an input. Raises ShapeError and DtypeError for one that does not fit."""
+    batch, channels = given.batch, given.source.shape[1]
+    upsampler.refuse_bands(channels, batch.values.alpha, batch.bands)
+    refuse_unlike_whole(upsampler, batch.values.dtype, given.source.name)
+    return UpsamplerOperator(
+        upsampler,
+        channels,
+        batch.values,
+        stated=batch.stated,
+        nodata=batch.nodata,
+        masks=batch.masks,
+        checked=checked,
+    )
+
+
+def lazy_upsample(image: Any, selection: Selection, alpha: bool | None, checked: bool, options: TileOptions) -> Any:
+    """Return the enlarged picture of a lazy array of Dask or xarray as another one; nothing is computed.
+
+    Raises ArgumentError for options of files, and what `TileJob` raises.
+    """
+    from tconv.scale import apply
+
+    for name in options.given:
+        if name not in ("axes", "chunks"):
+            raise ArgumentError(
+                f"{name} was given without output, and a lazy array is returned. Leave it out, or write "
+                'output="large.zarr"'
+            )
+    operator = _operator(*open_tiles(image, selection, alpha, options), checked)
+    chunks = options.chunks
+    return apply(operator, image, chunks=chunks, axes=options.axes or axes_of(image))
 
 
 def refuse_many(options: TileOptions, naming: Naming = PYTHON) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -21,6 +21,8 @@ from tconv.scale.operators.tile_operator import TileOperator
 from tconv.scale.regions import Region, Sizes, region_sizes
 from tconv.scale.stores.store import ImageSource
 
+_CONTEXT_MEMORY = 1 << 28
+"""Bytes for the pass over a whole image, of the operators that need one."""
 Index = tuple[int, ...]
 """Numbers of a chunk: along the axes that count images, then along the spatial ones."""
 
@@ -41,6 +43,8 @@ class ChunkPlan:
     """of the input"""
     source: ImageSource | None = None
     """store that is read; None for chunks of a lazy array"""
+    has_contexts: bool = False
+    """True for an operator that reads whole images before it computes parts of them"""
     _worn: dict[Index, bool] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -148,27 +152,33 @@ class ChunkPlan:
         """Return an output chunk in the order of its axes, from the values [N, C, *window] of its window."""
         return self._computed(index, lambda place, image: x[place])
 
-    def computed_from_source(self, index: Index) -> Array:
-        """Return an output chunk in the order of its axes, from windows that are read from the store."""
+    def computed_from_source(self, index: Index, contexts: Sequence[Any] = ()) -> Array:
+        """Return an output chunk in the order of its axes, from windows that are read from the store.
+
+        There is one context for each image of the chunk, or none.
+        """
         source, window = self.source, self.window(index)
         assert source is not None
-        return self._computed(index, lambda place, image: source.read(image, window))
+        return self._computed(index, lambda place, image: source.read(image, window), contexts)
 
-    def _computed(self, index: Index, values: Callable[[int, int], Array]) -> Array:
+    def _computed(self, index: Index, values: Callable[[int, int], Array], contexts: Sequence[Any] = ()) -> Array:
         """Return an output chunk from a function of the place and the number of an image."""
         operator, window, outputs = self.operator, self.window(index), self.outputs(index)
         images = self.image_numbers(index)
         out = empty((len(images), operator.channels[1], *region_sizes(outputs)), operator.result)
         for place, image in enumerate(images):
             x = np.ascontiguousarray(values(place, image), operator.dtype)
-            context = self.context(image)
+            context = contexts[place] if contexts else None
             with thread_team():
                 operator.compute(x, window, self.sizes, outputs, out[place], context)
         return self.out_axes.native(out, self.image_counts(index))
 
     def context(self, image: int) -> Any:
-        """Return what the operator needs of a whole image, or None."""
-        return None
+        """Return what the operator needs of a whole image of the store."""
+        source = self.source
+        assert source is not None
+        with thread_team():
+            return self.operator.prepare(lambda region: source.read(image, region), self.sizes, _CONTEXT_MEMORY)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         """Return what Dask names tasks by."""

@@ -40,7 +40,13 @@ def compute_chunk(shared: Shared, number: int, *given: Any) -> Array:
     return plan.computed(index, x)
 
 
-def compute_stored_chunk(shared: Shared, number: int) -> Array:
+def compute_stored_chunk(shared: Shared, number: int, *contexts: Any) -> Array:
     """Return an output chunk of a window that this task reads from the store."""
     plan: ChunkPlan = shared.value
-    return plan.computed_from_source(plan.index(number))
+    return plan.computed_from_source(plan.index(number), contexts)
+
+
+def read_whole_image(shared: Shared, image: int) -> Any:
+    """Return what the operator needs of a whole image, as means over it."""
+    plan: ChunkPlan = shared.value
+    return plan.context(image)

@@ -20,7 +20,12 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from tconv.scale.chunks.chunk_plan import ChunkPlan, Index
-from tconv.scale.chunks.chunk_tasks import compute_chunk, compute_stored_chunk, cut_strips
+from tconv.scale.chunks.chunk_tasks import (
+    compute_chunk,
+    compute_stored_chunk,
+    cut_strips,
+    read_whole_image,
+)
 from tconv.scale.chunks.image_axes import ImageAxes
 from tconv.scale.chunks.shared_object import Shared
 
@@ -36,7 +41,7 @@ def lazy_array(kind: str, plan: ChunkPlan, given: LazyArray | None, identity: An
     layer: dict[Any, Any] = {shared_key: DataNode(shared_key, Shared(token, plan))}
     with _uncollected():
         if given is None:
-            _add_readers(layer, plan, name, TaskRef(shared_key))
+            _add_readers(layer, plan, name, TaskRef(shared_key), f"{kind}-whole-{token}")
         else:
             _add_tasks(layer, plan, name, given.name, TaskRef(shared_key), f"{kind}-strips-{token}")
     graph = HighLevelGraph.from_collections(name, layer, dependencies=[] if given is None else [given])
@@ -66,14 +71,21 @@ def _keys(axes: ImageAxes, images: int) -> Callable[[Index], Index]:
     return lambda index: axes.ordered(index[:images], 0, index[images:])
 
 
-def _add_readers(layer: dict[Any, Any], plan: ChunkPlan, name: str, shared: TaskRef) -> None:
+def _add_readers(layer: dict[Any, Any], plan: ChunkPlan, name: str, shared: TaskRef, whole: str) -> None:
     """Add a task per output chunk, each of which reads its window from the store."""
     native = _keys(plan.out_axes, len(plan.images))
+    images = math.prod(borders[-1] for borders in plan.images)
+    contexts = [TaskRef((whole, image)) for image in range(images)] if plan.has_contexts else []
+    for image, reference in enumerate(contexts):
+        layer[reference.key] = Task(reference.key, read_whole_image, shared, image)
     dependencies = frozenset((shared.key,))
     for number, index in enumerate(product(*map(range, plan.counts))):
         key = name, *native(index)
-        task = layer[key] = Task(key, compute_stored_chunk, shared, number)
-        task.kwargs, task._dependencies = _NO_ARGUMENTS, dependencies
+        needed = [contexts[image] for image in plan.image_numbers(index)] if contexts else []
+        task = layer[key] = Task(key, compute_stored_chunk, shared, number, *needed)
+        task.kwargs = _NO_ARGUMENTS
+        if not needed:
+            task._dependencies = dependencies
 
 
 def _add_tasks(layer: dict[Any, Any], plan: ChunkPlan, name: str, given: str, shared: TaskRef, strips: str) -> None:

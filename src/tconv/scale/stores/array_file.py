@@ -15,7 +15,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import DtypeError, FileError, OutputError
 from tconv.scale.regions import Region, Sizes, elements
-from tconv.scale.stores.axis_layout import AxisLayout, checked_sizes, copied, layout_for
+from tconv.scale.stores.axis_layout import AxisLayout, checked_sizes, copied, layout_for, shape_in_words
 from tconv.scale.stores.formats import SourceOptions, StoreFormat, TargetOptions
 from tconv.scale.stores.raw_file import RawArray, file_errors, sync_directory
 from tconv.scale.stores.store import ImageSource, ImageTarget
@@ -33,7 +33,7 @@ class NpySource:
         self.shape, self.dtype = layout.image_shape, raw.dtype.newbyteorder("=")
         self.block = (1,) * layout.ndim
         order = ", Fortran order" if fortran else ""
-        self.description = f"{layout.shape} of {raw.dtype}{order} in {name}"
+        self.description = f"{shape_in_words(layout.shape)} of {raw.dtype}{order} in {name}"
 
     def read(self, image: int, region: Region) -> Array:
         """Return values [C, *region]. Raises FileError for a file that is gone or too short."""
@@ -69,7 +69,7 @@ class NpyTarget:
     def __init__(self, name: str, layout: AxisLayout, dtype: np.dtype[Any], raw: RawArray | None = None) -> None:
         self.name, self.layout, self.dtype, self.shape = name, layout, dtype, layout.image_shape
         self.in_place = raw is not None
-        self.description = f"{layout.shape} of {dtype} in {name}"
+        self.description = f"{shape_in_words(layout.shape)} of {dtype} in {name}"
         self._raw = raw
         # rows, so that each system call writes many bytes: the spatial axis whose elements are closest in the file
         fastest = max(range(layout.ndim), key=lambda axis: layout.spatial[axis])
@@ -190,7 +190,7 @@ class IndexedSource:
         self.array, self.layout, self.name = array, layout, name
         self.shape, self.dtype = layout.image_shape, array.dtype.newbyteorder("=")
         self.block: Sizes = (1,) * layout.ndim
-        self.description = f"array {layout.shape} of {array.dtype}"
+        self.description = f"array {shape_in_words(layout.shape)} of {array.dtype}"
         self._drop = drop
 
     def __getstate__(self) -> dict[str, Any]:
@@ -226,7 +226,7 @@ class IndexedTarget:
         self.array, self.layout, self.name = array, layout, name
         self.shape, self.dtype = layout.image_shape, array.dtype
         self.unit: Sizes = (1,) * layout.ndim
-        self.description = f"array {layout.shape} of {array.dtype}"
+        self.description = f"array {shape_in_words(layout.shape)} of {array.dtype}"
 
     def create(self, place: Path) -> None:
         """Make nothing: the array is there."""

@@ -214,3 +214,12 @@ def checked_sizes(values: Array, channels: int, region: Region, name: str) -> No
             f"values of shape {values.shape} were to be written to {name}; {(channels, *region_sizes(region))} is "
             "needed. Use the region that they were computed for"
         )
+
+
+def shape_in_words(shape: Sequence[int]) -> str:
+    """Return a shape as descriptions have it.
+
+    >>> shape_in_words((3, 640, 480))
+    '3x640x480'
+    """
+    return "x".join(map(str, shape)) or "1"

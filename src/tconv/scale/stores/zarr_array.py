@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, FileError
 from tconv.scale.regions import Region, Sizes, elements
-from tconv.scale.stores.axis_layout import AxisLayout
+from tconv.scale.stores.axis_layout import AxisLayout, shape_in_words
 from tconv.scale.stores.zarr_chunks import ARENAS, cells, chunks_at_once
-from tconv.scale.stores.zarr_files import open_node, unit_files, zarr
+from tconv.scale.stores.zarr_files import is_node, open_node, unit_files, zarr
 
 
 class ZarrArray:
@@ -59,7 +60,18 @@ class ZarrArray:
         for cell in cells(selection, self.array.chunks, self.at_once()):
             place = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(cell, selection, strict=True))
             stored[place] = self._values(array, cell)
+        if self.folder is not None:
+            self._check_files(self.folder, selection)
         return out
+
+    def _check_files(self, folder: Path, selection: tuple[slice, ...]) -> None:
+        """Raise FileError for what zarr reads as the fill value without an error: empty files, a store that is gone."""
+        for file in unit_files(folder, self.array, selection):
+            with suppress(FileNotFoundError):  # a chunk of the fill value
+                if file.stat().st_size == 0:
+                    raise FileError(f"{file} cannot be read: it is empty. Restore it from a copy, or write it anew")
+        if not is_node(folder):
+            raise FileError(f"{folder} was removed while it was read. Put it back, and go on")
 
     def _values(self, array: Any, cell: tuple[slice, ...]) -> Array:
         try:
@@ -93,13 +105,13 @@ class ZarrArray:
 def described(array: Any) -> str:
     """Return shape, dtype and chunks of an array of Zarr."""
     parts = chunking(array.chunks, array.shards)
-    return f"{tuple(array.shape)} of {array.dtype}, Zarr {array.metadata.zarr_format}, {parts}"
+    return f"{shape_in_words(array.shape)} of {array.dtype}, Zarr {array.metadata.zarr_format}, {parts}"
 
 
 def chunking(chunks: Sizes, shards: Sizes | None) -> str:
     """Return the sizes of chunks and shards in words."""
-    inner = "x".join(map(str, chunks))
-    return f"chunks {inner}" if shards is None else f"shards {'x'.join(map(str, shards))} of chunks {inner}"
+    inner = shape_in_words(chunks)
+    return f"chunks {inner}" if shards is None else f"shards {shape_in_words(shards)} of chunks {inner}"
 
 
 def codecs_for(compression: str | None, dtype: np.dtype[Any]) -> list[Any]:
@@ -114,7 +126,6 @@ def codecs_for(compression: str | None, dtype: np.dtype[Any]) -> list[Any]:
             f'compression is {compression!r}; "lz4", "zstd" or None is needed for Zarr. Write compression="zstd"'
         )
     shuffle = "shuffle" if dtype.itemsize > 1 else "bitshuffle"
-    blosc = codecs.BloscCodec(
-        typesize=dtype.itemsize, cname="zstd" if compression == "zstd" else "lz4", clevel=5, shuffle=shuffle
-    )
+    name, level = ("zstd", 1) if compression == "zstd" else ("lz4", 5)
+    blosc = codecs.BloscCodec(typesize=dtype.itemsize, cname=name, clevel=level, shuffle=shuffle)
     return [*([] if compression is None else [blosc]), codecs.Crc32cCodec()]

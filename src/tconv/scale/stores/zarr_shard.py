@@ -120,7 +120,7 @@ def _checksum(data: Any) -> bytes:
     import google_crc32c
 
     flat = np.frombuffer(data, np.uint8)
-    return int(google_crc32c.value(flat)).to_bytes(4, "little")  # type: ignore[arg-type]
+    return int(google_crc32c.value(flat)).to_bytes(4, "little")
 
 
 def _write_all(descriptor: int, buffers: Iterator[Any]) -> None:

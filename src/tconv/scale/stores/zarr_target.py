@@ -7,6 +7,7 @@ without an error. Only whole shards are written here, so each has one writer, wh
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, FileError, OutputError, ShapeError
-from tconv.scale.regions import Region, Sizes
+from tconv.scale.regions import Region, Sizes, elements
 from tconv.scale.stores.array_file import axes_of
-from tconv.scale.stores.axis_layout import AxisLayout, checked_sizes
+from tconv.scale.stores.axis_layout import AxisLayout, checked_sizes, shape_in_words
 from tconv.scale.stores.formats import TargetOptions
 from tconv.scale.stores.raw_file import file_errors
 from tconv.scale.stores.store import ImageTarget
@@ -32,6 +33,7 @@ from tconv.scale.stores.zarr_files import (
     unit_files,
     zarr,
 )
+from tconv.scale.stores.zarr_shard import ShardWriter
 
 _OF_IMAGES = ("ome", "multiscales", "omero")
 """Attributes of images of OME-Zarr, which describe the sizes of the input."""
@@ -53,8 +55,16 @@ class ZarrTarget:
         self.name, self.layout, self.dtype, self.shape = name, layout, dtype, layout.image_shape
         self.in_place = existing is not None
         self._created, self._root, self._store = created, root, existing
+        self._shards = None if existing is not None else ShardWriter.of(created)
         self.unit: Sizes = layout.along_space(created["shards"] or created["chunks"])
-        self.description = f"{layout.shape} of {dtype}, {chunking(created['chunks'], created['shards'])} in {name}"
+        self.description = (
+            f"{shape_in_words(layout.shape)} of {dtype}, {chunking(created['chunks'], created['shards'])} in {name}"
+        )
+
+    @property
+    def chunk_sizes(self) -> Sizes:
+        """Sizes of chunks along space."""
+        return self.layout.along_space(self._created["chunks"])
 
     @property
     def store(self) -> ZarrArray:
@@ -63,14 +73,18 @@ class ZarrTarget:
             raise FileError(f"{self.name} is not open. Call open(place) first")
         return self._store
 
+    def make_parents(self) -> None:
+        """Make the groups from the store's root to the array's folder. Raises FileError for other nodes there."""
+        if self._root is not None and not self.in_place:
+            make_groups(self._root, Path(self.name).parent)
+
     def create(self, place: Path) -> None:
-        """Make the array without chunks, and the groups above it. Raises FileError for a place that is taken."""
+        """Make the array without chunks. Raises FileError for a place that is taken."""
         if self.in_place:
             return
         if place.exists():
             raise FileError(f"{place} exists, and nothing is overwritten. Choose another name")
-        if self._root is not None:
-            make_groups(self._root, place.parent)
+        self.make_parents()
         with file_errors(place, "written"):
             place.parent.stat()
             try:
@@ -82,7 +96,7 @@ class ZarrTarget:
                     f"{self.name} cannot be made: {error}. Use other chunks, shards or compression"
                 ) from error
         sync_files(place, [place / "zarr.json"])
-        self.open(place)
+        ZarrTarget.open(self, place)
 
     def open(self, place: Path) -> None:
         """Open the array. Raises FileError for one of another shape, dtype or chunks."""
@@ -108,10 +122,14 @@ class ZarrTarget:
         store, array = self.store, self.store.array
         selection = self.layout.selection(image, region)
         stored = self.layout.from_image(values)
-        for cell in cells(selection, store.steps, self._at_once()):
+        at_once = self._at_once() if self._shards is None else 1
+        for cell in cells(selection, store.steps, at_once):
             place = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(cell, selection, strict=True))
             files = [] if store.folder is None else list(unit_files(store.folder, array, cell))
             with file_errors(Path(store.name), "written"):
+                if self._shards is not None:
+                    self._shards.write(files[0], stored[place])
+                    continue
                 for file in files:  # zarr would read and merge what is there, which may be damaged
                     file.unlink(missing_ok=True)
                 array[cell] = stored[place]
@@ -150,16 +168,34 @@ class ZarrTarget:
 
     def stored(self, image: int, region: Region) -> Array:
         """Return values [C, *region] of the files. Raises FileError for files that are missing or damaged."""
-        if not self.has(image, region):
-            missing = next(iter(self._missing(image, region)))
-            raise FileError(f"{missing} is missing. Write that part anew")
+        self.check_read(image, region)
         return self.store.read(image, region)
+
+    def check_read(self, image: int, region: Region) -> None:
+        """Raise FileError for parts that are not there, which zarr would read as zeros."""
+        missing = next(self._missing(image, self._units(region)), None)
+        if missing is not None:
+            raise FileError(f"{missing} is missing. Write that part anew")
+
+    def read_bytes(self, region: Region) -> int:
+        """Return the most bytes that `stored` allocates."""
+        created = self._created
+        chunk = math.prod(created["chunks"]) * self.dtype.itemsize
+        values = self.shape[1] * elements(region) * self.dtype.itemsize
+        return int(values + 3 * chunks_at_once(chunk, created["shards"] is not None) * chunk + ARENAS)
+
+    def _units(self, region: Region) -> Region:
+        """Return the whole units that a region touches."""
+        return tuple(
+            slice(span.start // unit * unit, min(-(-span.stop // unit) * unit, size))
+            for span, unit, size in zip(region, self.unit, self.shape[2:], strict=True)
+        )
 
     def has(self, image: int, region: Region) -> bool:
         """Return whether each shard has a file that is not empty."""
-        return not any(True for _ in self._missing(image, region))
+        return next(self._missing(image, self._units(region)), None) is None
 
-    def _missing(self, image: int, region: Region) -> Any:
+    def _missing(self, image: int, region: Region) -> Iterator[Path]:
         store, array = self.store, self.store.array
         if store.folder is None:
             return

@@ -1,0 +1,260 @@
+"""Memory of jobs: sizes as users write them, tiles that fit the bound, the resident memory of a process, and its pool."""
+
+import gc
+import sys
+
+import numpy as np
+import pytest
+
+from scale_stand_ins import SmallJob, Wrapped, layer, picture
+from tconv import _memory
+from tconv._memory import pool_bounded
+from tconv.errors import ArgumentError, ShapeError, TooLargeError
+from tconv.scale.job import Job
+from tconv.scale.memory_bound import MemoryWatch, bytes_of, peak_bytes, resident_bytes, size_text
+from tconv.scale.operators.layer import computed
+from tconv.scale.stores.store import ArraySource, ArrayTarget
+from tconv.scale.tile_plan import MemoryBudget, bytes_read, needed, plan_stage, totals
+from tconv.scale.tile_run import Stage
+
+pytest.importorskip("llvmlite")
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")
+
+# -- sizes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1GB", 10**9),
+        ("1 gb", 10**9),
+        ("512MB", 512 * 10**6),
+        ("1GiB", 2**30),
+        ("1.5GiB", 3 * 2**29),
+        ("800 kB", 800_000),
+        (".5T", 5 * 10**11),
+        ("4096", 4096),
+        (123, 123),
+    ],
+)
+def test_sizes_are_read_as_people_write_them(text, size):
+    assert bytes_of(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "1XB", "-1GB", "1e9", 0, -5, True, 1.5, None, "1 G B", "0"])
+def test_other_sizes_are_refused(text):
+    with pytest.raises(ArgumentError, match=r'a number of bytes from 1, or text.*Write max_memory="1GB"'):
+        bytes_of(text)
+
+
+@pytest.mark.parametrize("size", [1, 999, 1000, 1234567, 999_999_999, 10**9, 123456789012])
+def test_an_advised_size_is_enough(size):
+    assert size <= bytes_of(size_text(size)) <= 1.011 * size
+
+
+# -- the pool ----------------------------------------------------------------------------------------------------
+
+
+def retained():
+    return _memory._pool._free_bytes()
+
+
+def test_the_pool_of_a_job_retains_no_more_than_it_may():
+    _memory.trim_pool()
+    f4 = np.dtype("f4")
+    with pool_bounded(_memory._pool._used + (8 << 20)):
+        arrays = [_memory.empty((1 << 20,), f4) for _ in range(2)]  # 4 MiB each
+        del arrays
+        gc.collect()
+        assert retained() == 8 << 20
+        larger = _memory.empty((3 << 19,), f4)  # 6 MiB, which no free block has
+        assert retained() <= 2 << 20
+        del larger
+        gc.collect()
+        assert retained() <= 8 << 20
+        too_large = _memory.empty((1 << 22,), f4)  # 16 MiB are given, and not retained
+        del too_large
+        gc.collect()
+        assert retained() <= 8 << 20
+    assert _memory._pool.most is None
+
+
+# -- sizes of tiles ----------------------------------------------------------------------------------------------
+
+
+def stage_of(sizes=(1000, 1200), unit=(64, 64), block=None, operator=None):
+    operator = operator or layer(kernel=(4, 4))
+    source = ArraySource(np.broadcast_to(np.float32(1), (1, operator.channels[0], *sizes)))
+    if block is not None:
+        source.block = block
+    shape = (1, operator.channels[1], *operator.output_sizes(sizes))
+    return Stage(operator, source, ArrayTarget(np.broadcast_to(np.float32(0), shape), unit))
+
+
+@pytest.mark.parametrize("megabytes", [7, 8, 11, 20, 100])
+def test_tiles_are_whole_units_that_fit(megabytes):
+    stage = stage_of()
+    need = plan_stage(stage, MemoryBudget(megabytes << 20, 0, 0), 2, 2)
+    assert need.memory <= megabytes << 20
+    assert need == needed(stage, stage.tile, None, need.windows, need.results)
+    for size, step in zip(stage.tile, stage.output_sizes, strict=True):
+        assert size % 64 == 0 or size == step
+
+
+def test_more_memory_costs_less_work_for_borders():
+    work = []
+    for megabytes in (8, 14, 64):
+        stage = stage_of(operator=layer(kernel=(31, 31)), unit=(16, 16))
+        plan_stage(stage, MemoryBudget(megabytes << 20, 0, 0), 2, 2)
+        work.append(totals(stage)[1])
+    assert work == sorted(work, reverse=True)
+    assert work[0] > work[-1]
+
+
+def test_tiles_lie_along_the_blocks_of_the_source():
+    """Rows that are decoded whole are read by tiles that are wide; square blocks by square tiles."""
+    wide, square = stage_of(block=(1, 1200)), stage_of(block=(256, 256))
+    for stage in (wide, square):
+        plan_stage(stage, MemoryBudget(9 << 20, 0, 0), 2, 2)
+    assert wide.tile[1] > 4 * wide.tile[0]
+    assert square.tile[1] <= 2 * square.tile[0]
+    assert square.tile[0] <= 2 * square.tile[1]
+
+
+def test_bytes_read_are_those_of_whole_blocks():
+    stage = stage_of(block=(100, 7))
+    assert bytes_read(stage, (slice(99, 101), slice(7, 14))) == 2 * 200 * 7 * 4
+    assert bytes_read(stage, (slice(950, 1000), slice(1199, 1200))) == 2 * 100 * 3 * 4
+
+
+def test_totals_are_sums_over_all_tiles():
+    stage = stage_of(sizes=(61, 83), unit=(8, 8))
+    stage.tile = (24, 40)
+    work, read = totals(stage)
+    regions = [tile.outputs for tile in stage.tiles(0)]
+    operator, sizes = stage.operator, stage.sizes
+    assert work == sum(operator.work(region, sizes) for region in regions)
+    assert read == sum(bytes_read(stage, operator.window(region, sizes)) for region in regions)
+
+
+def test_given_tiles_must_be_whole_units():
+    stage = stage_of()
+    for tile in ((100, 64), (64,), (0, 64)):
+        stage.tile = tile
+        with pytest.raises(ShapeError, match=r"is written in units of \(64, 64\), and a tile is whole ones"):
+            plan_stage(stage, MemoryBudget(1 << 30, 0, 0), 2, 2)
+    stage.tile = (128, 10**6)
+    plan_stage(stage, MemoryBudget(1 << 30, 0, 0), 2, 2)
+    assert stage.tile == (128, 2400)
+
+
+def test_a_unit_too_large_is_computed_in_parts_with_the_bits_of_the_whole():
+    operator, x = layer(into=24, out=2), picture(channels=24, sizes=(300, 401))
+    y = np.zeros((1, 2, *operator.output_sizes((300, 401))), "f4")
+    stage = Stage(operator, ArraySource(x[None]), ArrayTarget(y, y.shape[2:]))
+    whole = needed(stage, y.shape[2:], None, 1, 1).memory
+    need = plan_stage(stage, MemoryBudget(whole * 2 // 3, 0, 0), 2, 2)
+    assert need.memory <= whole * 2 // 3
+    assert stage.tile == y.shape[2:]
+    assert max(stage.part) < max(stage.tile)
+    Job([stage], None, max_memory="2GB").run()
+    np.testing.assert_array_equal(y[0], computed(operator, x))
+
+
+def test_what_does_not_fit_is_refused_with_the_number_that_does():
+    stage = stage_of(unit=(512, 512))
+    with pytest.raises(TooLargeError) as raised:
+        plan_stage(stage, MemoryBudget(6 << 20, 50 << 10, 0), 2, 2)
+    message = str(raised.value)
+    assert "max_memory is 6.29 MB; the process has 51.2 kB before it starts" in message
+    advised = message.partition("Write max_memory='")[2].partition("'")[0]
+    plan_stage(stage, MemoryBudget(bytes_of(advised), 50 << 10, 0), 2, 2)
+    units = message.partition("of at most (")[2].partition(")")[0]
+    smaller = stage_of(unit=tuple(map(int, units.split(","))))
+    plan_stage(smaller, MemoryBudget(6 << 20, 50 << 10, 0), 2, 2)
+
+
+def test_a_bound_below_what_the_process_has_is_refused_before_anything_is_made(tmp_path):
+    small = SmallJob(tmp_path)
+    with pytest.raises(
+        TooLargeError, match=r"max_memory is 20 MB; the process has .* before it starts.*Write max_memory="
+    ):
+        small.job(max_memory="20MB", tile=None).run()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_a_journal_goes_on_under_a_bound_that_its_tiles_fit_alone(tmp_path):
+    small = SmallJob(tmp_path)
+    small.stop_after(3)
+    with pytest.raises(TooLargeError, match=r"one tile \(16, 24\) of"):
+        small.job(max_memory="20MB", tile=None).run()
+    assert small.job(max_memory="1GB", tile=None).run().done_before == 3
+    assert small.is_right()
+
+
+def test_a_large_network_is_planned_with_few_calls(tmp_path):
+    """Each call may cost an operator milliseconds."""
+    counts = {"window": 0, "scratch_bytes": 0, "work": 0}
+
+    class Counting(Wrapped):
+        def __getattr__(self, name):
+            if name in counts:
+                counts[name] += 1
+            return getattr(self.inner, name)
+
+    stage = stage_of(sizes=(200_000, 100_000), unit=(256, 256))
+    stage.operator = Counting(stage.operator)
+    plan_stage(stage, MemoryBudget(1 << 30, 0, 0), 2, 2)
+    totals(stage)
+    assert max(counts.values()) < 90
+
+
+# -- a process ---------------------------------------------------------------------------------------------------
+
+
+@linux
+def test_resident_memory_is_that_of_the_process():
+    before, watch = resident_bytes(), MemoryWatch(None)
+    held = np.ones(8 << 20, np.uint8)
+    assert 7 << 20 < resident_bytes() - before < 24 << 20
+    watch.look()
+    del held
+    assert watch.peak >= before + (7 << 20)
+    assert peak_bytes() >= before + (7 << 20)
+
+
+CHILD = """
+import json, sys
+import numpy as np
+from tconv.geometry import Geometry
+from tconv.scale.functional import job_of
+from tconv.scale.operators.layer import LayerOperator
+
+bound, kind, place = sys.argv[1:]
+weight = np.random.default_rng(0).standard_normal((4, 4, 6, 6)).astype("f4")
+operator = LayerOperator(weight, np.ones(4, "f4"), Geometry((6, 6), 4, 1))
+if kind == "array":
+    source = np.random.default_rng(1).standard_normal((4, 1300, 1000)).astype("f4")
+else:
+    source = f"{place}/x.npy"
+    np.lib.format.open_memmap(source, mode="w+", dtype="f4", shape=(4, 1300, 1000))  # zeros, which need no disk
+report = job_of(operator, source, f"{place}/y" + (".zarr" if kind == "zarr" else ".npy"), max_memory=bound).run()
+status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
+print(json.dumps({
+    "peak": int(status["VmHWM"].split()[0]) * 1024, "reported": report.peak_memory,
+    "predicted": report.plan.memory, "output": report.plan.stages[0].bytes_written,
+}))
+"""
+
+
+@linux
+@pytest.mark.parametrize(("bound", "kind"), [("200MB", "npy"), ("300MB", "zarr"), ("256MB", "array")])
+def test_the_peak_of_a_process_stays_below_its_bound(python, tmp_path, bound, kind):
+    """With outputs larger than it."""
+    import json
+
+    found = json.loads(python(CHILD, bound, kind, tmp_path))
+    assert found["output"] > 300 * 10**6
+    assert found["peak"] <= found["predicted"] <= bytes_of(bound)
+    assert found["reported"] == pytest.approx(found["peak"], rel=0.02)
