@@ -190,6 +190,22 @@ def test_levels_of_pyramids(tmp_path):
         open_source(tmp_path / "b.tif", level=7)
 
 
+def test_a_slide_of_a_scanner(tmp_path):
+    """The slide is the first series; a thumbnail and a label lie beside its levels."""
+    pixels = made_up((64, 96, 3))
+    with tifffile.TiffWriter(tmp_path / "a.svs", bigtiff=True) as file:
+        options = {"photometric": "rgb", "compression": "jpeg", "metadata": None}
+        text = "Aperio Image Library v12.0.16\r\n96x64 [0,0 96x64] (16x16) JPEG/RGB Q=90|AppMag = 20|MPP = 0.5"
+        file.write(pixels, tile=(16, 16), description=text, **options)
+        file.write(pixels[::3, ::3], rowsperstrip=16, description=text, **options)
+        file.write(pixels[::2, ::2], tile=(16, 16), description=text, **options)
+        file.write(made_up((20, 30, 3)), rowsperstrip=16, description=text + " label", subfiletype=1, **options)
+    for level, page in ((0, 0), (1, 2)):
+        source = open_source(tmp_path / "a.svs", level=level)
+        assert_regions(source, np.moveaxis(tifffile.imread(tmp_path / "a.svs", key=page), 2, 0))
+        assert f"level {level} of 2" in source.notes
+
+
 def test_one_axis_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", made_up((H, W)))
     with pytest.raises(ShapeError, match="has rows and columns, and the operator 1 spatial axis"):
@@ -316,13 +332,17 @@ def test_a_tile_is_decoded_once_for_neighbouring_windows(tmp_path, monkeypatch):
     assert source.cache.bytes == 0
 
 
-def test_the_cache_is_bounded(tmp_path):
+def test_the_cache_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("tconv.scale.stores.tiff_source._LEAST_KEPT", 2000)  # two tiles of 768 bytes
     tifffile.imwrite(tmp_path / "a.tif", made_up((H, W, 3)), photometric="rgb", tile=(16, 16), compression="deflate")
     source = TiffSource(tmp_path / "a.tif")
-    source.cache.limit = 2000  # two tiles of 768 bytes
-    all_of(source)
-    assert 0 < source.cache.bytes <= 2000
-    assert source.read_bytes((slice(0, 16), slice(0, 16))) >= 768 + 2000
+    region = (slice(3, 4), slice(0, W))
+    source.read(0, region)
+    assert 2000 < source.cache.bytes <= source.cache.limit == 5 * 768  # what a row may touch
+    assert source.read_bytes(region) >= 3 * W + source.cache.limit
+    source.cache.limit = 2000
+    source.read(0, (slice(20, 21), slice(0, 1)))
+    assert source.cache.bytes <= 2000
 
 
 def test_a_huge_compressed_strip_is_refused_before_anything_runs(tmp_path):
@@ -339,7 +359,6 @@ def test_threads_read_at_a_time(tmp_path):
     pixels = made_up((128, 128), "u2")
     tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(16, 16), compression="lzw")
     source = TiffSource(tmp_path / "a.tif")
-    source.cache.limit = 4000
     regions = list(grid((128, 128), (24, 40))) * 4
     with ThreadPoolExecutor(8) as pool:
         for region, got in zip(regions, pool.map(lambda region: source.read(0, region), regions), strict=True):
@@ -383,6 +402,21 @@ def test_a_damaged_tile_is_an_error(tmp_path):
         source.read(0, (slice(0, 16), slice(0, 32)))
         with pytest.raises(FileError, match="page 0, tile 2: "):
             all_of(source)
+
+
+@pytest.mark.parametrize(
+    "compression", ["lzw", "deflate", "zstd", "packbits", "jpeg", "jpeg2000", "webp", "png", "lerc"]
+)
+def test_a_tile_that_is_cut_is_an_error(tmp_path, compression):
+    slope = np.add.outer(np.arange(64), np.arange(64)).astype("u1")[:, :, None].repeat(3, 2)
+    for share in (0.3, 0.8):
+        tifffile.imwrite(tmp_path / "a.tif", slope, photometric="rgb", compression=compression, tile=(32, 32))
+        with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+            sizes = list(file.pages[0].tags[325].value)
+            sizes[1] = int(share * sizes[1])
+            file.pages[0].tags[325].overwrite(sizes)
+        with pytest.raises(FileError, match="page 0, tile 1: "):
+            all_of(TiffSource(tmp_path / "a.tif"))
 
 
 def test_a_tile_that_states_other_sizes_is_not_decoded(tmp_path):

@@ -29,7 +29,7 @@ def describe_pages(
     """
     if re.search(r"\.ome\.tiff?$", path.name, re.IGNORECASE):
         return _ome(path, axes, sizes, channels, dtype)
-    if all(name == "N" for name, _ in axes):
+    if len(axes) < 2 and not any(name in ("T", "Z") for name, _ in axes):
         return None
     letters, counts = _letters(axes, "TZ")
     colours, last = ("S", [channels]) if channels > 1 else ("", [])

@@ -9,13 +9,20 @@ from tconv.errors import FileError
 _JPEG, _JPEG2000, _PNG, _WEBP = (6, 7, 33007, 34892), (33003, 33004, 33005, 34712), (34933,), (50001, 34927)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG's markers that begin a frame."""
+_END = b"\xff\xd9"
+"""JPEG's last marker, which coded pixels never contain."""
 
 
-def refuse_other_sizes(data: bytes, compression: int, tile: tuple[int, int]) -> None:
-    """Raise FileError if a tile states more rows or columns than `tile`; of compressions of bytes it checks nothing."""
+def check_stated(data: bytes, compression: int, tile: tuple[int, int]) -> None:
+    """Raise FileError if a tile states more rows or columns than `tile`, or is a JPEG without its end.
+
+    Decoders fill what is missing of a JPEG with grey, and say nothing. Of compressions of bytes nothing is checked.
+    """
     stated = stated_sizes(data, compression)
     if stated is not None and (stated[0] > tile[0] or stated[1] > tile[1]):
         raise FileError(f"it states {stated[1]} x {stated[0]} pixels, and its page tiles of {tile[1]} x {tile[0]}")
+    if compression in _JPEG and _END not in data:
+        raise FileError("its JPEG ends too early")
 
 
 def stated_sizes(data: bytes, compression: int) -> tuple[int, int] | None:

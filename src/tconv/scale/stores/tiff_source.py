@@ -22,10 +22,10 @@ from tconv.scale.stores.tiff_bytes import FileBytes
 from tconv.scale.stores.tiff_cache import SegmentCache
 from tconv.scale.stores.tiff_meaning import Meaning, meaning_of
 from tconv.scale.stores.tiff_pages import JPEGS, Page, Pages, read_pages
-from tconv.scale.stores.tiff_sizes import refuse_other_sizes
+from tconv.scale.stores.tiff_sizes import check_stated
 
-CACHE_BYTES = 32 << 20
-"""Bytes of decoded tiles that are kept, or one tile if that has more."""
+_LEAST_KEPT, _MOST_KEPT = 8 << 20, 32 << 20
+"""Bytes of decoded tiles that are kept: as many as the largest window has, within these, and one tile at least."""
 _BLOCK = 4 << 20
 """Bytes of whole rows that are read at once of tiles that are not compressed."""
 _SCATTERED = 1 << 16
@@ -78,7 +78,7 @@ class TiffSource:
         if pages.plain and not pages.tiled:
             tile = (1, 1)  # any part of any row can be read
         self.block: Sizes = (1,) * (ndim - 2) + (tile[::-1] if meaning.metadata.orientation >= 5 else tile)
-        self.cache = SegmentCache(0 if pages.plain else CACHE_BYTES)
+        self.cache = SegmentCache(_LEAST_KEPT)
         self._largest = max((int(each.sizes.max(initial=0)) for each in pages.pages if each is not None), default=0)
         kept = f"{'tiles' if pages.tiled else 'strips'} of {pages.tile[1]} x {pages.tile[0]}"
         packed = "" if pages.plain else ", compressed" if pages.compression != 1 else ", packed"
@@ -159,6 +159,7 @@ class TiffSource:
     def read(self, image: int, region: Region) -> Array:
         """Return values [C, *region]. Threads may call it at a time. Raises FileError, naming the page and the tile."""
         out = np.empty((self.shape[1], *region_sizes(region)), self.dtype)
+        self.cache.limit = max(self.cache.limit, self._kept(region))
         numbers = self._table[image][(slice(None), *region[:-2])]
         turned = self.meaning.metadata.orientation
         within_page = _stored_region(region[-2:], self.shape[-2:], turned)
@@ -260,7 +261,7 @@ class TiffSource:
             options = {"jpegtables": page.tables, "jpegheader": pages.header}
         try:
             if pages.header is None:
-                refuse_other_sizes(data, pages.compression, (pages.rows(number), pages.tile[1]))
+                check_stated(data, pages.compression, (pages.rows(number), pages.tile[1]))
             decoded, _, _ = pages.decode(data, number, **options)
         except MemoryError:
             raise
@@ -289,9 +290,24 @@ class TiffSource:
         if pages.plain and not self.meaning.converts:
             row = pages.tile[1] * pages.tile_samples * pages.stored.itemsize
             return result + turned + min(max(_BLOCK, row), pages.tile_bytes)
-        converted = math.prod(pages.tile) * self.meaning.channels * self.dtype.itemsize
-        kept = max(self.cache.limit, converted)
-        return result + turned + self._largest + 3 * max(pages.tile_bytes, converted) + kept
+        tile = max(pages.tile_bytes, self._tile_bytes)
+        return result + turned + self._largest + 3 * tile + max(self._kept(region), self._tile_bytes)
+
+    @property
+    def _tile_bytes(self) -> int:
+        """Bytes of a tile when its numbers are those of the pixels."""
+        channels = 1 if self.pages.planar else self.meaning.channels
+        return int(math.prod(self.pages.tile) * channels * self.dtype.itemsize)
+
+    def _kept(self, region: Region) -> int:
+        """Return the bytes of decoded tiles to keep: those that a window of the sizes of a region may touch."""
+        tiles = [(size + tile - 2) // tile + 1 for size, tile in zip(region_sizes(region), self.block, strict=True)]
+        return max(_LEAST_KEPT, min(math.prod(tiles) * self._channel_tiles * self._tile_bytes, _MOST_KEPT))
+
+    @property
+    def _channel_tiles(self) -> int:
+        """Tiles that lie at a place: of all planes of a page, or of the pages that are channels."""
+        return int(self._table.shape[1]) * (self.pages.samples if self.pages.planar else 1)
 
     def identity(self) -> dict[str, Any]:
         """Return path, sizes, type, the chosen pages, and when the file was changed."""

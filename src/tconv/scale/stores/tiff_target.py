@@ -128,6 +128,7 @@ class TiffTarget:
             self._path = place
             _put(self._file, memoryview(file_head(self._kind, self._pages)[0]), 0)
             os.ftruncate(self._file, self._size)
+            os.fsync(self._file)  # a power cut must not leave tiles without the directories before them
         except FileExistsError:
             raise FileError(f"{place} exists, and nothing is overwritten. Choose another name, or remove it") from None
         except OSError as error:
