@@ -10,6 +10,7 @@ import queue
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any
 
@@ -124,6 +125,19 @@ class DaskExecutor:
             raise
 
 
+def _outcome(future: Any) -> tuple[Any, BaseException | None]:
+    """Return the result of a task that has ended, or its exception; None and None if it was lost."""
+    with suppress(OSError, TimeoutError, CancelledError):  # the scheduler or the worker ends just now
+        try:
+            if future.status == "finished":
+                return future.result(timeout=_PATIENCE), None
+            if future.status == "error":
+                return None, future.exception(timeout=_PATIENCE)
+        finally:
+            future.release()
+    return None, None
+
+
 def refuse_memory(stage: Stage) -> None:
     """Raise ArgumentError for arrays in this process's memory: workers do not see what it has, nor it what they write.
 
@@ -229,15 +243,12 @@ class _Run:
         future, tile, tries = self._on_way.pop(key, (None, None, 0))
         if future is None or tile is None:
             return None
-        if future.status == "finished":
-            result = future.result(timeout=_PATIENCE)
-            future.release()
-            if isinstance(result, Failure):
-                raise failed(result)
+        result, error = _outcome(future)
+        if isinstance(result, Failure):
+            raise failed(result)
+        if result is not None:
             record: TileRecord = result
             return record
-        error = future.exception(timeout=_PATIENCE) if future.status == "error" else None
-        future.release()
         if error is not None and type(error).__name__ != "KilledWorker":
             raise error
         if tries >= _MOST_TRIES or error is not None:
