@@ -19,7 +19,6 @@ import json
 import os
 import platform
 import random
-import shutil
 import statistics
 import sys
 import tempfile
@@ -30,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from photo import ask
-from scale_cases import CODECS, Case, case_of
-from scale_engines import ENGINES, OPERATIONS
+from scale_cases import STORES, Case, case_of
+from scale_engines import ENGINES, OPERATIONS, remove_output
 
 from tconv.bench import child_process
 from tconv.scale.memory_bound import bytes_of
@@ -46,7 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("operations", nargs="*", default=["bicubic", "layer", "network"])
     parser.add_argument("--gib", type=float, default=4.0)
-    parser.add_argument("--store", nargs="+", choices=CODECS, default=["none"])
+    parser.add_argument("--store", nargs="+", choices=STORES, default=["none"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--max-memory", default="512MB")
@@ -143,13 +142,6 @@ def measure(result: dict[str, Any], case: Case, options: argparse.Namespace) -> 
             print(f"tconv held {peak / 1e6:.0f} MB, and {options.max_memory} were allowed", file=sys.stderr)
             return False
     return True
-
-
-def remove_output(folder: Path) -> None:
-    """Remove all but the input."""
-    for path in folder.iterdir():
-        if path.name != "input.zarr":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def disk_seconds(folder: Path, count: int) -> float:

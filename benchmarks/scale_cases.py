@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-CODECS: dict[str, Any] = {"none": None, "zstd": {"name": "zstd", "configuration": {"level": 1, "checksum": False}}}
-"""Compressors of the stores, as Zarr has them."""
+STORES = "none", "zstd"
+"""Compression of the stores."""
 _SQUARE = 16  # outputs along each axis of what the gate compares
 EDGE = 16
 """Pixels of input along each border that the gate leaves out where an engine continues a picture in its own way."""

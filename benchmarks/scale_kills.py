@@ -74,7 +74,7 @@ def table_row(template, folder, name, kill, seeds):
             trial.check_twice(workers=3 if "TCP" in name else 1)
             identical += 1
         except Exception as error:
-            failures.append(f"{name}, seed {seed}, {trial.case}: {type(error).__name__}: {str(error)[-2000:]}")
+            failures.append(f"{name}, seed {seed}, {trial.case}: {type(error).__name__}: {str(error)[:2500]}")
         kills, tiles, twice = kills + trial.kills, tiles + trial.tiles, twice + trial.twice
         most = max(most, trial.twice / max(trial.kills, 1))
         trial.close()

@@ -164,22 +164,34 @@ def layout_of(case, values):
 
 
 def run(case, source, output, **options):
-    """Run a job, and return the numbers of its report."""
-    report = job(case, source, output, **options).run()
+    """Run a job with the tiles of its case, and return the numbers of its report."""
+    return numbers(job(case, source, output, **options).run())
+
+
+def run_with_own_tiles(case, source, output, **options):
+    """Run a job with tiles chosen from its bound of memory."""
+    return numbers(job_of(network_of(case), source, output, **layout_options(case), **options).run())
+
+
+def numbers(report):
+    """Return the numbers of a report, as JSON has them."""
     names = "tiles", "done_now", "done_before", "done_twice", "sessions", "peak_memory", "was_done"
     return {name: getattr(report, name) for name in names}
 
 
 def job(case, source, output, **options):
     """Return the job of a case: with its tiles, which are whole units of the output."""
-    network, settings = network_of(case), {}
-    if case["target"] == "zarr":
-        settings = chunks_of(case, operator_of(network).output_sizes(tuple(case["sizes"])))
-    if case["target"] == "tif":
-        settings = {"chunks": (16, 32)}
-    first = job_of(network, source, output, **settings, **options).stages[0]
+    network, options = network_of(case), layout_options(case) | options
+    first = job_of(network, source, output, **options).stages[0]
     tile = tile_of(case, first.output_sizes, first.target.unit)
-    return job_of(network, source, output, tile=tile, **settings, **options)
+    return job_of(network, source, output, tile=tile, **options)
+
+
+def layout_options(case):
+    """Return chunks and shards of the output, small ones."""
+    if case["target"] == "zarr":
+        return chunks_of(case, operator_of(network_of(case)).output_sizes(tuple(case["sizes"])))
+    return {"chunks": (16, 32)} if case["target"] == "tif" else {}
 
 
 def verify(output):

@@ -83,7 +83,7 @@ def run(trial, **options):
 # -- disks ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("part", [0.2, 0.9])
 def test_a_full_disk_is_said_and_nothing_is_lost(trial, part):
     calls = trial.start(slow=0, calls=True, log=None).wait()["calls"]
     shutil.rmtree(trial.disk)
@@ -106,11 +106,11 @@ def test_a_disk_that_really_is_full(template, tmp_path):
         pytest.skip("no file system can be mounted here")
     try:
         trial = Trial(template, disk / "trial", CASE | {"target": "zarr", "sizes": [120, 130]})
-        child = trial.start(slow=0.003)
-        child.wait_until(lambda: len(lines(trial.log)) >= 10)
+        child = trial.start(slow=0.03)
+        child.wait_until(lambda: len(lines(trial.log)) >= 4)
         with suppress_full(), (disk / "other").open("wb", buffering=0) as other:
             while True:
-                other.write(bytes(1 << 14))
+                other.write(bytes(1 << 16))
         refused(child, "No space left on device. Free some space")
         trial.check_names(finished=False)
         (disk / "other").unlink()
@@ -258,7 +258,7 @@ def test_every_damaged_byte_of_an_output_is_found(trial):
     trial.finish()
     files = [path for path in [trial.output, *trial.output.rglob("*")] if path.is_file() and path.suffix != ".json"]
     rng = np.random.default_rng(0)
-    for _ in range(12):
+    for _ in range(8):
         path = files[rng.integers(len(files))]
         data = bytearray(path.read_bytes())
         at = int(rng.integers(128 if path.suffix == ".npy" else 0, len(data)))
@@ -346,7 +346,7 @@ def test_altered_journals_are_refused_or_do_no_harm(job):
             run(job)
         except TconvError as error:
             refusals += str(journal) in str(error) or f"{job.output}.part" in str(error)
-            assert not job.output.exists()  # noqa: PT017
+            assert not job.output.exists()
         else:
             job.check_values()
             job.output.unlink()

@@ -81,6 +81,7 @@ def test_a_tile_by_itself_has_the_same_checksums(small):
         record = run_tile(stage, tile)
         assert (record.values, record.window) == (int(state.values[number]), int(state.windows[number]))
         assert stage.number(tile) == number
+        assert stage.tile_of(0, number) == tile
     stage.target.close()
     assert small.is_right()
 
@@ -316,6 +317,57 @@ def test_an_input_that_is_changed_meanwhile_is_refused(small):
     assert small.is_right()
 
 
+class Away(Wrapped):
+    """Source that is gone for some reads, which it answers with other values, as a store of missing chunks does."""
+
+    away = range(0)
+    """numbers of the reads in which it is gone"""
+
+    def __init__(self, inner, looks=True):
+        super().__init__(inner)
+        self.reads, self.looks = 0, looks
+
+    def read(self, *arguments):
+        values, self.reads = self.inner.read(*arguments), self.reads + 1
+        return values + 1 if self.reads - 1 in self.away else values
+
+    def identity(self):
+        return {**self.inner.identity(), **({"modified": "gone"} if self.looks and self.reads - 1 in self.away else {})}
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_tiles_of_an_input_that_was_away_are_made_again(small, looks, monkeypatch):
+    """It is back when the job goes on, and looks as before: `looks` says that this was noticed."""
+    monkeypatch.setattr(Away, "away", range(5, 99))
+    monkeypatch.setattr("tconv.scale.group_commit._TILES", 3)
+    source = Away(open_source(small.input), looks)
+    monkeypatch.setattr("tconv.scale.group_commit.GroupCommit._look_at_input", lambda self: False)
+    with pytest.raises((Stopped, FileError)):
+        small.job(operator=Failing(small.operator, 12), source=source).run()
+    assert read_journal(small.journal).stages[0].unseen
+    report = small.job().run()
+    assert small.is_right()
+    assert report.done_before <= 5
+
+
+def test_an_input_that_goes_away_is_noticed_within_a_group(small, monkeypatch):
+    monkeypatch.setattr(Away, "away", range(5, 99))
+    monkeypatch.setattr("tconv.scale.group_commit._TILES", 1)
+    with pytest.raises(FileError, match="was changed while it was read"):
+        small.job(source=Away(open_source(small.input))).run()
+    assert small.job().run().done_before <= 6
+    assert small.is_right()
+
+
+def test_an_input_that_is_seen_unchanged_is_not_read_again(small):
+    small.stop_after(6)
+    state = read_journal(small.journal).stages[0]
+    assert (state.count, state.unseen) == (6, set())
+    source = CountingSource(open_source(small.input))
+    small.job(source=source).run()
+    assert source.reads == TILES - 6
+
+
 def test_an_array_in_memory_is_compared_with_the_journal(tmp_path):
     operator, x = layer(), picture()
 
@@ -507,10 +559,10 @@ def test_only_tiles_that_were_synced_are_noted(small, monkeypatch):
 
     real_done = Journal.done
 
-    def done(self, number, tiles):
+    def done(self, number, tiles, seen=False):
         tiles = list(tiles)
         assert {each.number for each in tiles} <= synced
-        real_done(self, number, tiles)
+        real_done(self, number, tiles, seen)
 
     monkeypatch.setattr(Journal, "done", done)
     job.run()

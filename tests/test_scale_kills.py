@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,15 @@ def test_clusters_that_lose_a_process(template, tmp_path, kind):
     getattr(scale_trials, kind)(one)
     one.finish()
     one.check_twice(workers=3)
+
+
+def test_the_example_goes_on_after_two_kills(python):
+    script = Path(__file__).parents[1] / "examples" / "larger_than_memory.py"
+    printed = python(
+        "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')",
+        script,
+        "--size",
+        "800",
+    )
+    assert printed.count("killed when ") == 2
+    assert "16 tiles are as they were written" in printed

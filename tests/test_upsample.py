@@ -728,7 +728,9 @@ def test_results_larger_than_memory_are_refused_at_once(run):
         assert time.perf_counter() - start < 2
         assert (code, out) == (1, "")
         assert err.startswith(f"tconv: the result would be {size}, about ")
-        assert err.endswith(". Use a smaller --scale, or cut the input\n")
+        assert err.endswith(
+            ". Use a smaller --scale, cut the input, or work by tiles: -o large.zarr --max-memory 1GB\n"
+        )
 
 
 def test_a_picture_that_breaks_off_leaves_nothing(run):

@@ -318,7 +318,7 @@ def test_a_result_that_is_too_large_names_the_option(run, option):
     Image.fromarray(noise(4, 4)).save("a.png")
     code, out, err = run("a.png", f"--{option}", "123456789.5" if option == "scale" else "12345678901")
     assert (code, out) == (1, "")
-    assert err.endswith(f"Use a smaller --{option}, or cut the input\n")
+    assert err.endswith(f"Use a smaller --{option}, cut the input, or work by tiles: -o large.zarr --max-memory 1GB\n")
 
 
 def test_a_folder_to_one_width(run):

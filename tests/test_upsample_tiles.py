@@ -15,6 +15,8 @@ from tconv.errors import CheckError
 from tconv.models.image_model import Model
 from tconv.models.layers import Convolution, Node
 from tconv.models.network import Network
+from tconv.models.steps.arithmetic import Combination
+from tconv.models.steps.pooling import GlobalMean
 from tconv.scale.regions import grid, region_sizes
 from tconv.streaming.layer_digest import fingerprint
 from tconv.upsampling import tile_upsampler
@@ -169,6 +171,32 @@ def test_a_network_of_ones_own_with_another_range_and_order(beyond):
     for scale in 2, 3:
         operator = operator_for(x, options={"scale": scale, "weights": model})
         assert_tiles_have_the_bits_of_the_whole(operator, x, [(9, 7), (64, 6)])
+
+
+def test_a_network_with_means_over_the_whole_picture():
+    rng = np.random.default_rng(4)
+    weight = (rng.standard_normal((3, 3, 4, 4)) / 4).astype("f4")
+    gate = Convolution(rng.standard_normal((3, 3, 1, 1)).astype("f4"), Geometry((1, 1)), rng.random(3).astype("f4"))
+    nodes = [
+        Node(Convolution(weight, Geometry((4, 4), 2, 1), rng.random(3).astype("f4")), (0,)),
+        Node(GlobalMean(), (1,)),
+        Node(gate, (2,)),
+        Node(Combination("multiply"), (1, 3)),
+    ]
+    model = Model.of(Network(nodes), "gated")
+    x = picture((3, 37, 46), "u1")
+    x[0, 5:9, 3:8] = 7
+    for masks in False, True:
+        values = {"masks": masks, "nodata": 7 if masks else None}
+        operator = operator_for(x, options={"scale": 2, "weights": model}, **values)
+        missing = MissingData(x, values["nodata"], False)
+        filled = missing.filled(x, operator.upsampler) if masks else x
+        whole = whole_of(operator, filled)
+        if masks:
+            missing.mark(whole, False)
+        for tile in (16, 24), (200, 200):
+            np.testing.assert_array_equal(tiled(operator, x, tile), whole)
+        assert operator.checks.results.layer_outputs > 0
 
 
 def test_a_deep_network_is_checked_layer_by_layer(monkeypatch):

@@ -69,8 +69,9 @@ def run(
     no_check: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     max_memory: Annotated[str | None, _TILES] = None,
-    resume: Annotated[bool, Parameter(group=_GROUP, negative="--no-resume")] = True,
+    resume: Annotated[bool, Parameter(group=_GROUP, negative="--no-resume", show_default=False)] = True,
     verify: Annotated[bool, Parameter(group=_GROUP, negative=(), show_default=False)] = False,
+    repair: Annotated[bool, Parameter(group=_GROUP, negative=(), show_default=False)] = False,
     level: Annotated[int | None, _TILES, _TEXT] = None,
     page: Annotated[int | None, _TILES, _TEXT] = None,
     axes: Annotated[str | None, _TILES] = None,
@@ -140,6 +141,8 @@ def run(
         --no-resume starts anew.
     verify
         Read the finished output again, and compare it with its journal.
+    repair
+        --verify, and make damaged tiles anew.
     level
         Level of a pyramid, 0 the largest.
     page
@@ -177,8 +180,9 @@ def run(
         network = read_network_options(value_range, channel_order, COMMAND)
         target = read_target_size(scale, width, height, COMMAND)
         selection = Selection(target, model, kernel, weights, COMMAND, network)
-        if verify or any(is_tiled(source, output, tiles) for source in sources):
-            return _by_tiles(report, sources, output, selection, tiles, overwrite, no_alpha, no_check, verify)
+        if verify or repair or any(is_tiled(source, output, tiles) for source in sources):
+            check = (verify or repair, repair)
+            return _by_tiles(report, sources, output, selection, tiles, overwrite, no_alpha, no_check, check)
         return _upsample(report, sources, output, selection, overwrite, no_alpha, no_check)
 
 
@@ -216,7 +220,7 @@ def _by_tiles(
     overwrite: bool,
     no_alpha: bool,
     no_check: bool,
-    verified: bool,
+    verification: tuple[bool, bool],
 ) -> int:
     """Enlarge one source tile by tile, and return the exit code."""
     from tconv.cli.upsample_tiles import run_tiles
@@ -238,7 +242,8 @@ def _by_tiles(
             alpha=False if no_alpha else None,
             checked=not no_check,
             overwrite=overwrite,
-            verified=verified,
+            verified=verification[0],
+            repaired=verification[1],
         )
 
 

@@ -14,7 +14,6 @@ from tconv._memory import si
 from tconv.cli.console import Report
 from tconv.cli.progress_bar import TileProgressBar, shown_tiles
 from tconv.errors import TconvError
-from tconv.scale.functional import verify
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
 from tconv.scale.pipeline import LocalExecutor
@@ -45,6 +44,7 @@ def run_tiles(
     checked: bool,
     overwrite: bool,
     verified: bool,
+    repaired: bool,
 ) -> int:
     """Enlarge one picture tile by tile, print what is done, and return the exit code."""
     watch = _Watch(report)
@@ -74,10 +74,9 @@ def run_tiles(
     except TconvError as error:
         raise _in_command_words(error) from None
     _print_report(report, job, done, verified)
-    if verified:
-        return _verify(report, job.path)
+    code = _verify(report, job, repaired) if verified else 0
     report.close()
-    return 0
+    return code
 
 
 class _Watch:
@@ -196,7 +195,7 @@ def _print_report(report: Report, job: TileJob, done: JobReport, verified: bool)
 
 def _described(store: Any) -> str:
     """Return the name and the description of an input or output."""
-    return f"{store.name}: {store.description.removesuffix(f' in {store.name}')}"
+    return f"{store.name}: {store.description.replace(f' in {store.name}', '')}"
 
 
 def _array_facts(shape: Sequence[int], job: TileJob) -> dict[str, Any]:
@@ -224,11 +223,18 @@ def _bytes_of(path: Path) -> int:
     return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
 
 
-def _verify(report: Report, path: Path) -> int:
-    """Read a finished output again, print what is found, and return the exit code."""
+def _verify(report: Report, job: TileJob, repaired: bool) -> int:
+    """Read a finished output again, print what is found, and return the exit code; make damaged tiles anew if asked."""
     with report.timed("verify"):
-        found = verify(path)
+        found = job.job.verify(repair=repaired)
     report.line("verified", str(found))
     report.facts["verified"] = {"tiles": found.tiles, "damaged": list(map(str, found.damaged)), "whole": found.is_whole}
-    report.close()
-    return 0 if found.is_whole else 1
+    if found.is_whole or not repaired:
+        if not found.is_whole:
+            report.line("repair", f"{shlex.join(['tconv', *sys.argv[1:]])} --repair makes them anew")
+        return 0 if found.is_whole else 1
+    with report.timed("repair"):
+        done = job.run()
+    report.line("repair", f"{done.done_now:,} tile{'s' * (done.done_now != 1)} made anew")
+    report.facts["repaired"] = done.done_now
+    return 0

@@ -5,17 +5,21 @@ A worker reads, computes, writes and syncs whole tiles; the client gets their ch
 
 from __future__ import annotations
 
+import os
 import queue
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any
+
+import numpy as np
 
 from tconv._arguments import int_of
 from tconv.errors import ArgumentError, ClusterError, GeometryError
 from tconv.scale.chunks.shared_object import Shared
-from tconv.scale.stores.store import ArraySource, ArrayTarget
+from tconv.scale.stores.store import ArrayTarget
 from tconv.scale.tile_run import Stage, Tile, TileRecord
 from tconv.scale.workers.cluster import Cluster, quiet_logs, require_distributed
 from tconv.scale.workers.worker_checks import check_versions, check_workers, failed
@@ -24,6 +28,8 @@ from tconv.scale.workers.worker_tasks import Failure, WorkerStage, identity_text
 _PATIENCE = 10.0
 """Seconds without a scheduler, or without any worker, after which a job ends."""
 _LOOK = 0.25
+_MOST_SENT = 1 << 26
+"""Bytes of an input in memory that is sent to workers."""
 _MOST_TRIES = 4
 
 
@@ -60,6 +66,8 @@ class DaskExecutor:
         self._cluster: Cluster | None = None
         self.repeated = 0
         """Tiles that another worker got because theirs was lost."""
+        self.dashboard: str | None = None
+        """Address of the dashboard, or the reason why there is none; None before the workers have started."""
 
     @property
     def description(self) -> str:
@@ -67,11 +75,6 @@ class DaskExecutor:
         if self._scheduler is not None:
             return f"workers of {self._scheduler}"
         return f"{self._workers} worker process{'es' * (self._workers != 1)}"
-
-    @property
-    def dashboard(self) -> str | None:
-        """Address of the dashboard, or the reason why there is none; None before the workers have started."""
-        return None if self._cluster is None else self._cluster.dashboard
 
     def __enter__(self) -> DaskExecutor:
         return self
@@ -85,7 +88,7 @@ class DaskExecutor:
             with quiet_logs():
                 cluster = Cluster(self._workers, self._scheduler)
                 cluster.start()
-                self._cluster = cluster
+                self._cluster, self.dashboard = cluster, cluster.dashboard
                 check_versions(cluster)
 
     def close(self, *, abort: bool = False) -> None:
@@ -115,21 +118,42 @@ class DaskExecutor:
                     yield from run.finished()
                     raise
                 finally:
-                    self.repeated += run.repeated
+                    self.repeated += run.repeats()
                     run.cancel()
         except BaseException:
             self.close(abort=True)
             raise
 
 
+def _outcome(future: Any) -> tuple[Any, BaseException | None]:
+    """Return the result of a task that has ended, or its exception; None and None if it was lost."""
+    with suppress(OSError, TimeoutError, CancelledError):  # the scheduler or the worker ends just now
+        try:
+            if future.status == "finished":
+                return future.result(timeout=_PATIENCE), None
+            if future.status == "error":
+                return None, future.exception(timeout=_PATIENCE)
+        finally:
+            future.release()
+    return None, None
+
+
 def refuse_memory(stage: Stage) -> None:
-    """Raise ArgumentError for arrays in this process's memory, which workers do not see."""
-    for store, other in ((stage.source, "source"), (stage.target, "output")):
-        if isinstance(store, (ArraySource, ArrayTarget)) or getattr(store, "in_memory", False):
-            raise ArgumentError(
-                f"{store.name} is an array in the memory of this process, which workers do not see. Write a path as "
-                f"{other}, or leave out workers= and scheduler="
-            )
+    """Raise ArgumentError for arrays in this process's memory: workers do not see what it has, nor it what they write.
+
+    Small inputs travel to the workers.
+    """
+    source: Any = stage.source
+    array, target = getattr(source, "array", None), stage.target
+    in_memory = isinstance(target, ArrayTarget) or (
+        getattr(target, "in_place", False) and not os.path.exists(target.name)
+    )
+    if in_memory or (isinstance(array, np.ndarray) and array.nbytes > _MOST_SENT):
+        store, other = (target, "output") if in_memory else (source, "source")
+        raise ArgumentError(
+            f"{store.name} is an array in the memory of this process, which workers do not see. Write a path as "
+            f"{other}, or leave out workers= and scheduler="
+        )
 
 
 class _Run:
@@ -137,7 +161,8 @@ class _Run:
 
     def __init__(self, cluster: Cluster, stage: Stage, tiles: Iterator[Tile]) -> None:
         self._cluster, self._tiles = cluster, tiles
-        self.repeated = 0
+        self._again = 0
+        """tiles that this client gave to workers again, beside those that the scheduler did"""
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._on_way: dict[Any, tuple[Any, Tile, int]] = {}
         """future, tile and number of tries by key"""
@@ -147,13 +172,17 @@ class _Run:
         content = WorkerStage(stage, trial, identity_text(stage.source))
         self._wait_for_workers()
         client = cluster.client
+        from tconv.scale.workers.repeat_counter import RepeatCounter
+
         # a task, not scattered data: it is made again if the workers that have it are lost
+        counter = RepeatCounter(f"tconv-tile-{self._token}")
+        self._counter = counter.name
+        client.register_plugin(counter)
         self._stage = client.submit(_same, Shared(self._token, content), key=f"tconv-stage-{self._token}")
         check_workers(cluster, self._stage)
-        self._workers: set[str] = set()
         self._most = 0
         self._lost_since: float | None = None
-        self._look(force=True)
+        self._look()
 
     def records(self) -> Iterator[TileRecord]:
         """Keep a few tiles on their way, and yield their records."""
@@ -178,19 +207,34 @@ class _Run:
                 if record is not None:
                     yield record
 
+    def repeats(self) -> int:
+        """Return the number of tiles that were given to another worker."""
+        from tconv.scale.workers.repeat_counter import repeats
+
+        with suppress(Exception):
+            if self._cluster.is_connected:
+                return self._again + int(self._cluster.client.run_on_scheduler(repeats, self._counter))
+        return self._again
+
     def cancel(self) -> None:
         """Take back all tiles that are on their way."""
         futures = [future for future, _, _ in self._on_way.values()]
         self._on_way.clear()
         with suppress(Exception):
             if futures and self._cluster.is_connected:
-                self._cluster.client.cancel(futures, force=True, asynchronous=False)
+                self._cluster.client.cancel(futures, force=True)
+        with suppress(Exception):
+            if self._cluster.is_connected:
+                self._cluster.client.unregister_scheduler_plugin(self._counter)
         self._stage = None
 
     def _submit(self, tile: Tile, tries: int) -> None:
         key = f"tconv-tile-{self._token}", self._number
         self._number += 1
-        future = self._cluster.client.submit(run_on_worker, self._stage, tile, key=key, pure=False)
+        try:
+            future = self._cluster.client.submit(run_on_worker, self._stage, tile, key=key, pure=False)
+        except (OSError, RuntimeError) as error:  # the client has noticed that the scheduler is gone
+            raise self._lost() from error
         self._on_way[key] = future, tile, tries
         future.add_done_callback(lambda _: self._done.put(key))
 
@@ -199,15 +243,12 @@ class _Run:
         future, tile, tries = self._on_way.pop(key, (None, None, 0))
         if future is None or tile is None:
             return None
-        if future.status == "finished":
-            result = future.result(timeout=_PATIENCE)
-            future.release()
-            if isinstance(result, Failure):
-                raise failed(result)
+        result, error = _outcome(future)
+        if isinstance(result, Failure):
+            raise failed(result)
+        if result is not None:
             record: TileRecord = result
             return record
-        error = future.exception(timeout=_PATIENCE) if future.status == "error" else None
-        future.release()
         if error is not None and type(error).__name__ != "KilledWorker":
             raise error
         if tries >= _MOST_TRIES or error is not None:
@@ -215,7 +256,7 @@ class _Run:
                 f"the workers of image {tile.image}, outputs {tile.outputs}, were lost {tries if error is None else 4} "
                 "times. Give them more memory, or write a smaller max_memory="
             )
-        self.repeated += 1
+        self._again += 1
         self._submit(tile, tries + 1)
         return None
 
@@ -227,7 +268,7 @@ class _Run:
             except queue.Empty:
                 self._look()
 
-    def _look(self, force: bool = False) -> None:
+    def _look(self) -> None:
         """Count the workers, and start local ones again that were lost."""
         cluster, now = self._cluster, time.monotonic()
         cluster.revive()
@@ -243,10 +284,11 @@ class _Run:
             raise self._lost()
 
     def _lost(self) -> ClusterError:
-        what = "all workers of" if self._cluster.is_connected else "the scheduler at"
+        connected = self._cluster.is_connected
+        what = "all workers of" if connected else "the scheduler at"
         where = self._cluster.address or "this machine"
         return ClusterError(
-            f"{what} {where} {'were' if self._cluster.is_connected else 'was'} lost. Start them again, and make the "
+            f"{what} {where} {'were' if connected else 'was'} lost. Start them again, and make the "
             "same call: it goes on with the tiles that are not done"
         )
 

@@ -15,13 +15,13 @@ from typing import Any
 
 from tconv.errors import FileError
 from tconv.scale.executor import Executor
-from tconv.scale.input_check import check_inputs
+from tconv.scale.input_check import changed_tiles, check_inputs
 from tconv.scale.job_fingerprint import differences, fingerprint_of, modified_inputs, refuse_differences
 from tconv.scale.job_plan import JobPlan, plan_job
 from tconv.scale.job_report import JobReport, Progress
 from tconv.scale.journal import Journal, JournalState, journal_path, read_journal
 from tconv.scale.memory_bound import bytes_of, peak_bytes
-from tconv.scale.path_changes import check_free_space, exists, publish, remove
+from tconv.scale.path_changes import check_free_space, exists, publish, remove, sync_folder
 from tconv.scale.pipeline import LocalExecutor
 from tconv.scale.stage_run import StageRun, missing_tiles
 from tconv.scale.tile_run import Stage
@@ -134,6 +134,7 @@ class Job:
         if self.output is None:
             return self._run_stages(None, start)
         folder = self.output.parent
+        getattr(self.stages[0].target, "make_parents", lambda: None)()  # groups of a Zarr store
         if not folder.is_dir():
             raise FileError(
                 f"{self.output} lies in {folder}, which does not exist. Choose a name in a directory that does"
@@ -253,6 +254,7 @@ class Job:
             stage.target.create(self._place)
         for stage in self.stages:
             stage.target.open(self._place)
+        sync_folder(self._place.parent)
         journal.note(created=True)
 
     def _go_on(self, journal: Journal) -> None:
@@ -270,12 +272,13 @@ class Job:
             return
         for stage in self.stages:
             stage.target.open(self._place)
-        self._check_inputs(journal, now)
         for number, stage in enumerate(self.stages):
-            missing = missing_tiles(number, stage, state.stages[number])
-            if missing:
-                journal.lost(number, missing)
-                state.stages[number].done[missing] = False
+            lost = missing_tiles(number, stage, state.stages[number])
+            lost += changed_tiles(stage, number, state.stages[number])
+            if lost:
+                journal.lost(number, lost)
+                state.stages[number].done[lost] = False
+        self._check_inputs(journal, now)
 
     def _compared(self, journal: Journal) -> tuple[dict[str, Any], JobPlan]:
         """Return this job's fingerprint and plan. Raises FileError with what differs from that of a journal."""

@@ -6,9 +6,10 @@
 
 The first line is the fingerprint: all that the output depends on. `done STAGE NUMBER VALUES INPUTS` names a tile that
 is on the disk, with the xxh3-64 of its values and of the inputs that it reads; `start` one whose work began, so that
-work done twice can be counted; `lost` one that is to be made anew. Other lines are JSON. Each line ends in its own
-checksum, which depends on the first line, too. Lines that a crash left unfinished at the end are dropped; a line that
-was altered before valid ones is refused.
+work done twice can be counted; `lost` one that is to be made anew. `seen STAGE` says that the input was found
+unchanged: the next session reads the inputs of tiles again that are done behind the last such line. Other lines are
+JSON. Each line ends in its own checksum, which depends on the first line, too. Lines that a crash left unfinished at
+the end are dropped; a line that was altered before valid ones is refused.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from xxhash import xxh3_64_intdigest
 
 from tconv._arrays import Array
 from tconv.errors import FileError
@@ -49,16 +51,25 @@ class StageState:
         self.windows: Array = np.zeros(tiles, np.uint64)
         self.started: Array = np.zeros(tiles, np.uint16)
         """how often the work on a tile began"""
+        self.unseen: set[int] = set()
+        """tiles that were done since the input was last found unchanged"""
         self._read = array("Q"), array("Q"), array("Q")  # of 'done' lines that are not in the arrays yet
         self._starts = array("Q")
 
     def note(self, number: int, values: int, window: int) -> None:
-        """Remember a tile that is done."""
-        for column, value in zip(self._read, (number, values, window), strict=True):
-            column.append(value)
+        """Remember a tile that is done. Raises ValueError for a number that the stage has not."""
+        if not 0 <= number < len(self.done):
+            raise ValueError(f"tile {number}")
+        numbers, all_values, windows = self._read
+        numbers.append(number)
+        all_values.append(values)
+        windows.append(window)
+        self.unseen.add(number)
 
     def note_start(self, number: int) -> None:
-        """Remember a tile whose work began."""
+        """Remember a tile whose work began. Raises ValueError for a number that the stage has not."""
+        if not 0 <= number < len(self.done):
+            raise ValueError(f"tile {number}")
         self._starts.append(number)
 
     def settle(self) -> None:
@@ -116,8 +127,6 @@ def read_journal(path: Path) -> JournalState:
 
 
 def _read(file: Any, path: Path) -> JournalState:
-    from xxhash import xxh3_64_intdigest
-
     state, position, torn = JournalState(), 0, 0
     for row, line in enumerate(file, 1):
         position += len(line)
@@ -145,23 +154,20 @@ def _read(file: Any, path: Path) -> JournalState:
 
 def _take(state: JournalState, text: bytes) -> None:
     """Add a line to the state."""
-    from xxhash import xxh3_64_intdigest
-
     kind = text[:5]
     if kind == b"done ":
         _, stage, number, values, window = text.split()
-        if not 0 <= int(number) < len(state.stages[int(stage)].done):
-            raise ValueError(f"tile {int(number)}")
         state.stages[int(stage)].note(int(number), int(values, 16), int(window, 16))
     elif kind == b"start":
         _, stage, number = text.split()
-        if not 0 <= int(number) < len(state.stages[int(stage)].done):
-            raise ValueError(f"tile {int(number)}")
         state.stages[int(stage)].note_start(int(number))
+    elif kind == b"seen ":
+        state.stages[int(text.split()[1])].unseen.clear()
     elif kind == b"lost ":
         _, stage, number = text.split()
         state.stages[int(stage)].settle()
         state.stages[int(stage)].done[int(number)] = False
+        state.stages[int(stage)].unseen.discard(int(number))
     elif state.header is None:
         header = json.loads(text)
         if header["journal"] != VERSION:
@@ -207,8 +213,6 @@ class Journal:
 
     def begin(self, header: dict[str, Any]) -> None:
         """Empty the journal and write its first line, and wait until it is on the disk."""
-        from xxhash import xxh3_64_intdigest
-
         text = json.dumps(header).encode()
         try:
             os.ftruncate(self._file, 0)
@@ -234,9 +238,10 @@ class Journal:
         """Note that the work on a tile begins. It is not waited for."""
         self.write([f"start {stage} {number}"], sync=False)
 
-    def done(self, stage: int, tiles: Iterable[Done]) -> None:
-        """Note tiles that are on the disk, and wait until the notes are."""
-        self.write([f"done {stage} {each.number} {each.values:016x} {each.window:016x}" for each in tiles])
+    def done(self, stage: int, tiles: Iterable[Done], seen: bool = False) -> None:
+        """Note tiles that are on the disk, and wait until the notes are; `seen` says that the input is unchanged."""
+        lines = [f"done {stage} {each.number} {each.values:016x} {each.window:016x}" for each in tiles]
+        self.write([*lines, f"seen {stage}"] if seen else lines)
 
     def lost(self, stage: int, numbers: Iterable[int]) -> None:
         """Note tiles that are to be made anew."""
@@ -260,8 +265,6 @@ class Journal:
             raise refused(self.path, "written", error) from error
 
     def _append(self, lines: list[bytes]) -> None:
-        from xxhash import xxh3_64_intdigest
-
         seed = self.state.seed
         data = b"".join(b"%b %08x\n" % (line, xxh3_64_intdigest(line, seed) & 0xFFFFFFFF) for line in lines)
         with self._lock:

@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from tconv._memory import pool_bounded
-from tconv.errors import FileError
 from tconv.scale.executor import Executor
 from tconv.scale.group_commit import GroupCommit
-from tconv.scale.job_fingerprint import plain
+from tconv.scale.input_check import refuse_changed_input
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Meter, Progress
 from tconv.scale.journal import Journal, StageState
@@ -49,7 +48,9 @@ class StageRun:
                 self._prepare(number, stage)
                 with pool_bounded(plan.stages[number].need.outputs):
                     self._run_stage(number, stage)
-                self._refuse_changed_input(number, stage)
+                if self._journal is not None:
+                    refuse_changed_input(self._journal, number, stage)
+                    self._journal.done(number, [], seen=True)
         self._meter.tell(self._watch)
         repeated = int(getattr(self._executor, "repeated", 0))  # by workers, in place of others that were lost
         return JobReport(
@@ -100,17 +101,6 @@ class StageRun:
             raise
         if commit is not None:
             commit.close()
-
-    def _refuse_changed_input(self, number: int, stage: Stage) -> None:
-        if self._journal is None or self._journal.state.header is None:
-            return
-        known = self._journal.state.notes.get("input")
-        before = known[number] if known else self._journal.state.header["stages"][number]["input"]
-        if plain(stage.source.identity()) != before:
-            raise FileError(
-                f"{stage.source.name} was changed while it was read. Leave it alone until the job ends, and start "
-                "again: finished tiles are compared with it then"
-            )
 
 
 def tiles_to_do(journal: Journal | None, number: int, stage: Stage, state: StageState) -> Iterator[Tile]:

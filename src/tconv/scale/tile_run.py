@@ -106,6 +106,15 @@ class Stage:
             place = place * -(-size // step) + span.start // step
         return place
 
+    def tile_of(self, stage: int, number: int) -> Tile:
+        """Return the tile with a number, the inverse of `number`."""
+        assert self.tile is not None
+        outputs: list[slice] = []
+        for size, step in zip(reversed(self.output_sizes), reversed(self.tile), strict=True):
+            number, place = divmod(number, -(-size // step))
+            outputs.append(slice(place * step, min((place + 1) * step, size)))
+        return Tile(stage, number, tuple(outputs[::-1]))
+
     def parts(self, tile: Tile) -> Iterator[Region]:
         """Yield what is computed at once: the outputs of the tile, or parts of them."""
         if self.part is None:

@@ -23,7 +23,7 @@ from tconv.upsampling.image_checks import has_wide_integers
 from tconv.upsampling.inputs import Batch, SampleInput, is_feature_file, open_input
 from tconv.upsampling.option_names import Naming
 from tconv.upsampling.resizing import Resizer
-from tconv.upsampling.run import Run, Timed
+from tconv.upsampling.run import Run, Timed, refuse_large_file
 from tconv.upsampling.upsampler import AnyUpsampler
 from tconv.upsampling.upsampler_selection import Selection
 
@@ -54,6 +54,7 @@ def open_run(source: Path | None, selection: Selection, alpha: bool | None = Non
     """
     if source is None:
         return _sample_run(selection)
+    refuse_large_file(source, selection.naming)
     upsampler = selection.for_feature_maps(source) if is_feature_file(source) else selection.for_pictures()
     opened = open_input(source, upsampler.mixes, alpha)
     batches = list(opened.batches.values())

@@ -6,9 +6,11 @@ A run is refused before anything is read if the machine does not have its memory
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,7 +80,7 @@ class Run:
             raise TooLargeError(
                 f"the result would be {width} x {height} with {channels} channels, about {si(self.memory, 'B')} of "
                 f"memory with the input; this machine has {si(available, 'B')}. Use a smaller "
-                f"{naming.name(self.upsampler.size_option)}, or cut the input"
+                f"{naming.name(self.upsampler.size_option)}, cut the input, or work by tiles: {by_tiles(naming)}"
             )
 
     @property
@@ -156,6 +158,23 @@ class Run:
                 if missing is not None:
                     missing.mark(y, upsampler.mixes)
         return results, merged(checks) if self.checked else None
+
+
+def by_tiles(naming: Naming) -> str:
+    """Return the options that a picture larger than memory needs."""
+    separator = " " if naming.prefix else ", "
+    return f"{naming.example('output', 'large.zarr')}{separator}{naming.example('max_memory', '1GB')}"
+
+
+def refuse_large_file(path: Path, naming: Naming) -> None:
+    """Raise TooLargeError for a file that has more bytes than the machine memory: it would be read as a whole."""
+    with suppress(OSError, ValueError):
+        size, available = os.path.getsize(path), physical_memory()
+        if available is not None and size > available:
+            raise TooLargeError(
+                f"{path} has {si(size, 'B')}; this machine has {si(available, 'B')} of memory. Work by tiles, from "
+                f"TIFF, .npy or Zarr: {by_tiles(naming)}"
+            )
 
 
 def range_warning(array: Array) -> str | None:

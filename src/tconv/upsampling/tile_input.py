@@ -62,7 +62,8 @@ def is_store(path: Path) -> bool:
 def is_tiled(image: Any, output: Any, options: TileOptions) -> bool:
     """Return True for a call that works tile by tile: its options say so, or it reads or writes a Zarr store."""
     read = is_store(image) if isinstance(image, Path) else is_lazy(image)
-    written = output is not None and (is_store(Path(output)) or str(output).lower().endswith(".btf"))
+    is_path = isinstance(output, (str, os.PathLike)) and isinstance(os.fspath(output), str)
+    written = is_path and (is_store(Path(output)) or str(output).lower().endswith(".btf"))
     return bool(options.given) or read or written
 
 
@@ -163,6 +164,8 @@ def _of_picture(
         plain = StoredValues(picture.dtype)
         batch = batch._replace(values=plain, stated=None if batch.stated is None else plain, may_be_bands=False)
     notes = list(picture.notes)
+    if source.shape[0] > 1:
+        notes.append(f"all {source.shape[0]:,} pages; {selection.naming.example('page', 0)} takes the first")
     upsampler = upsampler_for(source.name, selection, upsampler, [batch], notes, alpha)
     stem = Path(source.name).stem if path is None else path.stem
     return TileInput(source, batch, notes, path, stem), upsampler.fitted(*source.shape[2:])

@@ -94,13 +94,12 @@ class LevelTarget(ZarrTarget):
 
 
 class LevelReader:
-    """Level that was written, as the source of the next one. It is opened at its working path."""
+    """Level that was written, as the source of the next one. Its target opens it."""
 
     def __init__(self, target: LevelTarget) -> None:
-        created = target._created
-        self.target = LevelTarget(target.name, target.layout, target.dtype, created, target.image, target.level)
+        self.target = target
         self.name, self.layout, self.shape, self.dtype = target.name, target.layout, target.shape, target.dtype
-        self.block: Sizes = target.layout.along_space(created["chunks"])
+        self.block: Sizes = target.chunk_sizes
         self.description = f"level {target.level} of {target.name}"
 
     def open(self, place: Path) -> None:

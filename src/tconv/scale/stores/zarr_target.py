@@ -62,20 +62,29 @@ class ZarrTarget:
         )
 
     @property
+    def chunk_sizes(self) -> Sizes:
+        """Sizes of chunks along space."""
+        return self.layout.along_space(self._created["chunks"])
+
+    @property
     def store(self) -> ZarrArray:
         """Array that is open. Raises FileError before `create` or `open`."""
         if self._store is None:
             raise FileError(f"{self.name} is not open. Call open(place) first")
         return self._store
 
+    def make_parents(self) -> None:
+        """Make the groups from the store's root to the array's folder. Raises FileError for other nodes there."""
+        if self._root is not None and not self.in_place:
+            make_groups(self._root, Path(self.name).parent)
+
     def create(self, place: Path) -> None:
-        """Make the array without chunks, and the groups above it. Raises FileError for a place that is taken."""
+        """Make the array without chunks. Raises FileError for a place that is taken."""
         if self.in_place:
             return
         if place.exists():
             raise FileError(f"{place} exists, and nothing is overwritten. Choose another name")
-        if self._root is not None:
-            make_groups(self._root, place.parent)
+        self.make_parents()
         with file_errors(place, "written"):
             place.parent.stat()
             try:

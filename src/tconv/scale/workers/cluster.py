@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -61,15 +62,17 @@ class Cluster:
     def _start_local(self) -> None:
         from distributed import Client, LocalCluster
 
-        self._local = LocalCluster(
-            n_workers=0,
-            processes=True,
-            threads_per_worker=1,
-            protocol="tcp://",
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:8787" if find_spec("bokeh") else None,
-            silence_logs=logging.CRITICAL + 1,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Port .* is already in use")  # another one is taken
+            self._local = LocalCluster(
+                n_workers=0,
+                processes=True,
+                threads_per_worker=1,
+                protocol="tcp://",
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:8787" if find_spec("bokeh") else None,
+                silence_logs=logging.CRITICAL + 1,
+            )
         self.client = Client(self._local, timeout=_CONNECT_SECONDS, set_as_default=False, name="tconv")
         self._folder = tempfile.mkdtemp(prefix="tconv-workers-")
         self._processes = [self._process() for _ in range(self._count)]

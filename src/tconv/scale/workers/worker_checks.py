@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from tconv.errors import ClusterError, FileError
+from tconv.errors import ClusterError, FileError, TconvError
 from tconv.scale.workers.cluster import Cluster
 from tconv.scale.workers.worker_tasks import Failure, MismatchError, check_worker
 
@@ -55,19 +55,19 @@ def check_workers(cluster: Cluster, stage: Any) -> None:
                 f"worker {address} does not answer: {type(error).__name__} {error}. Look at its log, and start it again"
             ) from None
         if failure is not None:
-            raise failed(failure)
+            raise failed(failure, opening=True)
 
 
-def failed(failure: Failure) -> BaseException:
-    """Return the error of a task, with its cause and a note that names the worker."""
+def failed(failure: Failure, *, opening: bool = False) -> BaseException:
+    """Return the error of a task, with its cause and a note that names the worker; in the error itself at `opening`."""
     error = failure.error
     if isinstance(error, MismatchError):
         return ClusterError(
             f"worker {failure.worker} is refused: {error}. Start workers with this machine's tconv and kind of CPU, "
             "and with the same files under the same paths"
         )
-    if isinstance(error, FileError) and not isinstance(failure.cause, OSError):
-        error = type(error)(f"{error} (worker {failure.worker}; all workers need the files under the same paths)")
+    if opening and isinstance(error, FileError):
+        error = FileError(f"worker {failure.worker}: {error}. All workers need the files under the same paths")
     error.__cause__ = failure.cause
-    error.add_note(f"on worker {failure.worker}:\n{failure.trace}")
+    error.add_note(f"on worker {failure.worker}" if isinstance(error, TconvError) else failure.trace)
     return error
