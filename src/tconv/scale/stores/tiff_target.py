@@ -29,6 +29,7 @@ from tconv.scale.stores.raw_file import file_errors, refusal
 from tconv.scale.stores.store import ImageSource
 from tconv.scale.stores.tiff_description import PageAxes, describe_pages
 from tconv.scale.stores.tiff_layout import PageKind, file_head
+from tconv.scale.stores.tiff_samples import to_channels, to_pixels
 
 _TILE = 512
 _USUAL_RESOLUTION = (72.0, 72.0)
@@ -102,6 +103,7 @@ class TiffTarget:
         self.unit: Sizes = (1,) * (len(sizes) - 2) + self._kind.tile
         # an opacity that lies between bands is the last channel here
         self._order = tuple(samples.file_order(np.arange(channels)).tolist())
+        self._sample_of = tuple(np.argsort(self._order).tolist())
         kind = describe(channels, self.dtype, samples.alpha_at is not None, samples.are_bands)
         pages = f", {self._pages} pages" if self._pages > 1 else ""
         self.description = (
@@ -210,13 +212,11 @@ class TiffTarget:
                 count = part.shape[1]
                 if count < height:
                     buffer[:, count:] = 0
-                for at, channel in enumerate(self._order):
-                    plane = part[channel]
-                    buffer[:whole, :count, :, at] = (
-                        plane[:, : whole * width].reshape(count, whole, width).swapaxes(0, 1)
-                    )
-                    if whole < across:
-                        buffer[whole, :count, : plane.shape[1] - whole * width, at] = plane[:, whole * width :]
+                full = part[..., : whole * width].reshape(len(part), count, whole, width).swapaxes(1, 2)
+                to_pixels(full, self._order, buffer[:whole, :count])
+                if whole < across:
+                    rest = part[..., whole * width :]
+                    to_pixels(rest, self._order, buffer[whole, :count, : rest.shape[2]])
                 place = self._place_of(image, region, depth, top // height, columns.start // width)
                 with file_errors(self._path, "written"):
                     _put(file, _bytes(buffer), place)
@@ -242,11 +242,9 @@ class TiffTarget:
                     left = (first + at) * width
                     begin, end = max(columns.start, left), min(columns.stop, left + width)
                     pixels = buffer[at, low - down * height : high - down * height, begin - left : end - left]
-                    for sample, channel in enumerate(self._order):
-                        target = out[(channel, *depth)]
-                        target[low - rows.start : high - rows.start, begin - columns.start : end - columns.start] = (
-                            pixels[..., sample]
-                        )
+                    down_there = slice(low - rows.start, high - rows.start)
+                    across_there = slice(begin - columns.start, end - columns.start)
+                    to_channels(pixels, self._sample_of, out[(slice(None), *depth)][:, down_there, across_there])
         return out
 
     def has(self, image: int, region: Region) -> bool:
