@@ -140,7 +140,9 @@ class Job:
         if self.output is None:
             return self._run_stages(None, start)
         folder = self.output.parent
-        getattr(self.stages[0].target, "make_parents", lambda: None)()  # groups of a Zarr store
+        if not folder.is_dir():
+            _ = self.plan  # what is refused leaves nothing behind
+            getattr(self.stages[0].target, "make_parents", lambda: None)()  # groups of a Zarr store
         if not folder.is_dir():
             raise FileError(
                 f"{self.output} lies in {folder}, which does not exist. Choose a name in a directory that does"

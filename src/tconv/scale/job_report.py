@@ -77,7 +77,7 @@ class JobReport:
     """tiles whose work began again, because a session ended before they were noted"""
     sessions: int
     peak_memory: int
-    """most resident bytes of this process while the job ran"""
+    """most resident bytes of this process while the job ran, or of a worker that said it"""
     was_done: bool = False
     """True if the output was there, and nothing was read or written"""
 
