@@ -14,7 +14,7 @@ from tconv.scale.job import Job
 from tconv.scale.memory_bound import MemoryWatch, bytes_of, peak_bytes, resident_bytes, size_text
 from tconv.scale.operators.layer import computed
 from tconv.scale.stores.store import ArraySource, ArrayTarget
-from tconv.scale.tile_plan import Budget, bytes_read, needed, plan_stage, totals
+from tconv.scale.tile_plan import MemoryBudget, bytes_read, needed, plan_stage, totals
 from tconv.scale.tile_run import Stage
 
 pytest.importorskip("llvmlite")
@@ -95,7 +95,7 @@ def stage_of(sizes=(1000, 1200), unit=(64, 64), block=None, operator=None):
 @pytest.mark.parametrize("megabytes", [7, 8, 11, 20, 100])
 def test_tiles_are_whole_units_that_fit(megabytes):
     stage = stage_of()
-    need = plan_stage(stage, Budget(megabytes << 20, 0, 0), 2, 2)
+    need = plan_stage(stage, MemoryBudget(megabytes << 20, 0, 0), 2, 2)
     assert need.memory <= megabytes << 20
     assert need == needed(stage, stage.tile, None, need.windows, need.results)
     for size, step in zip(stage.tile, stage.output_sizes, strict=True):
@@ -106,7 +106,7 @@ def test_more_memory_costs_less_work_for_borders():
     work = []
     for megabytes in (8, 14, 64):
         stage = stage_of(operator=layer(kernel=(31, 31)), unit=(16, 16))
-        plan_stage(stage, Budget(megabytes << 20, 0, 0), 2, 2)
+        plan_stage(stage, MemoryBudget(megabytes << 20, 0, 0), 2, 2)
         work.append(totals(stage)[1])
     assert work == sorted(work, reverse=True)
     assert work[0] > work[-1]
@@ -116,7 +116,7 @@ def test_tiles_lie_along_the_blocks_of_the_source():
     """Rows that are decoded whole are read by tiles that are wide; square blocks by square tiles."""
     wide, square = stage_of(block=(1, 1200)), stage_of(block=(256, 256))
     for stage in (wide, square):
-        plan_stage(stage, Budget(9 << 20, 0, 0), 2, 2)
+        plan_stage(stage, MemoryBudget(9 << 20, 0, 0), 2, 2)
     assert wide.tile[1] > 4 * wide.tile[0]
     assert square.tile[1] <= 2 * square.tile[0]
     assert square.tile[0] <= 2 * square.tile[1]
@@ -143,9 +143,9 @@ def test_given_tiles_must_be_whole_units():
     for tile in ((100, 64), (64,), (0, 64)):
         stage.tile = tile
         with pytest.raises(ShapeError, match=r"is written in units of \(64, 64\), and a tile is whole ones"):
-            plan_stage(stage, Budget(1 << 30, 0, 0), 2, 2)
+            plan_stage(stage, MemoryBudget(1 << 30, 0, 0), 2, 2)
     stage.tile = (128, 10**6)
-    plan_stage(stage, Budget(1 << 30, 0, 0), 2, 2)
+    plan_stage(stage, MemoryBudget(1 << 30, 0, 0), 2, 2)
     assert stage.tile == (128, 2400)
 
 
@@ -154,7 +154,7 @@ def test_a_unit_too_large_is_computed_in_parts_with_the_bits_of_the_whole():
     y = np.zeros((1, 2, *operator.output_sizes((300, 401))), "f4")
     stage = Stage(operator, ArraySource(x[None]), ArrayTarget(y, y.shape[2:]))
     whole = needed(stage, y.shape[2:], None, 1, 1).memory
-    need = plan_stage(stage, Budget(whole * 2 // 3, 0, 0), 2, 2)
+    need = plan_stage(stage, MemoryBudget(whole * 2 // 3, 0, 0), 2, 2)
     assert need.memory <= whole * 2 // 3
     assert stage.tile == y.shape[2:]
     assert max(stage.part) < max(stage.tile)
@@ -165,14 +165,14 @@ def test_a_unit_too_large_is_computed_in_parts_with_the_bits_of_the_whole():
 def test_what_does_not_fit_is_refused_with_the_number_that_does():
     stage = stage_of(unit=(512, 512))
     with pytest.raises(TooLargeError) as raised:
-        plan_stage(stage, Budget(6 << 20, 50 << 10, 0), 2, 2)
+        plan_stage(stage, MemoryBudget(6 << 20, 50 << 10, 0), 2, 2)
     message = str(raised.value)
     assert "max_memory is 6.29 MB; the process has 51.2 kB before it starts" in message
     advised = message.partition("Write max_memory='")[2].partition("'")[0]
-    plan_stage(stage, Budget(bytes_of(advised), 50 << 10, 0), 2, 2)
+    plan_stage(stage, MemoryBudget(bytes_of(advised), 50 << 10, 0), 2, 2)
     units = message.partition("of at most (")[2].partition(")")[0]
     smaller = stage_of(unit=tuple(map(int, units.split(","))))
-    plan_stage(smaller, Budget(6 << 20, 50 << 10, 0), 2, 2)
+    plan_stage(smaller, MemoryBudget(6 << 20, 50 << 10, 0), 2, 2)
 
 
 def test_a_bound_below_what_the_process_has_is_refused_before_anything_is_made(tmp_path):
@@ -205,7 +205,7 @@ def test_a_large_network_is_planned_with_few_calls(tmp_path):
 
     stage = stage_of(sizes=(200_000, 100_000), unit=(256, 256))
     stage.operator = Counting(stage.operator)
-    plan_stage(stage, Budget(1 << 30, 0, 0), 2, 2)
+    plan_stage(stage, MemoryBudget(1 << 30, 0, 0), 2, 2)
     totals(stage)
     assert max(counts.values()) < 90
 

@@ -12,7 +12,7 @@ import numpy as np
 from tconv._memory import si
 from tconv.scale.memory_bound import release_memory, resident_bytes
 from tconv.scale.regions import Sizes, region_sizes, whole
-from tconv.scale.tile_plan import Budget, Need, plan_stage, totals
+from tconv.scale.tile_plan import MemoryBudget, Need, plan_stage, totals
 from tconv.scale.tile_run import Stage
 
 RESERVE = 24 << 20
@@ -127,7 +127,7 @@ def plan_job(
     base = resident_bytes()
     planned = []
     for stage in stages:
-        need = plan_stage(stage, Budget(max_memory, base, reserve), windows, results, may_split)
+        need = plan_stage(stage, MemoryBudget(max_memory, base, reserve), windows, results, may_split)
         work, read = totals(stage)
         shape = stage.target.shape
         assert stage.tile is not None

@@ -23,7 +23,7 @@ from tconv.scale.memory_bound import size_text
 from tconv.scale.regions import Region, Sizes, elements, region_sizes
 from tconv.scale.tile_run import Stage
 
-_LARGEST_TILE = 64 << 20
+_LARGEST_TILE = 32 << 20
 """Bytes of outputs from which on a tile is not made larger: the work for its borders is small, and what a stop loses
 grows."""
 _PLACES = 16
@@ -51,7 +51,7 @@ class Need(NamedTuple):
     results: int
 
 
-class Budget(NamedTuple):
+class MemoryBudget(NamedTuple):
     """Bytes that the process may have, that it has, and that are kept free."""
 
     bound: int
@@ -144,7 +144,7 @@ def _at(count: int, place: float, size: int, step: int) -> slice:
     return slice(number * step, min((number + 1) * step, size))
 
 
-def plan_stage(stage: Stage, budget: Budget, windows: int, results: int, may_split: bool = True) -> Need:
+def plan_stage(stage: Stage, budget: MemoryBudget, windows: int, results: int, may_split: bool = True) -> Need:
     """Choose the sizes of a stage's tiles, where they are not given, and return what they need.
 
     A tile that is too large is computed in parts, with `may_split`. Raises TooLargeError where no tile fits, and
@@ -198,7 +198,7 @@ def _fitting(
     return None, None
 
 
-def _too_large(stage: Stage, tile: Sizes, budget: Budget) -> TooLargeError:
+def _too_large(stage: Stage, tile: Sizes, budget: MemoryBudget) -> TooLargeError:
     """Return the error that names what would do: another bound, or smaller units."""
     whole = needed(stage, tile, stage.part, 1, 1).memory
     unit = tile
