@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,18 @@ class ZarrArray:
         for cell in cells(selection, self.array.chunks, self.at_once()):
             place = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(cell, selection, strict=True))
             stored[place] = self._values(array, cell)
-        if self.folder is not None and not is_node(self.folder):  # files that are gone read as the fill value
-            raise FileError(f"{self.folder} was removed while it was read. Put it back, and go on")
+        if self.folder is not None:
+            self._check_files(self.folder, selection)
         return out
+
+    def _check_files(self, folder: Path, selection: tuple[slice, ...]) -> None:
+        """Raise FileError for what zarr reads as the fill value without an error: empty files, a store that is gone."""
+        for file in unit_files(folder, self.array, selection):
+            with suppress(FileNotFoundError):  # a chunk of the fill value
+                if file.stat().st_size == 0:
+                    raise FileError(f"{file} cannot be read: it is empty. Restore it from a copy, or write it anew")
+        if not is_node(folder):
+            raise FileError(f"{folder} was removed while it was read. Put it back, and go on")
 
     def _values(self, array: Any, cell: tuple[slice, ...]) -> Array:
         try:

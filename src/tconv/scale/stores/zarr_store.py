@@ -8,7 +8,7 @@ from typing import Any
 from tconv.errors import ArgumentError, FileError
 from tconv.scale.stores.formats import SourceOptions, StoreFormat, TargetOptions, format_of
 from tconv.scale.stores.store import ImageSource, ImageTarget
-from tconv.scale.stores.zarr_files import open_node, zarr
+from tconv.scale.stores.zarr_files import is_node, open_node, zarr
 from tconv.scale.stores.zarr_source import array_source
 from tconv.scale.stores.zarr_target import existing_target, path_target
 
@@ -22,7 +22,7 @@ def _open_path(path: Path, inner: str, options: SourceOptions) -> ImageSource:
         return array_source(node, folder, options, str(folder))
     if "multiscales" in node.attrs or "multiscales" in node.attrs.get("ome", {}):
         return format_of(".ome.zarr").open_path(path, inner, options)
-    names = sorted(name for name, _ in node.arrays())
+    names = sorted(each.name for each in folder.iterdir() if each.is_dir() and is_node(each))
     advice = f"Write {folder / names[0]}" if names else "Use the path of an array"
     raise FileError(
         f"{folder} is a group with {', '.join(names[:8]) or 'no array'} in it; an array is needed. {advice}"
