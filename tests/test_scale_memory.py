@@ -14,7 +14,7 @@ from tconv.scale.job import Job
 from tconv.scale.memory_bound import MemoryWatch, bytes_of, peak_bytes, resident_bytes, size_text
 from tconv.scale.operators.layer import computed
 from tconv.scale.stores.store import ArraySource, ArrayTarget
-from tconv.scale.tile_plan import MemoryBudget, bytes_read, needed, plan_stage, totals
+from tconv.scale.tile_plan import MemoryBudget, _measures, bytes_read, needed, plan_stage, totals
 from tconv.scale.tile_run import Stage
 
 pytest.importorskip("llvmlite")
@@ -160,6 +160,19 @@ def test_a_unit_too_large_is_computed_in_parts_with_the_bits_of_the_whole():
     assert max(stage.part) < max(stage.tile)
     Job([stage], None, max_memory="2GB").run()
     np.testing.assert_array_equal(y[0], computed(operator, x))
+
+
+@pytest.mark.parametrize(("tile", "part"), [((2000, 2400), (200, 240)), ((1000, 1200), (125, 2000)), ((700, 900), None)])
+def test_no_part_of_any_tile_needs_more_than_was_planned(tile, part):
+    """Those at the image's border need less than those inside, and both sides differ."""
+    stage = stage_of(operator=layer(kernel=(300, 301)), unit=(1, 1))
+    stage.tile, stage.part = tile, part
+    found = [
+        _measures(stage, piece).need(2, 2, _measures(stage, each.outputs) if part else None).memory
+        for each in stage.tiles(0)
+        for piece in stage.parts(each)
+    ]
+    assert max(found) == needed(stage, tile, part, 2, 2).memory
 
 
 def test_what_does_not_fit_is_refused_with_the_number_that_does():
