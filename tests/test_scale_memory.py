@@ -40,9 +40,10 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")
 )
 def test_sizes_are_read_as_people_write_them(text, size):
     assert bytes_of(text) == size
+    assert bytes_of(np.int64(size)) == size
 
 
-@pytest.mark.parametrize("text", ["", "GB", "1XB", "-1GB", "1e9", 0, -5, True, 1.5, None, "1 G B", "0"])
+@pytest.mark.parametrize("text", ["", "GB", "1XB", "-1GB", "1e9", 0, -5, True, 1.5, None, "1 G B", "0", "9" * 5000, "9" * 400 + ".0GB"])
 def test_other_sizes_are_refused(text):
     with pytest.raises(ArgumentError, match=r'a number of bytes from 1, or text.*Write max_memory="1GB"'):
         bytes_of(text)
@@ -77,7 +78,25 @@ def test_the_pool_of_a_job_retains_no_more_than_it_may():
         del too_large
         gc.collect()
         assert retained() <= 8 << 20
-    assert _memory._pool.most is None
+    assert _memory._pool._bounds == []
+
+
+def test_the_bounds_of_jobs_end_in_any_order():
+    """Jobs in threads: the first one's end neither lifts the bound of the other nor leaves its own."""
+    _memory.trim_pool()
+    first, second = pool_bounded(1 << 20), pool_bounded(_memory._pool._used)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    held = _memory.empty((1 << 20,), np.dtype("f4"))
+    del held
+    gc.collect()
+    assert retained() == 0
+    second.__exit__(None, None, None)
+    held = _memory.empty((1 << 20,), np.dtype("f4"))
+    del held
+    gc.collect()
+    assert retained() == 4 << 20
 
 
 # -- sizes of tiles ----------------------------------------------------------------------------------------------
