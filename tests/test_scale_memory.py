@@ -43,7 +43,9 @@ def test_sizes_are_read_as_people_write_them(text, size):
     assert bytes_of(np.int64(size)) == size
 
 
-@pytest.mark.parametrize("text", ["", "GB", "1XB", "-1GB", "1e9", 0, -5, True, 1.5, None, "1 G B", "0", "9" * 5000, "9" * 400 + ".0GB"])
+@pytest.mark.parametrize(
+    "text", ["", "GB", "1XB", "-1GB", "1e9", 0, -5, True, 1.5, None, "1 G B", "0", "9" * 5000, "9" * 400 + ".0GB"]
+)
 def test_other_sizes_are_refused(text):
     with pytest.raises(ArgumentError, match=r'a number of bytes from 1, or text.*Write max_memory="1GB"'):
         bytes_of(text)
@@ -181,7 +183,9 @@ def test_a_unit_too_large_is_computed_in_parts_with_the_bits_of_the_whole():
     np.testing.assert_array_equal(y[0], computed(operator, x))
 
 
-@pytest.mark.parametrize(("tile", "part"), [((2000, 2400), (200, 240)), ((1000, 1200), (125, 2000)), ((700, 900), None)])
+@pytest.mark.parametrize(
+    ("tile", "part"), [((2000, 2400), (200, 240)), ((1000, 1200), (125, 2000)), ((700, 900), None)]
+)
 def test_no_part_of_any_tile_needs_more_than_was_planned(tile, part):
     """Those at the image's border need less than those inside, and both sides differ."""
     stage = stage_of(operator=layer(kernel=(300, 301)), unit=(1, 1))

@@ -126,8 +126,8 @@ def needed(stage: Stage, tile: Sizes, part: Sizes | None, windows: int, results:
         if part is None:
             found.append(whole.need(windows, results))
             continue
-        for piece in _samples(region_sizes(outputs), part):  # one inside of a tile has borders on all sides
-            found.append(_measures(stage, placed(piece, outputs)).need(windows, results, whole))
+        pieces = _samples(region_sizes(outputs), part)  # one inside of a tile has borders on all sides
+        found += [_measures(stage, placed(piece, outputs)).need(windows, results, whole) for piece in pieces]
     return max(found)
 
 
