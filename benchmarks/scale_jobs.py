@@ -39,6 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("measurements", nargs="*", default=list(MEASUREMENTS))
     parser.add_argument("--chunks", type=int, default=100_000)
+    parser.add_argument("--scheduled", type=int, default=100_000, help="chunks that a scheduler is given")
     parser.add_argument("--inputs", nargs="+", choices=("store", "array"), default=("store", "array"))
     parser.add_argument("--shards", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -46,6 +47,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the children are ended, and the folder is removed
     result: dict[str, Any] = {"date": datetime.now(UTC).isoformat(timespec="minutes"), "machine": platform.processor()}
     result["load"] = os.getloadavg()[0]
     try:  # before minutes are spent
@@ -90,7 +92,7 @@ def graph(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return times and sizes of graphs of lazy arrays."""
     import dask
 
-    found: dict[str, Any] = {"dask alone": scheduler_memory(_plain, options.chunks, folder)}
+    found: dict[str, Any] = {"dask alone": scheduler_memory(_plain, options.scheduled, folder)}
     for kind in options.inputs:
         lazy(kind, 100, folder)
         start = time.perf_counter()
@@ -104,7 +106,7 @@ def graph(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         entry = {"chunks": y.npartitions, "tasks": len(tasks), "seconds": built, "with_optimization": done}
         found[kind] = entry | {"tasks_optimized": count, "bytes_per_task": size / len(tasks)}
         del tasks, optimized, y
-        found[kind] |= scheduler_memory(partial(lazy, kind, folder=folder), options.chunks, folder)
+        found[kind] |= scheduler_memory(partial(lazy, kind, folder=folder), options.scheduled, folder)
     return found
 
 

@@ -120,7 +120,7 @@ def tile_of(case, sizes, unit):
     """Return sizes of tiles, whole units, so that there are about as many as the case says."""
     tile = list(sizes)
     wanted = case["tiles"] / case["images"]
-    for axis in np.argsort(sizes)[::-1].tolist() * 8:
+    for axis in np.argsort(sizes)[::-1].tolist() * 14:
         if tile_count(sizes, tile) * 2 <= wanted * 1.5 and tile[axis] > unit[axis]:
             tile[axis] = -(-tile[axis] // 2 // unit[axis]) * unit[axis]
     return tuple(tile)

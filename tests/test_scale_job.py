@@ -416,6 +416,63 @@ def test_a_folder_is_replaced_by_another(tmp_path):
     assert os.listdir(tmp_path) == ["b"]
 
 
+def test_a_replacement_that_was_stopped_between_both_names_is_completed(small):
+    """The new output has its name, and the old one that of the working path: it must not come back."""
+    small.output.write_bytes(b"old")
+    real, names = path_changes.remove, []
+
+    def remove(path):
+        if small.output.stat().st_size > 3:  # after the exchange
+            names.append(path)
+            raise Stopped
+        real(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(path_changes, "remove", remove)
+        with pytest.raises(Stopped):
+            small.job(overwrite=True).run()
+    assert names == [small.part]
+    assert small.part.read_bytes() == b"old"
+    assert small.job().run().was_done
+    assert small.is_right()
+    assert not small.part.exists()
+
+
+def test_a_repair_that_was_stopped_before_the_output_moved_is_completed(small, monkeypatch):
+    small.job().run()
+    damage(small.output)
+
+    def publish(*arguments, **options):
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tconv.scale.job.publish", publish)
+        with pytest.raises(Stopped):
+            small.job().verify(repair=True)
+    assert small.output.exists()
+    assert small.job().run().done_now == 1
+    assert small.is_right()
+
+
+def test_a_damaged_journal_is_replaced_by_resume_false(small):
+    small.stop_after(5)
+    data = bytearray(small.journal.read_bytes())
+    data[-200] ^= 1
+    small.journal.write_bytes(bytes(data))
+    with pytest.raises(FileError, match=r"was altered: line .* or start anew with resume=False"):
+        small.job().run()
+    assert small.job(resume=False).run().done_now == TILES
+    assert small.is_right()
+
+
+def test_nothing_is_left_where_an_output_cannot_be_made(small):
+    job = small.job()
+    job.stages[0].target = Broken(job.stages[0].target, "create", 0, FileError("cannot be written"))
+    with pytest.raises(FileError, match="cannot be written"):
+        job.run()
+    assert os.listdir(small.output.parent) == ["x.npy"]
+
+
 @pytest.mark.parametrize("renameat2", [True, False])
 def test_an_output_that_another_program_made_meanwhile_is_not_replaced(small, monkeypatch, renameat2):
     if not renameat2:
@@ -448,12 +505,14 @@ def test_a_finished_job_is_not_run_again(small):
     assert report.was_done
     assert source.reads == 0
     assert small.output.stat().st_mtime_ns == before
-    assert "is already done: 16 tiles; nothing was read or written" in str(report)
+    assert "is already done: 16 tiles; nothing was written" in str(report)
 
 
 def test_a_finished_job_with_other_weights_is_refused(small):
     small.job().run()
-    with pytest.raises(FileError, match=r"exists, and nothing is overwritten\. .*the weights or settings"):
+    with pytest.raises(
+        FileError, match=r"y\.npy exists, and was made with something else: the weights.*overwrite=True"
+    ):
         small.job(operator=layer(seed=9)).run()
     assert small.is_right()
 

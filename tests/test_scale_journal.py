@@ -190,10 +190,10 @@ def test_many_lines_are_read_into_small_arrays(path):
 
 def test_an_empty_new_journal_is_removed(path):
     journal = Journal(path)
-    journal.close(remove_new=True)
+    journal.close()
     assert not path.exists()
     written(path)
-    Journal(path).close(remove_new=True)
+    Journal(path).close()
     assert path.exists()
 
 

@@ -15,6 +15,7 @@ from tconv import Geometry
 from tconv.errors import ArrayError, DtypeError, ShapeError, TconvError, TooLargeError
 from tconv.models import Combination, Convolution, GlobalMean, Model, Network, Node, Padding, Pointwise, Sum
 from tconv.models.layer_check import LayerCheck
+from tconv.models.running.run import StripRun
 from tconv.models.running.work import task_work
 from tconv.models.steps.depth_to_space import ChannelsToPixels
 from tconv.models.steps.resizing import Resize
@@ -353,6 +354,48 @@ def test_halo_work_of_the_shipped_networks(scale):
         outputs = tuple(slice(4 * side * scale, 5 * side * scale) for _ in "hw")
         share = whole * (side * scale) ** 2 / (every[-1][0] * every[-1][1])
         assert 1 < operator.work(outputs, sizes) / share < most
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_tiles_below_each_other_compute_no_row_twice_and_have_the_bits_of_the_whole(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    network = network_of(rng, 3, means=seed % 2, strided=seed > 0, mode="edge")
+    x, rows = normal(rng, 3, 200, 40), []
+    whole, operator = whole_of(network, x), NetworkOperator(network)
+    context = operator.prepare(lambda region: x[:, *region].copy(), (200, 40), 10**8)
+    real = StripRun.advance
+
+    def advance(run):
+        before, after = real(run)
+        rows.append(after[1] - before[1])
+        return before, after
+
+    monkeypatch.setattr(StripRun, "advance", advance)
+    for left in (0, 40):
+        computed_rows = []
+        for top in range(0, 400, 40):
+            rows.clear()
+            outputs = slice(top, top + 40), slice(left, left + 40)
+            got = tile(operator, x, outputs, context)
+            np.testing.assert_array_equal(bits(got), bits(whole[:, *outputs]), err_msg=str(outputs))
+            computed_rows.append(sum(rows))
+        # of the first layer: two tiles show that they follow each other, then each has the rows of its own
+        assert computed_rows[1] > 22
+        assert computed_rows.count(20) >= 5
+
+
+def test_a_tile_of_another_picture_does_not_go_on():
+    rng = np.random.default_rng(14)
+    network = network_of(rng, mode="edge")
+    operator, pictures = NetworkOperator(network), [normal(rng, 3, 200, 40) for _ in "ab"]
+    pictures.append(pictures[0].copy())
+    pictures[2][:, :110] += 1  # the same from the middle on
+    wholes = [whole_of(network, x) for x in pictures]
+    for turn, top in enumerate(range(0, 400, 40)):
+        outputs = slice(top, top + 40), slice(0, 40)
+        for number in ((0,), (1, 0), (0, 2))[turn % 3]:
+            got = tile(operator, pictures[number], outputs)
+            np.testing.assert_array_equal(bits(got), bits(wholes[number][:, *outputs]))
 
 
 def test_memory_does_not_grow_with_the_picture():

@@ -106,9 +106,21 @@ def test_arrays_have_their_channels_last():
     with tifffile.TiffFile("c.tif") as file:
         assert file.pages[0].extrasamples == (2,)
         np.testing.assert_array_equal(file.asarray(), whole)
-    stored = zarr.create_array("x.zarr", data=x[..., :3])
-    bicubic = tconv.upsample(x[..., :3], 2, kernel="bicubic")
-    np.testing.assert_array_equal(read(tconv.upsample(stored, 2, output="d.zarr")), bicubic)
+
+
+def test_stores_say_their_axes_or_are_told_them(run):
+    x = picture(60, 80, 3)
+    bicubic = tconv.upsample(x, 2, kernel="bicubic")
+    stored = zarr.create_array("a.zarr", data=x)
+    np.testing.assert_array_equal(read(tconv.upsample(stored, 2, axes="YXC", output="b.zarr")), bicubic)
+    zarr.create_array("c.zarr", data=x, dimension_names=["y", "x", "c"])
+    np.testing.assert_array_equal(read(tconv.upsample("c.zarr", 2, output="d.zarr")), bicubic)
+    code, printed, _ = run("a.zarr", "-o", "e.zarr")
+    assert code == 0
+    assert "read as 60 channels of 3 x 80; --axes YXC if channels are last" in printed
+    four = tconv.upsample(np.moveaxis(picture(4, 30, 40), 0, 2), 2, kernel="bicubic", alpha=False)
+    got = read(tconv.upsample(picture(4, 30, 40), 2, axes="CYX", kernel="bicubic", output="f.zarr"))
+    np.testing.assert_array_equal(np.moveaxis(got, 0, 2), four)
 
 
 def test_every_picture_of_a_store_with_time_depth_and_channels():

@@ -30,8 +30,8 @@ from tconv.upsampling.run import Run, RunPlan
 from tconv.upsampling.sample_comparison import Comparison, compare, write_side_by_side
 from tconv.upsampling.target_size import read_target_size
 from tconv.upsampling.thread_limit import limited_threads, read_threads
-from tconv.upsampling.tile_input import is_store, is_tiled
-from tconv.upsampling.tile_options import TileOptions, read_tile_options
+from tconv.upsampling.tile_input import is_tiled
+from tconv.upsampling.tile_options import read_tile_options
 from tconv.upsampling.upsampler import AnyUpsampler
 from tconv.upsampling.upsampler_selection import Selection
 
@@ -181,8 +181,11 @@ def run(
         target = read_target_size(scale, width, height, COMMAND)
         selection = Selection(target, model, kernel, weights, COMMAND, network)
         if verify or repair or any(is_tiled(source, output, tiles) for source in sources):
-            check = (verify or repair, repair)
-            return _by_tiles(report, sources, output, selection, tiles, overwrite, no_alpha, no_check, check)
+            from tconv.cli.upsample_tiles import Switches, run_tiles
+
+            switches = Switches(overwrite, no_alpha, no_check, verify or repair, repair)
+            _load(report, selection, sources)
+            return run_tiles(report, sources, output, selection, tiles, switches)
         return _upsample(report, sources, output, selection, overwrite, no_alpha, no_check)
 
 
@@ -209,42 +212,6 @@ def _upsample(
     with output_folder(folder):
         _upsample_one(report, single, sources, Path(output) if output and not folder else None, folder, overwrite)
     return 0
-
-
-def _by_tiles(
-    report: Report,
-    sources: tuple[Path, ...],
-    output: str | None,
-    selection: Selection,
-    tiles: TileOptions,
-    overwrite: bool,
-    no_alpha: bool,
-    no_check: bool,
-    verification: tuple[bool, bool],
-) -> int:
-    """Enlarge one source tile by tile, and return the exit code."""
-    from tconv.cli.upsample_tiles import run_tiles
-    from tconv.upsampling.tile_job import refuse_many
-
-    if len(sources) != 1 or (os.path.isdir(sources[0]) and not is_store(sources[0])):
-        refuse_many(tiles, COMMAND)
-    path = None if output is None else Path(output)
-    folder = path if path is not None and is_folder(output, path) and not is_store(path) else None
-    _load(report, selection, sources)
-    with output_folder(folder):
-        return run_tiles(
-            report,
-            sources[0],
-            selection,
-            None if folder else path,
-            folder,
-            tiles,
-            alpha=False if no_alpha else None,
-            checked=not no_check,
-            overwrite=overwrite,
-            verified=verification[0],
-            repaired=verification[1],
-        )
 
 
 def _load(report: Report, selection: Selection, sources: tuple[Path, ...]) -> None:

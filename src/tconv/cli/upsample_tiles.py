@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tconv._memory import si
 from tconv.cli.console import Report
@@ -17,8 +18,10 @@ from tconv.errors import TconvError
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
 from tconv.scale.pipeline import LocalExecutor
+from tconv.upsampling.file_batch import is_folder, output_folder
 from tconv.upsampling.option_names import COMMAND
-from tconv.upsampling.tile_job import TileJob
+from tconv.upsampling.tile_input import is_store
+from tconv.upsampling.tile_job import TileJob, refuse_many
 from tconv.upsampling.tile_options import TileOptions
 from tconv.upsampling.upsampler_selection import Selection
 
@@ -32,21 +35,42 @@ _WORDS = {
 """Words of Python in messages of jobs, and what they are on the command line."""
 
 
+class Switches(NamedTuple):
+    """Switches of the command: True for those that are given."""
+
+    overwrite: bool
+    no_alpha: bool
+    no_check: bool
+    verify: bool
+    repair: bool
+
+
 def run_tiles(
     report: Report,
-    source: Path,
+    sources: tuple[Path, ...],
+    output: str | None,
     selection: Selection,
-    output: Path | None,
-    folder: Path | None,
     options: TileOptions,
-    *,
-    alpha: bool | None,
-    checked: bool,
-    overwrite: bool,
-    verified: bool,
-    repaired: bool,
+    switches: Switches,
 ) -> int:
     """Enlarge one picture tile by tile, print what is done, and return the exit code."""
+    if len(sources) != 1 or (os.path.isdir(sources[0]) and not is_store(sources[0])):
+        refuse_many(options, COMMAND)
+    path = None if output is None else Path(output)
+    folder = path if path is not None and is_folder(output, path) and not is_store(path) else None
+    with output_folder(folder):
+        return _run(report, sources[0], None if folder else path, folder, selection, options, switches)
+
+
+def _run(
+    report: Report,
+    source: Path,
+    output: Path | None,
+    folder: Path | None,
+    selection: Selection,
+    options: TileOptions,
+    switches: Switches,
+) -> int:
     watch = _Watch(report)
     try:
         with report.timed("load"):
@@ -55,9 +79,9 @@ def run_tiles(
                 selection,
                 output,
                 folder=folder,
-                alpha=alpha,
-                checked=checked,
-                overwrite=overwrite,
+                alpha=False if switches.no_alpha else None,
+                checked=not switches.no_check,
+                overwrite=switches.overwrite,
                 options=options,
                 progress=watch,
             )
@@ -70,11 +94,11 @@ def run_tiles(
     except (KeyboardInterrupt, SystemExit) as stop:
         if watch.last is None:
             raise
-        return _print_interrupt(watch.last, output or job.path, 130 if isinstance(stop, KeyboardInterrupt) else 143)
+        return _print_interrupt(watch.last, job.path, 130 if isinstance(stop, KeyboardInterrupt) else 143)
     except TconvError as error:
         raise _in_command_words(error) from None
-    _print_report(report, job, done, verified)
-    code = _verify(report, job, repaired) if verified else 0
+    _print_report(report, job, done, switches.verify)
+    code = _verify(report, job, switches.repair) if switches.verify else 0
     report.close()
     return code
 

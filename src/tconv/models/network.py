@@ -31,7 +31,8 @@ from tconv.models.running.picture import MEMORY, Means, PicturePlan, RowStream
 from tconv.models.running.picture_means import tile_means
 from tconv.models.running.plan import Graph
 from tconv.models.running.run import Load, StripRun
-from tconv.models.running.spans import anchored, moved, needed
+from tconv.models.running.spans import anchored, needed
+from tconv.models.running.tile_runs import ThreadTile, run_tile
 from tconv.models.running.tiles import TilePlans, extents
 from tconv.models.steps.step import Region, Shape
 from tconv.models.steps.strided_convolution import StridedConvolution
@@ -91,6 +92,7 @@ class Network:
         self._pictures: dict[Any, PicturePlan] = {}
         self._tile_plans: dict[Any, TilePlans] = {}
         self._windows: dict[Any, slice] = {}
+        self._thread_tile = ThreadTile()
 
     def __reduce__(self) -> Any:
         """Return the nodes for copies and other processes, which make their own plans."""
@@ -302,6 +304,8 @@ class Network:
         `x` [C, rows, columns], float32, is the window of the picture: that of `region_window`, or a larger one. The
         bits are those of the whole, whatever the tile. A network with means needs those of `tile_means`.
 
+        A thread that computes tiles of equal height from the top down computes the rows between them once only.
+
         >>> import numpy as np
         >>> from tconv import Geometry
         >>> network = Network([Node(Convolution(np.ones((1, 1, 4, 4), np.float32), Geometry((4, 4), 2, 1)), (0,))])
@@ -325,15 +329,17 @@ class Network:
         if self.has_whole_rows and columns != (every := slice(0, totals[1])):
             out[...] = self.region(x, window, shape, (rows, every), means=means, watch=watch)[:, :, columns]
             return out
-        # a watch sees the rows and columns of the picture themselves
-        plan, moves = plans.plan(*outputs, moves=watch is None)
+        source, target = Region(x, *window), Region(out, *outputs)
+        if watch is None:
+            run_tile(plans, source, target, given, self._thread_tile)
+            return out
+        plan, _ = plans.plan(*outputs, moves=False)  # a watch sees the rows and columns of the picture themselves
         one = slice(0, 1)
         regions = {place: Region(values, one, one) for place, values in given.items()}
-        regions[0] = Region(x, *(moved(span, by) for span, (_, by) in zip(window, moves, strict=True)))
-        regions[len(self.nodes)] = Region(out, *(moved(span, by) for span, (by, _) in zip(outputs, moves, strict=True)))
-        run = StripRun(plan, regions, None, watch, math.prod(out.shape[1:]) / math.prod(totals))
-        for _ in range(plan.strips):
-            run.advance()
+        share = math.prod(out.shape[1:]) / math.prod(totals)
+        StripRun(plan, regions | {0: source, len(self.nodes): target}, None, watch, share).advance_to(
+            len(self.nodes), rows.stop
+        )
         return out
 
     def region_window(self, outputs: tuple[slice, slice], shape: Shape) -> tuple[slice, slice]:

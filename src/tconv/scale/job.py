@@ -33,6 +33,12 @@ def working_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.part")
 
 
+def _identity(path: Path) -> list[int]:
+    """Return what tells a file or folder from another one, whatever its name."""
+    status = path.lstat()
+    return [status.st_dev, status.st_ino]
+
+
 class Job:
     """Stages that write one output. `output` is its final path; None for arrays in memory, which have no journal.
 
@@ -134,22 +140,29 @@ class Job:
         if self.output is None:
             return self._run_stages(None, start)
         folder = self.output.parent
-        getattr(self.stages[0].target, "make_parents", lambda: None)()  # groups of a Zarr store
+        if not folder.is_dir():
+            _ = self.plan  # what is refused leaves nothing behind
+            getattr(self.stages[0].target, "make_parents", lambda: None)()  # groups of a Zarr store
         if not folder.is_dir():
             raise FileError(
                 f"{self.output} lies in {folder}, which does not exist. Choose a name in a directory that does"
             )
-        journal = Journal(journal_path(self.output))
+        journal = Journal(journal_path(self.output), discard=not self._resume)
         try:
             return self._run_locked(journal, self.output, start)
         except BaseException as error:
             if journal.state.header is not None and os.path.lexists(self._place):
                 error.add_note(f"What is done is kept in {self._place}; the same call goes on there")
+            elif journal.state.header is not None and not os.path.lexists(self.output):
+                journal.remove()
             raise
         finally:
-            for stage in self.stages:
-                stage.target.close()
-            journal.close(remove_new=True)
+            self._close(journal)
+
+    def _close(self, journal: Journal) -> None:
+        for stage in self.stages:
+            stage.target.close()
+        journal.close()
 
     def verify(
         self, *, repair: bool = False, inputs: bool = False, progress: Callable[[int, int], None] | None = None
@@ -165,7 +178,7 @@ class Job:
         try:
             if journal.state.header is None:
                 raise FileError(f"{self.output} has no journal. Give the path of an output of tconv.scale")
-            self._compared(journal)
+            self._compared(journal, self.output, is_done=False)
             place = self._place if os.path.lexists(self._place) else self.output
             for stage in self.stages:
                 stage.target.open(place)
@@ -178,9 +191,7 @@ class Job:
                 self._forget_damaged(journal, report, place)
             return report
         finally:
-            for stage in self.stages:
-                stage.target.close()
-            journal.close(remove_new=True)
+            self._close(journal)
 
     def _forget_damaged(self, journal: Journal, report: VerifyReport, place: Path) -> None:
         """Let the next run make damaged tiles anew; until then, the output has its working name again."""
@@ -199,6 +210,7 @@ class Job:
 
     def _run_locked(self, journal: Journal, output: Path, start: float) -> JobReport:
         state = journal.state
+        self._finish_move(journal, output)
         is_there, has_part = os.path.lexists(output), os.path.lexists(working_path(output))
         begun = state.header is not None and os.path.lexists(self._place)
         if self._in_place:
@@ -219,15 +231,27 @@ class Job:
             stage.target.finish()
             stage.target.close()
         if not self._in_place:
+            journal.note(moving=_identity(self._place))
             publish(self._place, output, self._overwrite)
         journal.note(finished=True)
         return report
+
+    def _finish_move(self, journal: Journal, output: Path) -> None:
+        """Complete the change of names in which an earlier session, or a repair, was stopped."""
+        notes, place = journal.state.notes, working_path(output)
+        if self._in_place or not os.path.lexists(output):
+            return
+        if notes.get("finished") is False and not journal.state.is_complete:
+            if not os.path.lexists(place):
+                publish(output, place, overwrite=False)
+        elif "moving" in notes and notes["moving"] == _identity(output):
+            remove(place)  # the output that was replaced
 
     def _refuse_existing(self, journal: Journal, output: Path, is_there: bool, has_part: bool) -> None:
         """Raise FileError if something would be lost."""
         if self._overwrite:
             return
-        no_journal = journal.state.header is None
+        no_journal = journal.state.header is None and not journal.is_damaged
         if self._in_place:
             if no_journal and not all(stage.target.empty() for stage in self.stages):  # type: ignore[attr-defined]
                 raise FileError(f"{output} has values. Give an empty array, or write overwrite=True")
@@ -261,7 +285,7 @@ class Job:
         """Compare the journal with this job, and open what is there."""
         state = journal.state
         assert self.output is not None
-        now, plan = self._compared(journal)
+        now, plan = self._compared(journal, journal.path, is_done=False)
         share = sum(stage.count for stage in state.stages) / max(1, plan.tiles)
         check_free_space(self.output.parent, int(plan.disk * (1 - share)), str(self.output))
         journal.go_on()
@@ -280,7 +304,7 @@ class Job:
                 state.stages[number].done[lost] = False
         self._check_inputs(journal, now)
 
-    def _compared(self, journal: Journal) -> tuple[dict[str, Any], JobPlan]:
+    def _compared(self, journal: Journal, path: Path, is_done: bool) -> tuple[dict[str, Any], JobPlan]:
         """Return this job's fingerprint and plan. Raises FileError with what differs from that of a journal."""
         header = journal.state.header
         assert header is not None
@@ -289,7 +313,7 @@ class Job:
             stage.check()
             stage.tile = stage.tile or stage.target.unit  # of other axes than the journal's, which is refused
         now = fingerprint_of(self.stages)
-        refuse_differences(journal.path, differences(header, now))
+        refuse_differences(path, differences(header, now), is_done)
         self._plan = self._planned(header)
         return now, self._plan
 
@@ -309,10 +333,7 @@ class Job:
     def _found_done(self, journal: Journal, output: Path, start: float) -> JobReport:
         """Return the report of a job that had ended before."""
         state = journal.state
-        try:
-            now, plan = self._compared(journal)
-        except FileError as error:
-            raise FileError(f"{output} exists, and nothing is overwritten. {error}") from None
+        now, plan = self._compared(journal, output, is_done=True)
         journal.go_on()
         self._check_inputs(journal, now)
         for number, stage in enumerate(self.stages):

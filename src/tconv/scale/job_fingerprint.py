@@ -112,8 +112,13 @@ def _difference(key: str, before: Any, after: Any) -> str:
     return words if key == "weights" else f"{words}: {before} in the journal, {after} now"
 
 
-def refuse_differences(path: Any, found: list[str]) -> None:
-    """Raise FileError, if anything differs, with the names of it."""
+def refuse_differences(path: Any, found: list[str], is_done: bool) -> None:
+    """Raise FileError, if anything differs, with the names of it. `is_done` says that the output of `path` is."""
+    if found and is_done:
+        raise FileError(
+            f"{path} exists, and was made with something else: {'; '.join(found)}. Write to another name, or write "
+            "overwrite=True"
+        )
     if found:
         raise FileError(
             f"{path} was begun with something else: {'; '.join(found)}. Go on as it was begun, write to another name, "

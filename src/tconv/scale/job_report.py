@@ -77,7 +77,7 @@ class JobReport:
     """tiles whose work began again, because a session ended before they were noted"""
     sessions: int
     peak_memory: int
-    """most resident bytes of this process while the job ran"""
+    """most resident bytes of this process while the job ran, or of a worker that said it"""
     was_done: bool = False
     """True if the output was there, and nothing was read or written"""
 
@@ -94,7 +94,7 @@ class JobReport:
     def __str__(self) -> str:
         name = self.path or self.plan.stages[-1].target
         if self.was_done:
-            return f"{name} is already done: {self.tiles} tiles; nothing was read or written"
+            return f"{name} is already done: {self.tiles} tiles; nothing was written"
         rate = self.elements / max(self.seconds, 1e-9)
         before = f", {self.done_before} before" if self.done_before else ""
         again = f", {self.done_twice} of all twice" if self.done_twice else ""

@@ -191,22 +191,25 @@ def _take_note(state: JournalState, note: dict[str, Any]) -> None:
 class Journal:
     """Journal that this process alone may write: locked until `close`, or the end of the process.
 
-    `state` is what it had when it was opened. Raises FileError if another process has it, and if it cannot be read.
+    `state` is what it had when it was opened; with `discard`, one that was altered is empty, with `is_damaged` set.
+    Raises FileError if another process has it, and if it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, discard: bool = False) -> None:
         self.path = path
         self._lock = threading.Lock()
         self._is_new = not path.exists()
+        self.is_damaged = False
+        self._file = _locked(path)
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-        except OSError as error:
-            raise refused(path, "written", error) from error
-        try:
-            lock_file(self._file, path)
             with open(os.dup(self._file), "rb") as file:
                 file.seek(0)
                 self.state = _read(file, path)
+        except FileError:
+            if not discard:
+                os.close(self._file)
+                raise
+            self.state, self.is_damaged = JournalState(), True
         except BaseException:
             os.close(self._file)
             raise
@@ -271,12 +274,36 @@ class Journal:
             while data:  # a full disk may take a part of it; the next session drops that
                 data = data[os.write(self._file, data) :]
 
-    def close(self, remove_new: bool = False) -> None:
-        """Unlock and close it; with `remove_new`, a file that was not there before and has no line is removed."""
+    def remove(self) -> None:
+        """Remove the file, as there is nothing that it speaks of."""
         with suppress(OSError):
-            if remove_new and self._is_new and os.fstat(self._file).st_size == 0:
-                self.path.unlink()
+            self.path.unlink()
+
+    def close(self) -> None:
+        """Unlock and close it; a file that was not there before and has no line is removed."""
+        with suppress(OSError):
+            if self._is_new and os.fstat(self._file).st_size == 0:
+                self.remove()
             os.close(self._file)
+
+
+def _locked(path: Path) -> int:
+    """Open a journal and lock it. Raises FileError."""
+    while True:
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        except OSError as error:
+            raise refused(path, "written", error) from error
+        try:
+            lock_file(file, path)
+            if os.path.exists(path) and os.path.samestat(os.fstat(file), path.stat()):
+                return file
+        except OSError:
+            pass
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)  # another process removed it before it was locked
 
 
 def lock_file(file: int, path: Path) -> None:

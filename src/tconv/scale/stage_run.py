@@ -62,7 +62,7 @@ class StageRun:
             self._before,
             sum(state.done_twice for state in states) + repeated,
             (self._journal.state.sessions if self._journal else 0) + 1,
-            self._watch.peak,
+            max(self._watch.peak, int(getattr(self._executor, "peak_memory", 0))),  # of workers, too
         )
 
     def _prepare(self, number: int, stage: Stage) -> None:

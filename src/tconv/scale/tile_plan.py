@@ -38,7 +38,7 @@ _MACS_PER_BYTE = 40
 _TILE_BYTES = 100_000
 """Bytes that could be read in the time that each tile costs."""
 _RUN_BYTES = 2048
-"""Bytes that could be read in the time that each run of bytes along the last axis costs."""
+"""Bytes that could be read in the time that each run of bytes along the last axis costs, read or written."""
 
 
 class Need(NamedTuple):
@@ -106,10 +106,16 @@ def _measures(stage: Stage, outputs: Region, tile: Sizes | None = None) -> _Meas
         operator.scratch_bytes(outputs, stage.sizes),
         operator.work(outputs, stage.sizes),
         bytes_read(stage, window) if tile is None else _mean_bytes_read(stage, window, tile),
-        elements(window[:-1]) * stage.source.shape[1] if max(stage.source.block) == 1 else 0,
+        _runs(window, stage.source.block, stage.source.shape[1])
+        + _runs(outputs, stage.target.unit[:-1], operator.channels[1]),
         elements(outputs),
         math.log2(max(region_sizes(outputs)) / min(region_sizes(outputs))),
     )
+
+
+def _runs(region: Region, blocks: Sizes, channels: int) -> int:
+    """Return the runs of bytes of a region along the last axis, where single rows are read or written; 0 elsewhere."""
+    return channels * elements(region[:-1]) if max(blocks, default=1) == 1 else 0
 
 
 def needed(stage: Stage, tile: Sizes, part: Sizes | None, windows: int, results: int) -> Need:

@@ -20,6 +20,7 @@ from tconv.scale.stores.store import ArraySource, ImageSource
 from tconv.upsampling.file_run import upsampler_for
 from tconv.upsampling.image_checks import check_array
 from tconv.upsampling.inputs import Batch, PictureInput, Shape, is_feature_file
+from tconv.upsampling.option_names import Naming
 from tconv.upsampling.stored_values import StoredValues
 from tconv.upsampling.tile_options import TileOptions
 from tconv.upsampling.upsampler import Upsampler
@@ -92,12 +93,14 @@ def open_tiles(
     picture = getattr(source, "picture", None)
     if picture is not None:
         return _of_picture(source, picture, path, selection, alpha)
-    return _of_values(source, image, path, selection, alpha)
+    is_pixels = isinstance(image, np.ndarray) and options.axes is None
+    notes = [] if options.axes else _notes_on_axes(source, selection.naming)
+    return _of_values(source, path, selection, alpha, is_pixels, notes)
 
 
 def axes_of(image: Any) -> str | None:
-    """Return the axes of an array that has no names for them, as `tconv.upsample` reads it: channels last."""
-    if hasattr(image, "dims") or getattr(getattr(image, "metadata", None), "dimension_names", None):
+    """Return the axes of an array of NumPy or Dask as `tconv.upsample` reads it: channels last; None for stores."""
+    if type(image).__module__.partition(".")[0] in ("zarr", "xarray"):
         return None
     if not isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[0] <= 4 < image.shape[2]:
         raise ShapeError(
@@ -105,6 +108,14 @@ def axes_of(image: Any) -> str | None:
             'axes="CYX", or axes="YXC" if the channels are last'
         )
     return {2: "YX", 3: "YXC"}.get(image.ndim)
+
+
+def _notes_on_axes(source: ImageSource, naming: Naming) -> list[str]:
+    """Return a note for a store without names of axes that looks like [H, W, C], since it is read as [C, H, W]."""
+    _, channels, height, width = source.shape
+    if getattr(source, "named", False) or not width <= 4 < channels:
+        return []
+    return [f"read as {channels} channels of {width} x {height}; {naming.example('axes', 'YXC')} if channels are last"]
 
 
 def _whole_picture(
@@ -172,11 +183,15 @@ def _of_picture(
 
 
 def _of_values(
-    source: ImageSource, image: Any, path: Path | None, selection: Selection, alpha: bool | None
+    source: ImageSource,
+    path: Path | None,
+    selection: Selection,
+    alpha: bool | None,
+    is_pixels: bool,
+    notes: list[str],
 ) -> tuple[TileInput, Upsampler]:
     """Return the input of an array or a store: of a NumPy array the pixels, else feature maps or bands."""
     channels, dtype = source.shape[1], source.dtype
-    is_pixels = isinstance(image, np.ndarray)
     if path is not None and is_feature_file(path):
         upsampler = selection.for_feature_maps(path)
     else:
@@ -189,7 +204,6 @@ def _of_values(
         picture = Picture(Path("image"), _shape(source)[1:], dtype, True, "", [])
         source.picture = _with_samples(picture)  # type: ignore[attr-defined]
     batch = Batch(_shape(source), values, bands=not is_pixels and channels - has_alpha not in (1, 3))
-    notes: list[str] = []
     upsampler = upsampler_for(source.name, selection, upsampler, [batch], notes, alpha)
     stem = "image" if path is None else path.name.partition(".")[0] if is_store(path) else path.stem
     return TileInput(source, batch, notes, path, stem), upsampler.fitted(*source.shape[2:])

@@ -85,7 +85,7 @@ class Plan:
     """Plan for targets, in a picture whose places have these sizes.
 
     `given` are places that are there as whole arrays; `delivered` are targets whose rows are read after each strip, and
-    have no array of their own. A strip of the largest output has about `strip_bytes`.
+    have no array of their own. A strip of the largest output has about `strip_bytes`, or `strip` rows of the target.
     """
 
     def __init__(
@@ -96,9 +96,10 @@ class Plan:
         given: Collection[int],
         strip_bytes: int,
         delivered: frozenset[int] = frozenset(),
+        strip: int | None = None,
     ) -> None:
         self.targets, self.given, self.delivered = dict(targets), frozenset(given), delivered
-        self._graph, self._strip_bytes = graph, strip_bytes
+        self._graph, self._strip_bytes, self._given_strip = graph, strip_bytes, strip
         heights, widths = ([size[axis] for size in sizes] for axis in (0, 1))
         rows = {place: target.rows for place, target in targets.items()}
         columns = {place: target.columns for place, target in targets.items()}
@@ -125,7 +126,8 @@ class Plan:
         computed = {task.number for task in self.tasks}
         self.placement: Placement = placed(nodes, self.channels, computed, own, apart)
         self._add_copies()
-        self._schedule(self._strip(self._strip_bytes))
+        self.strip = self._given_strip or self._strip(self._strip_bytes)
+        self._schedule(self.strip)
 
     def _long_lived(self) -> frozenset[int]:
         """Return places that are needed so much longer than their neighbours in a storage that a copy saves memory."""

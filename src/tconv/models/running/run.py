@@ -87,6 +87,24 @@ class StripRun:
             buffers[number] = self._storages[place.storage].add(channels, slice(span.start - first, span.stop - first))
         return buffers
 
+    def replace(self, place: int, region: Region) -> None:
+        """Read or write a place in another array from now on: one of its given places, or of its targets."""
+        plan, number = self.plan, self.plan.placement.places[place].storage
+        storage = self._storages[number]
+        storage.whole = RowBuffer(region.values, region.rows.start, region.rows.start)
+        for other, where in plan.placement.places.items():
+            if where.storage == number:
+                span = plan.columns[other]
+                channels = slice(where.offset, where.offset + plan.channels[other])
+                columns = slice(span.start - region.columns.start, span.stop - region.columns.start)
+                part, buffer = storage.whole.part(channels, columns), self.buffers[other]
+                buffer.array, buffer.anchor, buffer.address = part.array, part.anchor, part.address
+
+    def advance_to(self, place: int, row: int) -> None:
+        """Compute strips until a place is computed up to a row."""
+        while self.plan.stops[self._strip, place] < row:
+            self.advance()
+
     # -- strips --------------------------------------------------------------------------------------------------
 
     def advance(self) -> tuple[list[int], list[int]]:

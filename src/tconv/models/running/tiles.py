@@ -24,6 +24,8 @@ _PERIODS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 51
 """Periods that are tried, in pixels of the input."""
 _MOST_PLANS = 64
 """Plans of tiles of one picture: more than the nine of equal tiles, their borders and corners."""
+_MOST_TILES = 16
+"""Tiles below each other that are planned together."""
 _CHECKED = 16
 """Neighbouring outputs whose inputs are compared with those of a period further."""
 
@@ -42,6 +44,7 @@ class TilePlans:
         self.given = {*given, 0}
         """places that are there as arrays, the input among them"""
         self._plans: dict[tuple[int, ...], Plan] = {}
+        self._firsts: dict[tuple[int, int], int] = {}
         lengths = ([size[axis] for size in self.sizes] for axis in (0, 1))
         self._axes = [AxisPeriod(graph, each, axis, given, self.place) for axis, each in enumerate(lengths)]
 
@@ -63,6 +66,47 @@ class TilePlans:
             self._plans[key] = plan
         return plan, found
 
+    def plan_down(self, rows: slice, columns: slice) -> tuple[Plan, list[tuple[int, int]], int] | None:
+        """Return a plan of this tile and of those below it, its moves as `plan` has them, and the row where it ends.
+
+        None where there is none: near borders, or if tiles are no whole number of periods and strips.
+        """
+        height, axis = rows.stop - rows.start, self._axes[0]
+        own, _ = self.plan(rows, columns)
+        count = min(_MOST_TILES, (axis.inside.stop - rows.start) // height)
+        most = min(own.strip, height)
+        strip = next(each for each in range(most, 0, -1) if height % each == 0)
+        if count < 2 or rows.start < axis.inside.start or 4 * strip < most or not axis.is_dense(own.rows, height):
+            return None
+        if any(0 in task.reads[len(task.reads) - len(task.skips) :] for task in own.tasks):
+            return None  # its address is part of the run
+        end = rows.start + count * height
+        found = [axis.move(slice(rows.start, end)), self._axes[1].move(columns)]
+        spans = [moved(span, by) for span, (by, _) in zip((slice(rows.start, end), columns), found, strict=True)]
+        key = *(each for span in spans for each in (span.start, span.stop)), height
+        plan = self._plans.get(key)
+        if plan is None:
+            targets = {self.place: TargetSpan(*spans)}
+            plan = Plan(self.graph, self.sizes, targets, self.given, TILE_STRIP, strip=strip)
+            self._plans[key] = plan
+        return plan, found, end
+
+    def first_below(self, rows: slice) -> int:
+        """Return the first row of the input that the tile below reads; of the lowest tile, that behind the input."""
+        height, total = rows.stop - rows.start, self.sizes[self.place][0]
+        if rows.stop == total:
+            return self.sizes[0][0]
+        key = rows.stop, height
+        first = self._firsts.get(key)
+        if first is None:
+            wanted = {self.place: slice(rows.stop, min(rows.stop + height, total))}
+            heights = [size[0] for size in self.sizes]
+            first = needed(self.graph.nodes, wanted, heights, 0, self.graph.groups[0], self.given)[0].start
+            if len(self._firsts) >= _MOST_PLANS:
+                self._firsts.clear()
+            self._firsts[key] = first
+        return first
+
 
 class AxisPeriod:
     """Period of a network along one axis, and the outputs between the borders, which may be moved by it."""
@@ -79,6 +123,14 @@ class AxisPeriod:
             return 0, 0
         count = (outputs.start - self.inside.start) // self._shifts[self._place]
         return count * self._shifts[self._place], count * self._shifts[0]
+
+    def is_dense(self, spans: Sequence[slice], height: int) -> bool:
+        """Return True if tiles of this height, one below the other, read every row of every place."""
+        if self._shifts is None or height % self._shifts[self._place]:
+            return False
+        count = height // self._shifts[self._place]
+        moving = zip(spans, self._shifts, strict=False)
+        return all(span.start + count * by <= span.stop for span, by in moving if by and span.stop)
 
     def _found(self) -> list[int] | None:
         """Return by how much all places move with the shortest period; None without one."""

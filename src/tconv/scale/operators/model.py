@@ -28,6 +28,8 @@ class ModelOperator:
     """
 
     ndim = 2
+    goes_down = True
+    """Tiles of equal height cost less if a thread computes them from the top down, column by column."""
     result = np.dtype(np.float32)
 
     def __init__(self, model: Model, channels: int, dtype: Any = None) -> None:

@@ -13,6 +13,7 @@ from tconv.kernels.num_threads import get_num_threads
 from tconv.models.layers import Convolution
 from tconv.models.network import Network
 from tconv.models.running.plan import Plan
+from tconv.models.running.tiles import TilePlans
 from tconv.models.steps.strided_convolution import StridedConvolution
 from tconv.models.watch import Watch
 from tconv.scale.operators.tile_operator import Read
@@ -34,6 +35,8 @@ class NetworkOperator:
     """
 
     ndim = 2
+    goes_down = True
+    """Tiles of equal height cost less if a thread computes them from the top down, column by column."""
     dtype = np.dtype(np.float32)
     result = np.dtype(np.float32)
 
@@ -79,15 +82,23 @@ class NetworkOperator:
 
     def scratch_bytes(self, outputs: Region, sizes: Sizes) -> int:
         """Return the bytes of the rows of all layers that are there at a time, of the kernel, and of packed weights."""
-        plan = self._plan(outputs, sizes)
-        columns = plan.columns[len(self.network.nodes)] if self.network.has_whole_rows else slice(0, 0)
+        plan, network = self._plan(outputs, sizes), self.network
+        columns = plan.columns[len(network.nodes)] if network.has_whole_rows else slice(0, 0)
         rows = 4 * self.channels[1] * (outputs[0].stop - outputs[0].start) * (columns.stop - columns.start)
-        return int(plan.scratch_bytes + _TEMPORARY * plan.largest_strip + self.constant_bytes + rows)
+        kept = 4 * self.channels[0] * 64 * (plan.columns[0].stop - plan.columns[0].start)  # rows for the tile below
+        most = plan.scratch_bytes + _TEMPORARY * plan.largest_strip
+        if not network.has_whole_rows:
+            down = self._plans(sizes).plan_down(*outputs)
+            most = max(most, 0 if down is None else down[0].scratch_bytes + _TEMPORARY * down[0].largest_strip)
+        return int(most + self.constant_bytes + rows + kept)
+
+    def _plans(self, sizes: Sizes) -> TilePlans:
+        height, width = sizes
+        return self.network.tile_plans((height, width), self.network.mean_nodes)
 
     def _plan(self, outputs: Region, sizes: Sizes) -> Plan:
         """Return the plan of a tile."""
-        (rows, columns), (height, width) = outputs, sizes
-        plans = self.network.tile_plans((height, width), self.network.mean_nodes)
+        (rows, columns), plans = outputs, self._plans(sizes)
         return plans.plan(rows, slice(0, plans.sizes[-1][1]) if self.network.has_whole_rows else columns)[0]
 
     @property

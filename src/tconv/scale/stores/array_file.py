@@ -20,7 +20,7 @@ from tconv.scale.stores.formats import SourceOptions, StoreFormat, TargetOptions
 from tconv.scale.stores.raw_file import RawArray, file_errors, sync_directory
 from tconv.scale.stores.store import ImageSource, ImageTarget
 
-_LONG_WRITE = 1 << 16
+_LONG_WRITE = 1 << 12
 """Bytes that are written at once, if the rows of an image are that long."""
 
 

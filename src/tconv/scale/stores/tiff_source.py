@@ -22,6 +22,7 @@ from tconv.scale.stores.tiff_bytes import FileBytes
 from tconv.scale.stores.tiff_cache import SegmentCache
 from tconv.scale.stores.tiff_meaning import Meaning, meaning_of
 from tconv.scale.stores.tiff_pages import JPEGS, Page, Pages, read_pages
+from tconv.scale.stores.tiff_samples import to_channels
 from tconv.scale.stores.tiff_sizes import check_stated
 
 _LEAST_KEPT, _MOST_KEPT = 8 << 20, 32 << 20
@@ -222,8 +223,7 @@ class TiffSource:
             pixels = tile[part]
             if pixels.shape[:2] != target.shape[1:]:
                 raise self._damaged(page, number, f"it has {tile.shape[1]} x {tile.shape[0]} pixels")
-            for at, sample in enumerate(order):
-                target[at] = pixels[..., sample]
+            to_channels(pixels, order, target)
 
     def _copy_plain(self, page: Page, number: int, part: Region, target: Array, order: tuple[int, ...]) -> None:
         """Copy a part of a tile whose bytes are its numbers: the rows, or of wide ones the columns alone."""
@@ -244,8 +244,7 @@ class TiffSource:
                 raise self._damaged(page, number, "the file ends in it")
             pixels = np.frombuffer(view, pages.stored).reshape(count, last - first, -1)
             pixels = pixels[:, columns.start - first : columns.stop - first]
-            for at, sample in enumerate(order):
-                target[at, top - rows.start : top - rows.start + count] = pixels[..., sample]
+            to_channels(pixels, order, target[:, top - rows.start : top - rows.start + count])
 
     def _decoded(self, page: Page, number: int) -> Array:
         """Return the pixels [h, w, C] of a tile, in the order of the file."""

@@ -7,9 +7,12 @@ compressed, write Zarr.
 from __future__ import annotations
 
 import copy
+import errno
 import math
 import os
+import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ from tconv.scale.stores.raw_file import file_errors, refusal
 from tconv.scale.stores.store import ImageSource
 from tconv.scale.stores.tiff_description import PageAxes, describe_pages
 from tconv.scale.stores.tiff_layout import PageKind, file_head
+from tconv.scale.stores.tiff_samples import to_channels, to_pixels
 
 _TILE = 512
 _USUAL_RESOLUTION = (72.0, 72.0)
@@ -102,6 +106,7 @@ class TiffTarget:
         self.unit: Sizes = (1,) * (len(sizes) - 2) + self._kind.tile
         # an opacity that lies between bands is the last channel here
         self._order = tuple(samples.file_order(np.arange(channels)).tolist())
+        self._sample_of = tuple(np.argsort(self._order).tolist())
         kind = describe(channels, self.dtype, samples.alpha_at is not None, samples.are_bands)
         pages = f", {self._pages} pages" if self._pages > 1 else ""
         self.description = (
@@ -111,9 +116,14 @@ class TiffTarget:
         self._path = path
         """where the file is now"""
         self._file = -1
+        self._is_open = False
+        self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_file": -1}
+        return self.__dict__ | {"_file": -1, "_lock": None}  # if it is open, another process opens it at the first use
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def __del__(self) -> None:
         self.close()
@@ -125,7 +135,7 @@ class TiffTarget:
         self.close()
         try:
             self._file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
-            self._path = place
+            self._path, self._is_open = Path(os.path.abspath(place)), True
             _put(self._file, memoryview(file_head(self._kind, self._pages)[0]), 0)
             os.ftruncate(self._file, self._size)
             os.fsync(self._file)  # a power cut must not leave tiles without the directories before them
@@ -137,29 +147,36 @@ class TiffTarget:
     def open(self, place: Path) -> None:
         """Open a file that was created with the same settings. Raises FileError for another one."""
         self.close()
-        try:
+        self._path = Path(os.path.abspath(place))
+        self._file, self._is_open = self._checked(self._path), True
+
+    def _checked(self, place: Path) -> int:
+        """Return the descriptor of a file that is the one of these settings."""
+        with ExitStack() as failing:
             try:
-                self._file = os.open(place, os.O_RDWR | _BINARY)
-            except PermissionError:
-                self._file = os.open(place, os.O_RDONLY | _BINARY)  # to be read
-            self._path = place
-            size = os.fstat(self._file).st_size
-            begin = bytearray(min(self._start, size))
-            _get(self._file, memoryview(begin), 0)
-        except FileNotFoundError:
-            raise FileError(f"{place} does not exist; the file of the job is needed. Start the job anew") from None
-        except OSError as error:
-            self.close()
-            raise refusal(place, "opened", error) from error
-        if xxhash.xxh3_64_hexdigest(begin) != self._check:
-            self.close()
-            raise FileError(
-                f"{place} is another TIFF file than {self.description}; the one of this job is needed. "
-                "Choose another name for the output, or remove the file"
-            )
-        if size < self._size:
-            self.close()
-            raise damaged(place, f"it has {size} of {self._size} bytes")
+                try:
+                    file = os.open(place, os.O_RDWR | _BINARY)
+                except OSError as error:
+                    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                        raise
+                    file = os.open(place, os.O_RDONLY | _BINARY)  # to be read
+                failing.callback(os.close, file)
+                size = os.fstat(file).st_size
+                begin = bytearray(min(self._start, size))
+                _get(file, memoryview(begin), 0)
+            except FileNotFoundError:
+                raise FileError(f"{place} does not exist; the file of the job is needed. Start the job anew") from None
+            except OSError as error:
+                raise refusal(place, "opened", error) from error
+            if xxhash.xxh3_64_hexdigest(begin) != self._check:
+                raise FileError(
+                    f"{place} is another TIFF file than {self.description}; the one of this job is needed. "
+                    "Choose another name for the output, or remove the file"
+                )
+            if size < self._size:
+                raise damaged(place, f"it has {size} of {self._size} bytes")
+            failing.pop_all()
+        return file
 
     def sync(self, image: int, region: Region) -> None:
         """Wait until all that was written is on the disk. Raises FileError."""
@@ -177,11 +194,15 @@ class TiffTarget:
 
     def close(self) -> None:
         """Close the file."""
-        file, self._file = getattr(self, "_file", -1), -1
+        file, self._file, self._is_open = getattr(self, "_file", -1), -1, False
         if file >= 0:
             os.close(file)
 
     def _opened(self) -> int:
+        if self._file < 0 and self._is_open:  # in another process
+            with self._lock:
+                if self._file < 0:
+                    self._file = self._checked(self._path)
         if self._file < 0:
             raise FileError(f"{self.name} is closed; an open file is needed. Call create(place) or open(place) first")
         return self._file
@@ -210,13 +231,11 @@ class TiffTarget:
                 count = part.shape[1]
                 if count < height:
                     buffer[:, count:] = 0
-                for at, channel in enumerate(self._order):
-                    plane = part[channel]
-                    buffer[:whole, :count, :, at] = (
-                        plane[:, : whole * width].reshape(count, whole, width).swapaxes(0, 1)
-                    )
-                    if whole < across:
-                        buffer[whole, :count, : plane.shape[1] - whole * width, at] = plane[:, whole * width :]
+                full = part[..., : whole * width].reshape(len(part), count, whole, width).swapaxes(1, 2)
+                to_pixels(full, self._order, buffer[:whole, :count])
+                if whole < across:
+                    rest = part[..., whole * width :]
+                    to_pixels(rest, self._order, buffer[whole, :count, : rest.shape[2]])
                 place = self._place_of(image, region, depth, top // height, columns.start // width)
                 with file_errors(self._path, "written"):
                     _put(file, _bytes(buffer), place)
@@ -242,11 +261,9 @@ class TiffTarget:
                     left = (first + at) * width
                     begin, end = max(columns.start, left), min(columns.stop, left + width)
                     pixels = buffer[at, low - down * height : high - down * height, begin - left : end - left]
-                    for sample, channel in enumerate(self._order):
-                        target = out[(channel, *depth)]
-                        target[low - rows.start : high - rows.start, begin - columns.start : end - columns.start] = (
-                            pixels[..., sample]
-                        )
+                    down_there = slice(low - rows.start, high - rows.start)
+                    across_there = slice(begin - columns.start, end - columns.start)
+                    to_channels(pixels, self._sample_of, out[(slice(None), *depth)][:, down_there, across_there])
         return out
 
     def has(self, image: int, region: Region) -> bool:
