@@ -274,7 +274,6 @@ def halo(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return the work of tiles of 1024 x 1024 input pixels, of each network that comes with tconv and of a layer."""
     from tconv import models, scale
     from tconv.scale.operators.reading import operator_of
-    from tconv.scale.regions import elements, grid
 
     found = {}
     layer = scale.layer(np.ones((16, 16, 4, 4), np.float32), stride=2, padding=1)
@@ -282,12 +281,11 @@ def halo(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         operator = operator_of(network)
         sizes = 8192, 8192
         outputs = operator.output_sizes(sizes)
-        scale_ = round(outputs[0] / sizes[0])
-        tiles = list(grid(outputs, (1024 * scale_,) * 2))
-        whole = operator.work(tuple(slice(0, n) for n in outputs), sizes)
-        work = sum(operator.work(tile, sizes) for tile in tiles)
-        read = sum(elements(operator.window(tile, sizes)) for tile in tiles)
-        found[name] = {"work": work / whole, "inputs_read": read / (sizes[0] * sizes[1])}
+        x = np.broadcast_to(np.zeros((), operator.dtype), (operator.channels[0], *sizes))
+        y = np.empty((operator.channels[1], *outputs), operator.result)  # never touched
+        tile = (1024 * round(outputs[0] / sizes[0]),) * 2
+        stage = scale.plan(network, x, y, tile=tile, max_memory="64GB").stages[0]
+        found[name] = {"work": stage.halo, "bytes_read": stage.bytes_read / x.nbytes, "tiles": stage.tiles}
     return found
 
 

@@ -243,7 +243,7 @@ def test_every_error_is_also_a_builtin_kind():
     assert len(kinds) >= 10
     for kind in kinds:
         assert issubclass(kind, errors.TconvError)
-        assert issubclass(kind, (ValueError, TypeError, ImportError, AssertionError))
+        assert issubclass(kind, (ValueError, TypeError, ImportError, AssertionError, RuntimeError))
 
 
 def test_a_refused_call_leaves_out_unchanged():

@@ -151,6 +151,7 @@ def test_a_job_on_a_scheduler(servers, store, capfd):
         report = made.run()
         assert executor.description == f"workers of {servers.address}"
         assert executor.dashboard.startswith(("http://", "no dashboard"))
+        assert 10**7 < executor.peak_memory < 10**9
         pids = client.run(os.getpid)
     np.testing.assert_array_equal(output(store), WHOLE)
     assert os.getpid() not in pids.values()

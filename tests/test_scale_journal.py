@@ -103,6 +103,24 @@ def test_every_altered_byte_is_noticed(path):
             assert read_journal(path).stages[1].count == 0
 
 
+def test_pages_that_a_power_cut_left_empty_cost_their_lines_alone(path):
+    """What was not synced is kept in part: lines before and behind the hole count."""
+    journal = Journal(written(path))
+    size = path.stat().st_size
+    for number in range(3):
+        journal.start(1, number)
+        journal.done(1, [Done(number, 5, 6)])
+    journal.close()
+    data = path.read_bytes()
+    last = data.rindex(b"done 1 2")
+    for low in range(size, last, 7):
+        for high in (low + 1, low + 20, last):
+            path.write_bytes(data[:low] + bytes(high - low) + data[high:])
+            state = read_journal(path)
+            assert state.stages[1].done[2] or high > last
+            assert state.stages[0].count == 2
+
+
 def test_zeros_that_a_power_cut_leaves_are_skipped(path):
     data = written(path).read_bytes()
     last = data[:-1].rindex(b"\n") + 1

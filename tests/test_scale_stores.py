@@ -157,7 +157,7 @@ def test_a_memory_map_of_the_caller_is_written(tmp_path):
 
 
 def test_an_npy_file_is_written_in_long_runs():
-    assert target_for("y.npy", (1, 3, 5000, 100_000), "f4").unit == (1, 1 << 14)
+    assert target_for("y.npy", (1, 3, 5000, 100_000), "f4").unit == (1, 1 << 10)
     assert target_for("y.npy", (1, 3, 5000, 1000), "f4").unit == (1, 1000)
 
 

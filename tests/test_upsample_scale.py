@@ -295,7 +295,7 @@ def test_a_call_that_was_stopped_goes_on():
     tconv.upsample(path, progress=seen.append, **call)
     assert 0 < seen[0].tiles_done < seen[0].tiles
     np.testing.assert_array_equal(pixels_of("b.zarr"), tconv.upsample(x, kernel="bicubic"))
-    with pytest.raises(FileError, match="nothing is overwritten"):
+    with pytest.raises(FileError, match="exists, and was made with something else"):
         tconv.upsample(path, **call | {"kernel": "lanczos"})
     tconv.upsample(path, overwrite=True, **call | {"kernel": "lanczos"})
     np.testing.assert_array_equal(pixels_of("b.zarr"), tconv.upsample(x, kernel="lanczos"))

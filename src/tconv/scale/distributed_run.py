@@ -21,7 +21,7 @@ from tconv.scale.chunks.shared_object import Shared
 from tconv.scale.tile_run import Stage, Tile, TileRecord
 from tconv.scale.workers.cluster import Cluster, quiet_logs, require_distributed
 from tconv.scale.workers.worker_checks import check_versions, check_workers, failed
-from tconv.scale.workers.worker_tasks import Failure, WorkerStage, identity_text, run_on_worker, trial_of
+from tconv.scale.workers.worker_tasks import Done, Failure, WorkerStage, identity_text, run_on_worker, trial_of
 
 _PATIENCE = 10.0
 """Seconds without a scheduler, or without any worker, after which a job ends."""
@@ -64,6 +64,8 @@ class DaskExecutor:
         self._cluster: Cluster | None = None
         self.repeated = 0
         """Tiles that another worker got because theirs was lost."""
+        self.peak_memory = 0
+        """Most resident bytes that a worker has had, as far as it has told."""
         self.dashboard: str | None = None
         """Address of the dashboard, or the reason why there is none; None before the workers have started."""
 
@@ -117,6 +119,7 @@ class DaskExecutor:
                     raise
                 finally:
                     self.repeated += run.repeats()
+                    self.peak_memory = max(self.peak_memory, run.peak)
                     run.cancel()
         except BaseException:
             self.close(abort=True)
@@ -156,6 +159,8 @@ class _Run:
 
     def __init__(self, cluster: Cluster, stage: Stage, tiles: Iterator[Tile]) -> None:
         self._cluster, self._tiles = cluster, tiles
+        self.peak = 0
+        """most resident bytes of a worker"""
         self._again = 0
         """tiles that this client gave to workers again, beside those that the scheduler did"""
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -241,9 +246,9 @@ class _Run:
         result, error = _outcome(future)
         if isinstance(result, Failure):
             raise failed(result)
-        if result is not None:
-            record: TileRecord = result
-            return record
+        if isinstance(result, Done):
+            self.peak = max(self.peak, result.peak)
+            return result.record
         if error is not None and type(error).__name__ != "KilledWorker":
             raise error
         if tries >= _MOST_TRIES or error is not None:
@@ -251,6 +256,9 @@ class _Run:
                 f"the workers of image {tile.image}, outputs {tile.outputs}, were lost {tries if error is None else 4} "
                 "times. Give them more memory, or write a smaller max_memory="
             )
+        time.sleep(_LOOK)  # the end of a scheduler looks like that of all its workers, at first
+        if not self._cluster.is_connected:
+            raise self._lost()
         self._again += 1
         self._submit(tile, tries + 1)
         return None

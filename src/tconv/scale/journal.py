@@ -9,7 +9,8 @@ is on the disk, with the xxh3-64 of its values and of the inputs that it reads; 
 work done twice can be counted; `lost` one that is to be made anew. `seen STAGE` says that the input was found
 unchanged: the next session reads the inputs of tiles again that are done behind the last such line. Other lines are
 JSON. Each line ends in its own checksum, which depends on the first line, too. Lines that a crash left unfinished at
-the end are dropped; a line that was altered before valid ones is refused.
+the end are dropped, and those in pages that a power cut left empty; a line that was altered before valid ones is
+refused.
 """
 
 from __future__ import annotations
@@ -135,9 +136,10 @@ def _read(file: Any, path: Path) -> JournalState:
     state, position, torn = JournalState(), 0, 0
     for row, line in enumerate(file, 1):
         position += len(line)
-        text, _, check = line.lstrip(b"\0").rpartition(b" ")  # a power cut may leave zeros before a line
+        text, _, check = line[line.rfind(b"\0") + 1 :].rpartition(b" ")  # a power cut may leave zeros before it
         if check != b"%08x\n" % (xxh3_64_intdigest(text, state.seed) & 0xFFFFFFFF):
-            torn = torn or row
+            if b"\0" not in line:  # a page that a power cut left empty is no alteration: lines around it are valid
+                torn = torn or row
             continue
         if torn:
             raise FileError(

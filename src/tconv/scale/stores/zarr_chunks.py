@@ -33,7 +33,7 @@ def chunk_and_shard(
     >>> chunk_and_shard((10000, 10000), 3, None, None)
     ((512, 512), (2048, 2048))
     >>> chunk_and_shard((300, 10000), 4 * 64, None, None)
-    ((128, 128), (384, 512))
+    ((128, 128), (256, 256))
     """
     ndim = len(sizes)
     edge = _CHUNK_EDGE.get(ndim, 16)

@@ -17,6 +17,7 @@ from tconv._arrays import Array
 from tconv._memory import empty, pool_bounded
 from tconv.scale.chunks.shared_object import Shared
 from tconv.scale.chunks.thread_share import thread_team
+from tconv.scale.memory_bound import peak_bytes
 from tconv.scale.operators.tile_operator import TileOperator
 from tconv.scale.regions import Region, Sizes, region_sizes
 from tconv.scale.tile_run import Stage, Tile, TileRecord, checksum_of, run_tile
@@ -32,6 +33,13 @@ class Failure(NamedTuple):
     cause: BaseException | None
     trace: str
     worker: str
+
+
+class Done(NamedTuple):
+    """Record of a tile, and the most resident bytes that its worker has had."""
+
+    record: TileRecord
+    peak: int
 
 
 class Trial(NamedTuple):
@@ -128,11 +136,11 @@ def check_worker(shared: Shared) -> Failure | None:
     return None
 
 
-def run_on_worker(shared: Shared, tile: Tile) -> TileRecord | Failure:
+def run_on_worker(shared: Shared, tile: Tile) -> Done | Failure:
     """Read, compute, write and sync one tile."""
     try:
         stage = shared.value.opened()
-        return run_tile(replace(stage, target=_Wanted(stage.target)), tile)
+        return Done(run_tile(replace(stage, target=_Wanted(stage.target)), tile), peak_bytes())
     except BaseException as error:
         return _failure(error)
 
