@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,7 @@ def plan_job(
                 work,
                 shape[0] * stage.operator.work(whole(stage.output_sizes), stage.sizes),
                 read,
-                _bytes_of(shape, stage.target.dtype.itemsize),
+                math.prod(shape) * stage.target.dtype.itemsize,
             )
         )
     disk = sum(stage.target.disk_bytes() for stage in stages)
@@ -172,10 +173,3 @@ def compiled(stage: Stage) -> bool:
 def _words(store: Any) -> str:
     """Return the name and the format of a source or target."""
     return store.description if store.name in store.description else f"{store.name}, {store.description}"
-
-
-def _bytes_of(shape: tuple[int, ...], itemsize: int) -> int:
-    total = itemsize
-    for size in shape:
-        total *= size
-    return total
