@@ -60,7 +60,7 @@ class Template:
         return json.loads(answer)
 
     def start(self, what, **arguments):
-        """Start a function of `scale_jobs` or of another module, and return its process."""
+        """Start a function of `scale_random_jobs` or of another module, and return its process."""
         return Child(self, what, arguments)
 
     def run(self, what, timeout=60, **arguments):
@@ -106,7 +106,12 @@ class Child:
         self.answer = None
         self.began = time.monotonic()
         module, _, what = what.rpartition(".")
-        request = {"module": module or "scale_jobs", "what": what, "arguments": arguments, "place": str(self.place)}
+        request = {
+            "module": module or "scale_random_jobs",
+            "what": what,
+            "arguments": arguments,
+            "place": str(self.place),
+        }
         self.pid = template.ask(do="start", **request)["pid"]
 
     def send(self, number=signal.SIGKILL):
@@ -280,11 +285,11 @@ def import_all():
     import xarray  # noqa: F401
     import zarr  # noqa: F401
 
-    import scale_jobs
+    import scale_random_jobs
     import tconv.scale  # noqa: F401
 
     dask.config.set({"distributed.worker.memory.terminate": False})
-    scale_jobs.warm_up()
+    scale_random_jobs.warm_up()
 
 
 def main():
