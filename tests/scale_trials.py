@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-import scale_random_jobs
 import scale_power_cut
+import scale_random_jobs
 
 IN_FLIGHT = 4
 """Tiles of a process whose work has begun and that are not written: read, computed and waiting for the writer."""
