@@ -248,7 +248,10 @@ def install(root, slow=0.0, log=None, end_at=None, fail_at=None, shadow=None, ca
 
 
 def _child(request):
+    import ctypes
     import faulthandler
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # it ends with the process that it was forked from
 
     output = os.open(f"{request['place']}.output", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(output, 1)
