@@ -1,9 +1,9 @@
 """Plan on paper of a job of 10^12 output pixels on 100 workers, from what one worker of this machine does.
 
-    python benchmarks/scale_on_paper.py [--pixels 1e12] [--workers 100] [--memory 4GB] [--tasks 4000]
+    python benchmarks/scale_on_paper.py [--pixels 1e12] [--workers 100] [--memory 1GB] [--tasks 4000]
 
-Measured here: seconds of a tile (read, computed, written, synced) on one thread; tasks a second of a scheduler whose
-workers have nothing to do; bytes of the journal, and seconds to read it. The plan itself is `tconv.scale.plan` of an
+Measured here, in CPU seconds, so that other processes do not count: a tile of 2048 x 2048 (read, computed, written) on
+one thread, and an empty task of a scheduler and its client; bytes of the journal, and seconds to read it. The plan itself is `tconv.scale.plan` of an
 empty Zarr of that size. The rest is arithmetic.
 """
 
@@ -15,7 +15,6 @@ import platform
 import sys
 import tempfile
 import time
-from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,8 @@ from tconv.scale.job_fingerprint import fingerprint_of
 from tconv.scale.journal import Done, Journal, read_journal
 from tconv.scale.tile_run import run_tile
 
+SIDE = 2048
+"""Sizes of the tiles that are timed."""
 MODELS = Path(tconv.__file__).parent / "models" / "data"
 
 
@@ -52,42 +53,36 @@ def empty_input(folder, network, side):
     return path
 
 
-def seconds_of_a_tile(folder, network, tile, options, tiles=3):
-    """Return the median time of tiles in one thread, with their inputs read from the disk and their outputs synced."""
-    side = max(tile)  # input sizes of a grid of 2 x 2 tiles
-    x = empty_input(folder, network, side)
+def seconds_of_a_tile(folder, network, options, tiles=4):
+    """Return (wall, CPU): the least seconds of tiles in one thread, read from the disk, and written and synced."""
+    x = empty_input(folder, network, SIDE)
     array, rng = zarr.open_array(x, mode="r+"), np.random.default_rng(0)
     array[...] = rng.random(array.shape, np.float32)
-    job = job_of(network, x, folder / "y.zarr", tile=tile, **options)
+    job = job_of(network, x, folder / "y.zarr", tile=SIDE, **options)
     stage, place = job.stages[0], folder / "y.zarr.part"
     stage.target.create(place)
     stage.target.open(place)
     times = []
-    for tile_of_grid in [*stage.tiles(0)][: tiles + 1]:
-        start = time.perf_counter()
-        run_tile(stage, tile_of_grid)
-        times.append(time.perf_counter() - start)
+    for tile in [*stage.tiles(0)][:tiles]:
+        start = time.perf_counter(), time.process_time()
+        run_tile(stage, tile)
+        times.append((time.perf_counter() - start[0], time.process_time() - start[1]))
     stage.target.close()
-    return float(np.median(times[1:]))
+    return min(wall for wall, _ in times), min(cpu for _, cpu in times)
 
 
-def tasks_a_second(count):
-    """Return how many empty tasks a scheduler gives to two workers in a second, 200 at a time as jobs do."""
+def seconds_of_a_task(count):
+    """Return (wall, CPU) of an empty task: CPU of the process that has the client and the scheduler."""
     from distributed import Client, LocalCluster
 
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         client.gather(client.map(_nothing, range(50), pure=False))
-        waiting, start = deque(), time.perf_counter()
-        for number in range(count):
-            waiting.append(client.submit(_nothing, number, pure=False))
-            if len(waiting) >= 200:
-                waiting.popleft().result()
-        while waiting:
-            waiting.popleft().result()
-        return count / (time.perf_counter() - start)
+        start = time.perf_counter(), time.process_time()
+        client.gather(client.map(_nothing, range(count), pure=False))
+        return (time.perf_counter() - start[0]) / count, (time.process_time() - start[1]) / count
 
 
 def _nothing(number):
@@ -116,40 +111,40 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--pixels", type=float, default=1e12)
     parser.add_argument("--workers", type=int, default=100)
-    parser.add_argument("--memory", default="4GB")
-    parser.add_argument("--tasks", type=int, default=4000)
+    parser.add_argument("--memory", default="1GB")
+    parser.add_argument("--tasks", type=int, default=2000)
     options = parser.parse_args()
-    side = math.isqrt(int(options.pixels / 4))
     tconv.set_num_threads(1)
     print(f"{time.strftime('%Y-%m-%d')} {platform.machine()}, one thread; {' '.join(sys.argv[1:])}")
-    rate = tasks_a_second(options.tasks)
-    print(f"scheduler: {rate:.0f} empty tasks a second")
+    wall, task = seconds_of_a_task(options.tasks)
+    print(f"scheduler: {1 / task:.0f} empty tasks a CPU second ({1 / wall:.0f} a second here)")
     for name, network in NETWORKS.items():
         with tempfile.TemporaryDirectory() as folder:
-            print_plan(Path(folder), name, network(), side, rate, options)
+            print_plan(Path(folder), name, network(), task, options)
 
 
-def print_plan(folder, name, network, side, rate, options):
+def print_plan(folder, name, network, task, options):
     """Print the figures of one network."""
+    side = math.isqrt(int(options.pixels / 4))
     layout = {"chunks": 512, "shards": 2048, "compression": None}
     job = job_of(network, empty_input(folder, network, side), folder / "huge.zarr", max_memory=options.memory, **layout)
     plan = job.plan.stages[0]
-    seconds = seconds_of_a_tile(folder, network, plan.tile, layout)
+    wall, cpu = seconds_of_a_tile(folder, network, layout)
+    seconds = cpu * math.prod(plan.tile) / SIDE**2
     size, reading = journal_of(folder, job.stages, plan.tiles)
-    days = plan.tiles * seconds / options.workers / 86400
-    pixels = 4.0 * side * side
-    per_second = options.workers / seconds
-    full = rate * seconds
-    files = math.prod(-(-total // 2048) for total in plan.shape[2:])
+    total = plan.tiles * seconds / options.workers
+    files = math.prod(-(-each // 2048) for each in plan.shape[2:])
+    one_pass = plan.shape[0] * job.stages[0].source.shape[1] * side * side * 4
     print(f"""
 {name}: {side} x {side} to {plan.shape[-2]} x {plan.shape[-1]}, {plan.shape[1]} channels of float32
   tiles            {plan.tiles} of {plan.tile[0]} x {plan.tile[1]} within {options.memory} a worker
-  halo             {plan.halo:.4f} times the work, {plan.bytes_read / (plan.bytes_written / 4):.4f} times the input read
+  halo             {plan.halo:.4f} times the work; chunks of the input are read {plan.bytes_read / one_pass:.2f} times
   moved            {si(plan.bytes_read, "B")} read, {si(plan.bytes_written, "B")} written
-  one worker       {seconds:.2f} s a tile, {pixels / plan.tiles / seconds / 1e6:.1f} Mpixel/s
-  {options.workers} workers      {days:.2f} days; {si(plan.bytes_read / days / 86400, "B")}/s read, \
-{si(plan.bytes_written / days / 86400, "B")}/s written together
-  scheduler        {per_second:.1f} tasks a second of {rate:.0f}: {per_second / rate:.1%}; full at {full:.0f} workers
+  one worker       {cpu:.3f} CPU seconds for 2048 x 2048 ({wall:.3f} s here): {SIDE**2 / cpu / 1e6:.1f} Mpixel/s
+  {options.workers} workers      {total / 3600:.2f} hours; together {si(plan.bytes_read / total, "B")}/s read, \
+{si(plan.bytes_written / total, "B")}/s written
+  scheduler        {options.workers / seconds:.1f} tasks a second, {options.workers / seconds * task:.1%} of a core; \
+full at {seconds / task:.0f} workers
   journal          {si(size, "B")}, read in {reading:.1f} s at a resume
   files            {files} shards""")
 

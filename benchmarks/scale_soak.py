@@ -58,7 +58,7 @@ class Soak:
                     else:
                         self.killed(trial, str(rng.choice(self.kinds)))
                 except Exception as error:
-                    self.failures.append(f"seed {self.seed}, {case}: {type(error).__name__}: {str(error)[-1500:]}")
+                    self.failures.append(f"seed {self.seed}, {case}: {type(error).__name__}: {str(error)[:4000]}")
                 self.counts["tiles"] += trial.tiles
                 self.counts["kills"] += trial.kills
                 self.counts["twice"] += trial.twice if trial.kills else 0
@@ -126,9 +126,12 @@ def main():
     parser.add_argument("--no-cluster", action="store_true")
     options = parser.parse_args()
     kinds = [each for each in KINDS if not (options.no_cluster and "TCP" in each)]
-    told = [time.monotonic()]
+    told, shown = [time.monotonic()], []
 
     def report(soak):
+        if len(soak.failures) > len(shown):
+            shown.append(soak.failures[len(shown)])
+            print(time.strftime("%H:%M:%S"), shown[-1], flush=True)
         if time.monotonic() - told[0] > 30:
             told[0] = time.monotonic()
             print(time.strftime("%H:%M:%S"), soak, flush=True)
@@ -138,7 +141,7 @@ def main():
         soak.run(60 * options.minutes, report)
     print(soak)
     print(", ".join(f"{each} {count}" for each, count in sorted(soak.formats.items())))
-    for failure in soak.failures:
+    for failure in soak.failures[len(shown) :]:
         print(failure)
     return 1 if soak.failures else 0
 

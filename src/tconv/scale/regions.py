@@ -51,6 +51,16 @@ def grid(sizes: Sizes, tile: Sizes) -> Iterator[Region]:
     return itertools.product(*map(spans, sizes, tile))
 
 
+def grid_downward(sizes: Sizes, tile: Sizes) -> Iterator[Region]:
+    """Yield the tiles of an image column by column, each from the top down: the first axis fastest.
+
+    >>> [(rows.start, columns.start) for rows, columns in grid_downward((4, 4), (2, 2))]
+    [(0, 0), (2, 0), (0, 2), (2, 2)]
+    """
+    others = map(spans, sizes[1:], tile[1:])
+    return ((first, *rest) for *rest, first in itertools.product(*others, spans(sizes[0], tile[0])))
+
+
 def spans(size: int, tile: int) -> list[slice]:
     """Return the parts of one axis."""
     return [slice(start, min(start + tile, size)) for start in range(0, size, tile)]

@@ -105,7 +105,8 @@ class StageRun:
 
 def tiles_to_do(journal: Journal | None, number: int, stage: Stage, state: StageState) -> Iterator[Tile]:
     """Yield the tiles that are not done, and note in the journal that their work begins."""
-    for place, tile in enumerate(stage.tiles(number)):
+    for tile in stage.tiles_in_turn(number):
+        place = stage.number(tile)
         if not state.done[place]:
             if journal is not None:
                 journal.start(number, place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from tconv._arrays import Array
 from tconv._memory import empty
 from tconv.errors import DtypeError, ShapeError
 from tconv.scale.operators.tile_operator import TileOperator
-from tconv.scale.regions import Region, Sizes, grid, region_sizes, tile_count, within
+from tconv.scale.regions import Region, Sizes, grid, grid_downward, region_sizes, tile_count, within
 from tconv.scale.stores.store import ImageSource, ImageTarget
 
 
@@ -86,11 +86,23 @@ class Stage:
                 raise DtypeError(f"{store.name} is of {store.dtype}; {operator.name} needs {dtype}. Convert it first")
 
     def tiles(self, stage: int) -> Iterator[Tile]:
-        """Yield all tiles: image by image, in the order of their outputs."""
+        """Yield all tiles: image by image, in the order of their numbers."""
         assert self.tile is not None
         for image in range(self.target.shape[0]):
             for outputs in grid(self.output_sizes, self.tile):
                 yield Tile(stage, image, outputs)
+
+    def tiles_in_turn(self, stage: int) -> Iterator[Tile]:
+        """Yield all tiles in the order in which they are computed."""
+        assert self.tile is not None
+        for image in range(self.target.shape[0]):
+            for outputs in self._grid(self.output_sizes, self.tile):
+                yield Tile(stage, image, outputs)
+
+    @property
+    def _grid(self) -> Callable[[Sizes, Sizes], Iterator[Region]]:
+        """Order of computing: from the top down, if a tile then goes on from the rows of the one above it."""
+        return grid_downward if getattr(self.operator, "goes_down", False) else grid
 
     @property
     def tile_count(self) -> int:
@@ -120,7 +132,7 @@ class Stage:
         if self.part is None:
             yield tile.outputs
             return
-        for region in grid(region_sizes(tile.outputs), self.part):
+        for region in self._grid(region_sizes(tile.outputs), self.part):
             yield tuple(
                 slice(first.start + span.start, first.start + span.stop)
                 for first, span in zip(tile.outputs, region, strict=True)

@@ -61,6 +61,7 @@ class UpsamplerOperator:
         self.dtype = self.result = values.dtype
         self._network = None if upsampler.model is None else TileNetwork(upsampler.model, values)
         self.method = "simd" if self._network is None else self._network.operator.method
+        self.goes_down = self._network is not None
         self._layered = upsampler.model is not None and is_layered(upsampler.model, upsampler.block)
         self.checks = TileChecks()
         """Outputs that were recomputed in this process."""

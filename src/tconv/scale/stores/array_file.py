@@ -95,6 +95,7 @@ class NpyTarget:
             try:
                 with place.open("xb") as file:
                     _write_header(file, self.layout.shape, self.dtype)
+                    file.flush()  # before it is synced
                     self._allocate(file.fileno(), file.tell())
             except FileExistsError:
                 raise FileError(
