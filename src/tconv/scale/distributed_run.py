@@ -19,9 +19,17 @@ from tconv._arguments import int_of
 from tconv.errors import ArgumentError, ClusterError, GeometryError
 from tconv.scale.chunks.shared_object import Shared
 from tconv.scale.tile_run import Stage, Tile, TileRecord
-from tconv.scale.workers.cluster import Cluster, quiet_logs, require_distributed
+from tconv.scale.workers.cluster import Cluster, quiet_logs, require_distributed, threads_of_each
 from tconv.scale.workers.worker_checks import check_versions, check_workers, failed
-from tconv.scale.workers.worker_tasks import Done, Failure, WorkerStage, identity_text, run_on_worker, trial_of
+from tconv.scale.workers.worker_tasks import (
+    Done,
+    Failure,
+    WorkerStage,
+    identity_text,
+    run_on_worker,
+    tiles_at_once,
+    trial_of,
+)
 
 _PATIENCE = 10.0
 """Seconds without a scheduler, or without any worker, after which a job ends."""
@@ -38,12 +46,8 @@ class DaskExecutor:
     """
 
     syncs = True
-    windows = 1
-    results = 1
 
-    def __init__(
-        self, *, workers: int | None = None, scheduler: str | None = None, max_memory: int | str | None = None
-    ) -> None:
+    def __init__(self, *, workers: int | None = None, scheduler: str | None = None) -> None:
         require_distributed()
         if scheduler is not None and workers is not None:
             raise ArgumentError(
@@ -61,6 +65,8 @@ class DaskExecutor:
                 'scheduler="tcp://10.0.0.1:8786"'
             )
         self._workers, self._scheduler = workers, scheduler
+        # a worker with several threads reads and writes beside its computation
+        self.windows = self.results = 1 if workers is not None and threads_of_each(workers) == 1 else 2
         self._cluster: Cluster | None = None
         self.repeated = 0
         """Tiles that another worker got because theirs was lost."""
@@ -155,10 +161,10 @@ def refuse_memory(stage: Stage) -> None:
 
 
 class _Run:
-    """Tiles of one stage on their way: a few per thread, so that a scheduler holds few of a million."""
+    """Tiles of one stage on their way: a few per worker, so that a scheduler holds few of a million."""
 
     def __init__(self, cluster: Cluster, stage: Stage, tiles: Iterator[Tile]) -> None:
-        self._cluster, self._tiles = cluster, tiles
+        self._cluster, self._tiles, self._at_once = cluster, tiles, tiles_at_once(stage)
         self.peak = 0
         """most resident bytes of a worker"""
         self._again = 0
@@ -280,7 +286,7 @@ class _Run:
             workers = cluster.workers() if cluster.is_connected else {}
         if workers:
             self._lost_since = None
-            self._most = sum(workers.values()) + len(workers)
+            self._most = sum(min(threads, self._at_once) + 1 for threads in workers.values())
             return
         self._lost_since = self._lost_since or now
         if now - self._lost_since > _PATIENCE or cluster.is_hopeless:

@@ -136,17 +136,17 @@ def job_of(
         max_memory=max_memory,
         resume=resume,
         overwrite=overwrite,
-        executor=_executor(workers, scheduler, max_memory),
+        executor=_executor(workers, scheduler),
         progress=progress,
     )
 
 
-def _executor(workers: int | None, scheduler: str | None, max_memory: int | str) -> Any:
+def _executor(workers: int | None, scheduler: str | None) -> Any:
     if workers is None and scheduler is None:
         return None
     from tconv.scale.distributed_run import DaskExecutor
 
-    return DaskExecutor(workers=workers, scheduler=scheduler, max_memory=max_memory)
+    return DaskExecutor(workers=workers, scheduler=scheduler)
 
 
 def _path_of(target: Any) -> Path | None:

@@ -140,8 +140,9 @@ def target_for(
     """
     layout = output_layout(shape, like)
     sizes = len(shape) - 2
+    native = np.dtype(dtype).newbyteorder("=")
     options = TargetOptions(
-        layout, np.dtype(dtype), _sizes("chunks", chunks, sizes), _sizes("shards", shards, sizes), compression, like
+        layout, native, _sizes("chunks", chunks, sizes), _sizes("shards", shards, sizes), compression, like
     )
     if isinstance(output, (str, os.PathLike)):
         path, inner, member = _located(output, reading=False)
