@@ -111,6 +111,7 @@ class Job:
             executor.windows,
             executor.results,
             may_split=header is None,
+            in_turn=isinstance(executor, LocalExecutor),
         )
 
     def _take_tiles(self, header: dict[str, Any] | None) -> None:

@@ -115,10 +115,12 @@ def plan_job(
     windows: int = 2,
     results: int = 2,
     may_split: bool = True,
+    in_turn: bool = False,
 ) -> JobPlan:
     """Choose the sizes of all tiles, where they are not given, and return the plan.
 
-    With `may_split`, tiles that are too large are computed in parts. Raises TooLargeError if not even one tile fits
+    With `may_split`, tiles that are too large are computed in parts; with `in_turn`, one thread computes all tiles, in
+    the order of `Stage.tiles_in_turn`. Raises TooLargeError if not even one tile fits
     into `max_memory` beside what the process has.
     """
     for stage in stages:
@@ -129,7 +131,7 @@ def plan_job(
     planned = []
     for stage in stages:
         need = plan_stage(stage, MemoryBudget(max_memory, base, reserve), windows, results, may_split)
-        work, read = totals(stage)
+        work, read = totals(stage, in_turn)
         shape = stage.target.shape
         assert stage.tile is not None
         planned.append(
