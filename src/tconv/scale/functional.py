@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tconv.errors import FileError
+from tconv._arguments import shown
+from tconv.errors import ArgumentError, FileError
 from tconv.scale.job import Job
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
 from tconv.scale.operators.reading import operator_of
-from tconv.scale.stores.formats import open_source, target_for
+from tconv.scale.stores.formats import is_zarr_folder, open_source, spatial_sizes, target_for
 from tconv.scale.stores.store import ImageSource
 from tconv.scale.tile_run import Stage
 from tconv.scale.verification import VerifyReport, finished_state, verify_tiles
@@ -89,6 +90,11 @@ def job_of(
     progress: Callable[[Progress], None] | None = None,
 ) -> Job:
     """Return the job of `run`; nothing runs. `network` may be a `TileOperator`, `source` an `ImageSource`."""
+    for name, value in (("resume", resume), ("overwrite", overwrite)):
+        if not isinstance(value, bool):
+            raise ArgumentError(f"{name} is {shown(value)}; True or False is needed. Write {name}=True")
+    if progress is not None and not callable(progress):
+        raise ArgumentError(f"progress is {shown(progress)}; a function is needed. Write progress=print, for example")
     operator = operator_of(network)
     opened = open_source(source, ndim=operator.ndim, level=level, page=page, axes=axes)
     operator = operator_of(operator, opened)
@@ -97,8 +103,7 @@ def job_of(
         output, shape, operator.result, chunks=chunks, shards=shards, compression=compression, like=opened
     )
     _refuse_same_place(opened, output)
-    sizes = (tile,) * operator.ndim if isinstance(tile, int) else tile
-    first = Stage(operator, opened, target, tile=None if sizes is None else tuple(sizes))
+    first = Stage(operator, opened, target, tile=spatial_sizes("tile", tile, operator.ndim))
     levels = target.level_stages() if hasattr(target, "level_stages") else []
     return Job(
         [first, *levels],
@@ -126,16 +131,22 @@ def _path_of(target: Any) -> Path | None:
 
 
 def _refuse_same_place(source: Any, output: Any) -> None:
-    """Raise FileError for an output that would be written over its own input."""
-    is_path = isinstance(output, (str, os.PathLike))
-    if is_path and os.path.exists(output) and os.path.exists(source.name) and os.path.samefile(output, source.name):
+    """Raise FileError for an output that would be written over its own input, into it, or over the store of it."""
+    if not isinstance(output, (str, os.PathLike)) or not os.path.exists(source.name):
+        return
+    if os.path.exists(output) and os.path.samefile(output, source.name):
         raise FileError(f"{output} is the input, too. Write another output")
+    given, made = Path(source.name).resolve(), Path(output).resolve()
+    if is_zarr_folder(given) and made.is_relative_to(given):
+        raise FileError(f"{output} lies in the input {source.name}, which is not changed. Choose a name beside it")
+    if given.is_relative_to(made):
+        raise FileError(f"{output} contains the input {source.name}, which is not replaced. Choose another name")
 
 
 def verify(output: Path | str, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
     """Read all tiles of an output again, compare them with the checksums in its journal, and return the report.
 
-        print(tconv.scale.verification("huge.zarr"))
+        print(tconv.scale.verify("huge.zarr"))
 
     `progress` is called with the tiles that were read, and the number of all. Raises FileError for an output without a
     journal or one that is not finished, and for a journal that was altered.

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tconv._arguments import shown
 from tconv.errors import ArgumentError, FileError
 from tconv.scale.stores.axis_layout import Axes, AxisLayout, bare_axes
 from tconv.scale.stores.store import ImageSource, ImageTarget
@@ -102,6 +103,10 @@ def open_source(
     Raises FileError for files that are missing, damaged or of no known format, ShapeError and ArgumentError for axes
     that do not fit.
     """
+    if axes is not None and not isinstance(axes, (str, list, tuple)):
+        raise ArgumentError(
+            f'axes is {shown(axes)}; names of axes in order are needed. Write axes="TCZYX", for example'
+        )
     options = SourceOptions(ndim, level, page, axes)
     if isinstance(source, (str, os.PathLike)):
         path, inner, member = _located(source, reading=True)
@@ -141,7 +146,12 @@ def target_for(
     layout = output_layout(shape, like)
     sizes = len(shape) - 2
     options = TargetOptions(
-        layout, np.dtype(dtype), _sizes("chunks", chunks, sizes), _sizes("shards", shards, sizes), compression, like
+        layout,
+        np.dtype(dtype),
+        spatial_sizes("chunks", chunks, sizes),
+        spatial_sizes("shards", shards, sizes),
+        compression,
+        like,
     )
     if isinstance(output, (str, os.PathLike)):
         path, inner, member = _located(output, reading=False)
@@ -168,6 +178,11 @@ def endings() -> tuple[str, ...]:
     return tuple(_MEMBERS)
 
 
+def is_zarr_folder(path: Path) -> bool:
+    """Return True for a folder that is an array or a group of Zarr, whatever its name."""
+    return path.is_dir() and any(os.path.lexists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
 def _located(given: str | os.PathLike[str], reading: bool) -> tuple[Path, str, StoreFormat]:
     """Return the path of a file or store, the place in it, and its format."""
     text = os.fspath(given)
@@ -183,7 +198,7 @@ def _located(given: str | os.PathLike[str], reading: bool) -> tuple[Path, str, S
         if ending and (count == len(path.parts) or ending.endswith(".zarr")):
             inner = "/".join(path.parts[count:])
             return Path(*path.parts[:count]), inner, format_of(ending)
-    if reading and path.is_dir() and any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")):
+    if reading and is_zarr_folder(path):
         return path, "", format_of(".zarr")
     if reading and not path.exists():
         raise FileError(f"{path} does not exist; a path to read is needed. Use the path of a file that is there")
@@ -203,15 +218,16 @@ def _module(name: str) -> Any:
     return importlib.import_module(f"tconv.scale.stores.{name}")
 
 
-def _sizes(name: str, given: int | tuple[int, ...] | None, count: int) -> tuple[int, ...] | None:
+def spatial_sizes(name: str, given: Any, count: int) -> tuple[int, ...] | None:
+    """Return a size along each of `count` spatial axes, of one number or one for each. Raises ArgumentError."""
     if given is None:
         return None
-    entries = (given,) * count if isinstance(given, int) else tuple(given)
+    entries = tuple(given) if isinstance(given, (Sequence, np.ndarray)) else (given,) * count
     if len(entries) != count or any(
         isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in entries
     ):
         raise ArgumentError(
-            f"{name} is {given!r}; one number of at least 1 for each of {count} spatial axes is needed. "
+            f"{name} is {shown(given)}; one number of at least 1 for each of {count} spatial axes is needed. "
             f"Write {name}=512, for example"
         )
     return tuple(int(n) for n in entries)
