@@ -165,6 +165,7 @@ def _in_command_words(error: TconvError) -> TconvError:
     for pattern, words in _WORDS.items():
         text = re.sub(pattern, lambda found, words=words: words(found[1]), text)  # type: ignore[misc]
     text = re.sub(r"(--[a-z-]+ )'([^']*)'", r"\1\2", text)
+    text = re.sub(r"(Write --[a-z]+ )\((\d+), (\d+)\)", r"\1\2x\3", text)
     return type(error)(text)
 
 

@@ -123,6 +123,8 @@ class TileJob:
             )
         if given is not None and os.path.lexists(path) and file_ids([path]) & file_ids([given]):
             raise FileError(f"{path} is the input itself, which is not overwritten. Choose another name")
+        if given is not None and given.is_dir() and path.resolve().is_relative_to(given.resolve()):
+            raise FileError(f"{path} lies in the input {given}, which is not changed. Choose a name beside it")
 
     def run(self) -> JobReport:
         """Run what is not done yet. Raises what `Job.run` raises, CheckError, and DtypeError for sums that overflow."""

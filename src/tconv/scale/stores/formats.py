@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,13 +145,9 @@ def target_for(
     """
     layout = output_layout(shape, like)
     sizes = len(shape) - 2
+    native = np.dtype(dtype).newbyteorder("=")
     options = TargetOptions(
-        layout,
-        np.dtype(dtype),
-        spatial_sizes("chunks", chunks, sizes),
-        spatial_sizes("shards", shards, sizes),
-        compression,
-        like,
+        layout, native, _sizes("chunks", chunks, sizes), _sizes("shards", shards, sizes), compression, like
     )
     if isinstance(output, (str, os.PathLike)):
         path, inner, member = _located(output, reading=False)
@@ -191,6 +187,8 @@ def _located(given: str | os.PathLike[str], reading: bool) -> tuple[Path, str, S
             f"{text} is the address of a remote store; a path on this machine's disks is needed. Download it, or write "
             "source=zarr.open_array(address) for an array of Zarr"
         )
+    if "\0" in text:
+        raise FileError(f"{text!r} has a null character, which no path has. Write it without")
     path = Path(text)
     for count in range(1, len(path.parts) + 1):
         part = path.parts[count - 1].lower()
@@ -218,16 +216,15 @@ def _module(name: str) -> Any:
     return importlib.import_module(f"tconv.scale.stores.{name}")
 
 
-def spatial_sizes(name: str, given: Any, count: int) -> tuple[int, ...] | None:
-    """Return a size along each of `count` spatial axes, of one number or one for each. Raises ArgumentError."""
+def _sizes(name: str, given: int | tuple[int, ...] | None, count: int) -> tuple[int, ...] | None:
     if given is None:
         return None
-    entries = tuple(given) if isinstance(given, (Sequence, np.ndarray)) else (given,) * count
+    entries = (given,) * count if isinstance(given, int) else tuple(given)
     if len(entries) != count or any(
         isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in entries
     ):
         raise ArgumentError(
-            f"{name} is {shown(given)}; one number of at least 1 for each of {count} spatial axes is needed. "
+            f"{name} is {given!r}; one number of at least 1 for each of {count} spatial axes is needed. "
             f"Write {name}=512, for example"
         )
     return tuple(int(n) for n in entries)
