@@ -310,6 +310,10 @@ def test_default_chunks_and_shards():
     assert chunk_and_shard((100, 90), 3, None, None) == ((100, 90), None)
     assert chunk_and_shard((5000, 700, 600), 4, None, None) == ((64, 64, 64), (128, 128, 128))
     assert chunk_and_shard((1000, 1000), 4, None, (300, 1030)) == ((300, 206), (300, 1030))
+    assert chunk_and_shard((9000, 9000), 1, None, (2053, 1021)) == (
+        (2053, 1021),
+        (2053, 1021),
+    )  # not of single elements
     with pytest.raises(
         ArgumentError, match=r"shards=\(100, 100\) is no multiple of chunks=\(64, 50\).*shards=\(128, 100\)"
     ):

@@ -5,6 +5,7 @@ Big-endian files are read into this machine's order of bytes; Fortran's order is
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from pathlib import Path
@@ -113,8 +114,10 @@ class NpyTarget:
         if size > header:
             try:
                 os.posix_fallocate(descriptor, 0, size)  # a full disk is known now
+            except AttributeError:  # macOS
+                pass
             except OSError as error:
-                if error.errno not in (95, 22):  # EOPNOTSUPP, EINVAL: file systems without it
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # file systems without it
                     raise
         os.fsync(descriptor)
 
