@@ -13,7 +13,7 @@ from tconv.errors import ArgumentError, ShapeError, TooLargeError
 from tconv.scale.job import Job
 from tconv.scale.memory_bound import MemoryWatch, bytes_of, peak_bytes, resident_bytes, size_text
 from tconv.scale.operators.layer import computed
-from tconv.scale.stores.store import ArraySource, ArrayTarget
+from tconv.scale.stores.memory_array import ArraySource, ArrayTarget
 from tconv.scale.tile_plan import MemoryBudget, bytes_read, needed, plan_stage, totals
 from tconv.scale.tile_run import Stage
 

@@ -12,9 +12,10 @@ import zarr
 
 from tconv.errors import ArgumentError, ArrayError, DtypeError, FileError, OutputError, ShapeError, TconvError
 from tconv.scale.regions import grid, whole
-from tconv.scale.stores.array_file import IndexedSource, NpySource
+from tconv.scale.stores.array_file import NpySource
 from tconv.scale.stores.axis_layout import bare_axes
 from tconv.scale.stores.formats import open_source, target_for
+from tconv.scale.stores.memory_array import ArraySource
 from tconv.scale.stores.zarr_chunks import cells, chunk_and_shard
 from tconv.scale.stores.zarr_files import sync_files
 
@@ -122,7 +123,7 @@ def test_a_memory_map_is_read_without_growing(tmp_path):
         for region in grid((8192, source.shape[3]), (512, 2048)):
             assert source.read(0, region).shape[0] == 1
         assert resident() - before < 24 << 20  # of 64 MiB
-    assert isinstance(source, IndexedSource)
+    assert isinstance(source, ArraySource)
 
 
 def resident():

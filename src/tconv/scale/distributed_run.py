@@ -19,7 +19,7 @@ import numpy as np
 from tconv._arguments import int_of
 from tconv.errors import ArgumentError, ClusterError, GeometryError
 from tconv.scale.chunks.shared_object import Shared
-from tconv.scale.stores.store import ArrayTarget
+from tconv.scale.stores.memory_array import ArrayTarget
 from tconv.scale.tile_run import Stage, Tile, TileRecord
 from tconv.scale.workers.cluster import Cluster, quiet_logs, require_distributed
 from tconv.scale.workers.worker_checks import check_versions, check_workers, failed
