@@ -82,6 +82,16 @@ def test_dtypes(dtype):
     np.testing.assert_array_equal(y.compute(scheduler="sync"), expected)
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">i2"])
+def test_weights_are_copied_and_bytes_may_have_any_order(dtype):
+    rng = np.random.default_rng(8)
+    x, weight, bias = ((50 * rng.standard_normal(shape)).astype(dtype) for shape in ((1, 2, 9, 8), (2, 3, 4, 4), (3,)))
+    expected = tconv.conv_transpose(x, weight, bias, stride=2, method="auto" if dtype == ">i2" else "simd")
+    y = tconv.scale.conv_transpose(dask.array.from_array(x, chunks=4), weight, bias, stride=2)
+    weight[...], bias[...] = 1, 1  # after the call
+    np.testing.assert_array_equal(y.compute(scheduler="sync"), expected, strict=True)
+
+
 def test_layout_of_a_dialect_activation_and_one_image():
     rng = np.random.default_rng(1)
     x = rng.standard_normal((1, 9, 11, 2)).astype("float32")

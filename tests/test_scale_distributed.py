@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +27,8 @@ from tconv.scale.distributed_run import DaskExecutor
 from tconv.scale.functional import job_of
 from tconv.scale.operators.layer import LayerOperator, computed
 from tconv.scale.pipeline import LocalExecutor
-from tconv.scale.workers import cluster, worker_checks
+from tconv.scale.workers import cluster, worker_checks, worker_tasks
+from tconv.scale.workers.worker_tasks import WorkerStage, identity_text, trial_of
 
 ENVIRONMENT = {
     **os.environ,
@@ -217,6 +221,33 @@ def test_lost_servers_end_a_job_and_it_goes_on_with_others(tmp_path, servers, st
     assert report.done_before > 15
     np.testing.assert_array_equal(output(store), WHOLE)
     assert not capfd.readouterr().err
+
+
+@pytest.mark.parametrize("planned", [1, 2])
+def test_a_worker_of_many_threads_has_as_many_tiles_at_once_as_the_memory_is_for(planned, store, monkeypatch):
+    inside, most, computing = [], [], set()
+
+    class Seen(LayerOperator):
+        def compute(self, *given):
+            computing.add(threading.get_ident())
+
+    def run_tile(stage, tile):
+        inside.append(tile)
+        most.append(len(inside))
+        time.sleep(0.002)
+        stage.operator.compute(*[None] * 5)
+        inside.remove(tile)
+
+    stage = job(store, LocalExecutor()).stages[0]
+    stage.tile, stage.windows, stage.results = (32, 32), planned, 2
+    work = WorkerStage(stage, trial_of(OPERATOR, stage.sizes, None), identity_text(stage.source))
+    stage.operator = Seen(*OPERATOR.fingerprint_parts())
+    monkeypatch.setattr(worker_tasks.WorkerStage, "_check", lambda self: None)
+    monkeypatch.setattr(worker_tasks, "run_tile", run_tile)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work.run, itertools.islice(stage.tiles(0), 24)))
+    assert max(most) == planned
+    assert len(computing) == 1  # rows that a thread keeps for its next tile are there once
 
 
 def test_errors_of_a_tile_name_the_worker(servers, store):

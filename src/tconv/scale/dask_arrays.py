@@ -18,8 +18,9 @@ from tconv.scale.chunks.chosen_chunks import asked_chunks, default_chunks, input
 from tconv.scale.chunks.chunk_plan import ChunkPlan
 from tconv.scale.chunks.image_axes import ImageAxes
 from tconv.scale.chunks.labelled_arrays import Labels, unlabelled
-from tconv.scale.chunks.lazy_input import LazyInput, chunked, read_input, require_dask
+from tconv.scale.chunks.lazy_input import LazyInput, chunked, read_input, refuse_unknown_sizes, require_dask
 from tconv.scale.chunks.shared_object import Shared
+from tconv.scale.layer_call import own_array
 from tconv.scale.operators.layer import LayerOperator
 from tconv.scale.operators.reading import operator_of
 from tconv.scale.operators.tile_operator import TileOperator
@@ -48,16 +49,16 @@ def conv_transpose(
     >>> y[:, :, 2000:2004, 5].compute().shape                       # only the chunk that has them is computed
     (1, 3, 4)
 
-    array: an array of Dask, NumPy (memory maps too), Zarr, or xarray, in the layout of the dialect, or the path of a
-    store. weight, bias, dialect, geometry and the native arguments are those of `tconv.conv_transpose`; `activation`
-    is that of `tconv.prepare`.
+    array: an array of Dask, NumPy (memory maps too), Zarr, or xarray, in the layout of the dialect; `apply` takes
+    paths, too. weight, bias, dialect, geometry and the native arguments are those of `tconv.conv_transpose`, copied at
+    once; `activation` is that of `tconv.prepare`.
 
     chunks: those of the output, written as for Dask. Default: the chunks of the input times the stride, the last one
     with the rest; all output channels in one. Any chunks give the same bits: those of the direct sum over the whole
     image. Chunks that are whole multiples of the stride cost least.
 
     Of a lazy array each output chunk reads the input chunk under it, and from its neighbours strips as wide as the
-    kernel needs. Of a store (Zarr, a memory map, a path) each task reads its own window, and depends on no other.
+    kernel needs. Of a store (Zarr, a memory map) each task reads its own window, and depends on no other.
     Workers hold one copy of the weights, and compute one chunk at a time, with as many threads as they have.
     Gradients do not pass through it.
 
@@ -75,18 +76,15 @@ def conv_transpose(
             f"array is {shown(array)}; conv_transpose takes an array in the layout of the dialect. Write "
             "zarr.open_array(path), or tconv.scale.apply(tconv.scale.layer(weight), path)"
         )
-    if any(size != size for size in shape):
-        read_input(array, len(shape) - 2, None)
+    refuse_unknown_sizes(shape)
     stand_in = np.broadcast_to(np.zeros((), array.dtype), shape)
     call = read_taken_call("numpy", stand_in, weight, bias, dialect, geometry, native, in_memory=False)
-    axes, kernel = ImageAxes.of_dialect(call.data), np.ascontiguousarray(call.weight)
-    wide = kernel.dtype if kernel.dtype == array.dtype else np.dtype(np.int64)  # mixed integers
-    operator = LayerOperator(
-        kernel.astype(wide, copy=False),
-        None if call.bias is None else call.bias.astype(wide, copy=False),
-        call.problem.geometry,
-        activation,
-    )
+    axes, (kernel, added) = ImageAxes.of_dialect(call.data), (call.weight, call.bias)
+    if kernel.dtype.kind in "iu" and kernel.dtype != array.dtype:  # mixed integers
+        kernel, added = kernel.astype(np.int64), None if added is None else added.astype(np.int64)
+    # copies: the caller may change the weight before anything is computed
+    added = None if added is None else own_array(added)
+    operator = LayerOperator(own_array(kernel), added, call.problem.geometry, activation)
     given = read_input(array, operator.ndim, axes)
     return _lazy("conv_transpose", operator, given, chunks, labels)
 
@@ -197,7 +195,8 @@ def _check(operator: TileOperator, given: LazyInput) -> None:
             f"{operator.channels[0]} and {operator.ndim} spatial axes. Write axes=, as axes="
             f'"{"TCZYX"[-len(given.shape) :]}", if another axis has the channels'
         )
-    if given.dtype != operator.dtype and not (given.dtype.name in INTEGERS and operator.dtype == np.int64):
+    is_same = given.dtype.newbyteorder("=") == operator.dtype
+    if not is_same and not (given.dtype.name in INTEGERS and operator.dtype == np.int64):
         raise DtypeError(
             f"the array is of {given.dtype}; {operator.name} computes in {operator.dtype}. Write "
             f"array.astype({operator.dtype.name!r}), which is lazy for arrays of Dask and xarray"

@@ -5,7 +5,6 @@ A worker reads, computes, writes and syncs whole tiles; the client gets their ch
 
 from __future__ import annotations
 
-import os
 import queue
 import time
 import uuid
@@ -19,11 +18,18 @@ import numpy as np
 from tconv._arguments import int_of
 from tconv.errors import ArgumentError, ClusterError, GeometryError
 from tconv.scale.chunks.shared_object import Shared
-from tconv.scale.stores.memory_array import ArrayTarget
 from tconv.scale.tile_run import Stage, Tile, TileRecord
-from tconv.scale.workers.cluster import Cluster, quiet_logs, require_distributed
+from tconv.scale.workers.cluster import Cluster, quiet_logs, require_distributed, threads_of_each
 from tconv.scale.workers.worker_checks import check_versions, check_workers, failed
-from tconv.scale.workers.worker_tasks import Done, Failure, WorkerStage, identity_text, run_on_worker, trial_of
+from tconv.scale.workers.worker_tasks import (
+    Done,
+    Failure,
+    WorkerStage,
+    identity_text,
+    run_on_worker,
+    tiles_at_once,
+    trial_of,
+)
 
 _PATIENCE = 10.0
 """Seconds without a scheduler, or without any worker, after which a job ends."""
@@ -40,12 +46,8 @@ class DaskExecutor:
     """
 
     syncs = True
-    windows = 1
-    results = 1
 
-    def __init__(
-        self, *, workers: int | None = None, scheduler: str | None = None, max_memory: int | str | None = None
-    ) -> None:
+    def __init__(self, *, workers: int | None = None, scheduler: str | None = None) -> None:
         require_distributed()
         if scheduler is not None and workers is not None:
             raise ArgumentError(
@@ -63,6 +65,8 @@ class DaskExecutor:
                 'scheduler="tcp://10.0.0.1:8786"'
             )
         self._workers, self._scheduler = workers, scheduler
+        # a worker with several threads reads and writes beside its computation
+        self.windows = self.results = 1 if workers is not None and threads_of_each(workers) == 1 else 2
         self._cluster: Cluster | None = None
         self.repeated = 0
         """Tiles that another worker got because theirs was lost."""
@@ -148,11 +152,8 @@ def refuse_memory(stage: Stage) -> None:
     """
     source: Any = stage.source
     array, target = getattr(source, "array", None), stage.target
-    in_memory = isinstance(target, ArrayTarget) or (
-        getattr(target, "in_place", False) and not os.path.exists(target.name)
-    )
-    if in_memory or (isinstance(array, np.ndarray) and array.nbytes > _MOST_SENT):
-        store, other = (target, "output") if in_memory else (source, "source")
+    if target.in_memory or (isinstance(array, np.ndarray) and array.nbytes > _MOST_SENT):
+        store, other = (target, "output") if target.in_memory else (source, "source")
         raise ArgumentError(
             f"{store.name} is an array in the memory of this process, which workers do not see. Write a path as "
             f"{other}, or leave out workers= and scheduler="
@@ -160,10 +161,10 @@ def refuse_memory(stage: Stage) -> None:
 
 
 class _Run:
-    """Tiles of one stage on their way: a few per thread, so that a scheduler holds few of a million."""
+    """Tiles of one stage on their way: a few per worker, so that a scheduler holds few of a million."""
 
     def __init__(self, cluster: Cluster, stage: Stage, tiles: Iterator[Tile]) -> None:
-        self._cluster, self._tiles = cluster, tiles
+        self._cluster, self._tiles, self._at_once = cluster, tiles, tiles_at_once(stage)
         self.peak = 0
         """most resident bytes of a worker"""
         self._again = 0
@@ -285,7 +286,7 @@ class _Run:
             workers = cluster.workers() if cluster.is_connected else {}
         if workers:
             self._lost_since = None
-            self._most = sum(workers.values()) + len(workers)
+            self._most = sum(min(threads, self._at_once) + 1 for threads in workers.values())
             return
         self._lost_since = self._lost_since or now
         if now - self._lost_since > _PATIENCE or cluster.is_hopeless:

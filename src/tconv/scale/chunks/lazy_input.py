@@ -55,11 +55,7 @@ def read_input(array: Any, ndim: int, axes: Axes) -> LazyInput:
     if isinstance(array, dask.array.Array) or (kind == "numpy" and not isinstance(array, np.memmap)):
         if isinstance(array, np.ma.MaskedArray) or not hasattr(array, "shape"):
             raise ArrayError(f"array is a {type(array).__name__}; a plain array is needed. Write array.filled(0)")
-        if any(math.isnan(size) for size in array.shape):
-            raise ShapeError(
-                f"the array has shape {array.shape}, with chunks of sizes that are not known (nan); they decide the "
-                "chunks of the output. Write array.compute_chunk_sizes()"
-            )
+        refuse_unknown_sizes(array.shape)
         found = axes if isinstance(axes, ImageAxes) else ImageAxes.of_layout(layout_for(array.shape, ndim, axes, None))
         return LazyInput(found, array.shape, array.dtype, array)
     if not (kind in ("numpy", "zarr") or isinstance(array, (str, os.PathLike)) or hasattr(array, "identity")):
@@ -71,6 +67,15 @@ def read_input(array: Any, ndim: int, axes: Axes) -> LazyInput:
     source: Any = open_source(array, ndim=ndim, axes=names)
     layout = source.layout
     return LazyInput(ImageAxes.of_layout(layout), layout.shape, source.dtype, source=source, block=tuple(source.block))
+
+
+def refuse_unknown_sizes(shape: tuple[float, ...]) -> None:
+    """Raise ShapeError for an array of Dask that does not know its sizes."""
+    if any(math.isnan(size) for size in shape):
+        raise ShapeError(
+            f"the array has shape {shape}, with chunks of sizes that are not known (nan); they decide the chunks of "
+            "the output. Write array.compute_chunk_sizes()"
+        )
 
 
 def require_dask() -> None:

@@ -68,6 +68,8 @@ class NpySource:
 class NpyTarget:
     """Array in C order that is written in place: a new .npy file, or the file of a memory map."""
 
+    in_memory = False
+
     def __init__(self, name: str, layout: AxisLayout, dtype: np.dtype[Any], raw: RawArray | None = None) -> None:
         self.name, self.layout, self.dtype, self.shape = name, layout, dtype, layout.image_shape
         self.in_place = raw is not None

@@ -177,6 +177,8 @@ def _located(given: str | os.PathLike[str], reading: bool) -> tuple[Path, str, S
             f"{text} is the address of a remote store; a path on this machine's disks is needed. Download it, or write "
             "source=zarr.open_array(address) for an array of Zarr"
         )
+    if "\0" in text:
+        raise FileError(f"{text!r} has a null character, which no path has. Write it without")
     path = Path(text)
     for count in range(1, len(path.parts) + 1):
         part = path.parts[count - 1].lower()

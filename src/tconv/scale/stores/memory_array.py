@@ -55,7 +55,7 @@ class ArraySource:
 class ArrayTarget:
     """Array in memory that NumPy's indexing writes, in any order of axes."""
 
-    in_place = True
+    in_place = in_memory = True
 
     def __init__(
         self, array: Any, layout: AxisLayout | None = None, name: str = "y", unit: Sizes | None = None

@@ -59,6 +59,10 @@ class ImageTarget(Protocol):
     dtype: np.dtype[Any]
     unit: Sizes
     """Sizes of the smallest parts that may be written: tiles are whole numbers of them, but at the ends."""
+    in_place: bool
+    """True for an array that is there, and is written under its final name."""
+    in_memory: bool
+    """True for an array that no other process sees: it has no path, and no journal."""
 
     def create(self, place: Path) -> None:
         """Make the empty output at a working path. Raises FileError."""

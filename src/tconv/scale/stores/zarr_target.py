@@ -47,6 +47,7 @@ class ZarrTarget:
         """`created` are the arguments of zarr.create_array; `existing` is an array that is there."""
         self.name, self.layout, self.dtype, self.shape = name, layout, dtype, layout.image_shape
         self.in_place = existing is not None
+        self.in_memory = existing is not None and existing.folder is None
         self._created, self._root, self._store = created, root, existing
         self._shards = None if existing is not None else ShardWriter.of(created)
         self.unit: Sizes = layout.along_space(created["shards"] or created["chunks"])

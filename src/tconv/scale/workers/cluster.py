@@ -87,7 +87,7 @@ class Cluster:
 
     def _process(self) -> subprocess.Popen[bytes]:
         """Start one local worker."""
-        threads = str(max(1, get_num_threads() // self._count))
+        threads = str(threads_of_each(self._count))
         env = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TCONV_NUM_THREADS"), threads)}
         env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         command = [sys.executable, "-m", "tconv.scale.workers.worker_process", self.scheduler, threads, self._folder]
@@ -162,6 +162,11 @@ class Cluster:
     def is_hopeless(self) -> bool:
         """True if all workers were local ones, and none lives or will be started again."""
         return bool(self._processes) and all(process.poll() is not None for process in self._processes)
+
+
+def threads_of_each(workers: int) -> int:
+    """Return the threads of each of so many local workers, which share those of this process."""
+    return max(1, get_num_threads() // workers)
 
 
 def require_distributed() -> None:

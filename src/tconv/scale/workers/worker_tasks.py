@@ -7,6 +7,7 @@ import math
 import pickle
 import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -50,12 +51,17 @@ class Trial(NamedTuple):
 
 
 class WorkerStage:
-    """Stage that a worker opens once. Its tiles are computed one at a time, with all threads of the worker."""
+    """Stage that a worker opens once.
+
+    However many threads the worker has, it holds as many tiles as the plan counts. One is computed at a time, with all
+    threads, and one is written.
+    """
 
     def __init__(self, stage: Stage, trial: Trial, identity: str) -> None:
         self.stage, self.trial, self.identity = stage, trial, identity
         self._opened: Stage | None = None
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._places = threading.BoundedSemaphore(tiles_at_once(stage))
         self._pool = ExitStack()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -72,6 +78,14 @@ class WorkerStage:
                 self._opened = replace(of, operator=_InTeam(of.operator))
         return self._opened
 
+    def run(self, tile: Tile) -> TileRecord:
+        """Read, compute, write and sync one tile, when there is room for it. Raises _Cancelled, and as `opened`."""
+        stage = self.opened()
+        with self._places:
+            if not _is_wanted():
+                raise _Cancelled
+            return run_tile(replace(stage, target=_Wanted(stage.target, self._writing)), tile)
+
     def _check(self) -> None:
         found = trial_of(self.stage.operator, self.stage.sizes, self.stage.contexts.get(0))
         if found != self.trial:
@@ -85,15 +99,25 @@ class WorkerStage:
             )
 
 
+def tiles_at_once(stage: Stage) -> int:
+    """Return the number of tiles that a process has at a time, as the memory was planned."""
+    return min(stage.windows, stage.results)
+
+
 class MismatchError(Exception):
     """Difference between a worker and the client that would change the output."""
 
 
 class _InTeam:
-    """Operator whose computations have all threads of a worker, one after the other."""
+    """Operator whose computations have all threads of a worker, one after the other.
+
+    One thread starts them all: a network keeps rows for the next tile in the thread that computed the one above it, and
+    each of the worker's threads would keep its own.
+    """
 
     def __init__(self, operator: TileOperator) -> None:
         self._operator = operator
+        self._thread = ThreadPoolExecutor(1, "tconv")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -103,7 +127,7 @@ class _InTeam:
     def compute(self, x: Array, window: Region, sizes: Sizes, outputs: Region, out: Array, context: Any = None) -> None:
         """Fill out, when no other computation runs."""
         with thread_team():
-            self._operator.compute(x, window, sizes, outputs, out, context)
+            self._thread.submit(self._operator.compute, x, window, sizes, outputs, out, context).result()
 
 
 def trial_of(operator: TileOperator, sizes: Sizes, context: Any) -> Trial:
@@ -139,8 +163,7 @@ def check_worker(shared: Shared) -> Failure | None:
 def run_on_worker(shared: Shared, tile: Tile) -> Done | Failure:
     """Read, compute, write and sync one tile."""
     try:
-        stage = shared.value.opened()
-        return Done(run_tile(replace(stage, target=_Wanted(stage.target)), tile), peak_bytes())
+        return Done(shared.value.run(tile), peak_bytes())
     except BaseException as error:
         return _failure(error)
 
@@ -152,17 +175,18 @@ class _Cancelled(Exception):  # noqa: N818
 class _Wanted:
     """Target that is written only while its task is wanted: a late one must not write over a new job."""
 
-    def __init__(self, target: Any) -> None:
-        self._target = target
+    def __init__(self, target: Any, lock: threading.Lock) -> None:
+        self._target, self._lock = target, lock
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._target, name)
 
     def write(self, image: int, region: Region, values: Array) -> None:
         """Write values, if the task was not cancelled."""
-        if not _is_wanted():
-            raise _Cancelled
-        self._target.write(image, region, values)
+        with self._lock:
+            if not _is_wanted():
+                raise _Cancelled
+            self._target.write(image, region, values)
 
 
 def _is_wanted() -> bool:
