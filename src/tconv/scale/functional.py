@@ -82,7 +82,7 @@ def plan(network: Any, source: Any, output: Any, **options: Any) -> JobPlan:
 
 def _known(function: str, options: dict[str, Any]) -> dict[str, Any]:
     """Return options. Raises ArgumentError for one that there is not."""
-    known = job_of.__kwdefaults__
+    known = job_of.__kwdefaults__ or {}
     for name in options:
         if name not in known:
             raise ArgumentError(
