@@ -20,7 +20,7 @@ from tconv.scale.job_plan import JobPlan, plan_job
 from tconv.scale.job_report import JobReport, Progress
 from tconv.scale.journal import Journal, JournalState, journal_path, read_journal, working_path
 from tconv.scale.memory_bound import bytes_of, peak_bytes
-from tconv.scale.path_changes import check_free_space, exists, publish, remove, sync_folder
+from tconv.scale.path_changes import check_free_space, exists, publish, refused, remove, sync_folder
 from tconv.scale.pipeline import LocalExecutor
 from tconv.scale.stage_run import StageRun
 from tconv.scale.tile_check import altered_tiles, changed_tiles, check_inputs, missing_tiles
@@ -29,8 +29,14 @@ from tconv.scale.verification import VerifyReport, verify_tiles
 
 
 def _identity(path: Path) -> list[int]:
-    """Return what tells a file or folder from others beside it, whatever its name: a number may be given again."""
-    status = path.lstat()
+    """Return what tells a file or folder from others beside it, whatever its name: a number may be given again.
+
+    Raises FileError if it is gone.
+    """
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise refused(path, "read", error) from error
     return [status.st_ino, status.st_mtime_ns]
 
 
