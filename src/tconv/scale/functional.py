@@ -52,8 +52,9 @@ def run(network: Any, source: Any, output: Any, **options: Any) -> JobReport:
     - progress: function that is called with a `Progress` while it runs.
 
     Raises TooLargeError, before anything runs, if the smallest tile does not fit into `max_memory` or the output onto
-    the disk; FileError for files that cannot be read or written, for an output that exists, and for a journal of
-    another version, network, input or setting; ShapeError and DtypeError for a source that the network does not take.
+    the disk; FileError for files that cannot be read or written, for an output that exists or is the input, and for a
+    journal of another version, network, input, setting or processor; ShapeError and DtypeError for a source that the
+    network does not take; ArgumentError and GeometryError for arguments; ClusterError for workers that are lost.
     """
     job = job_of(network, source, output, **_known("run", options))
     try:

@@ -20,9 +20,10 @@ from tconv.scale.job_plan import JobPlan, plan_job
 from tconv.scale.job_report import JobReport, Progress
 from tconv.scale.journal import Journal, JournalState, journal_path, read_journal, working_path
 from tconv.scale.memory_bound import bytes_of, peak_bytes
-from tconv.scale.path_changes import check_free_space, exists, publish, refused, remove, sync_folder
+from tconv.scale.path_changes import check_free_space, exists, publish, refused, remove
 from tconv.scale.pipeline import LocalExecutor
 from tconv.scale.stage_run import StageRun
+from tconv.scale.stores.raw_file import sync_directory
 from tconv.scale.tile_check import altered_tiles, changed_tiles, check_inputs, missing_tiles
 from tconv.scale.tile_run import Stage
 from tconv.scale.verification import VerifyReport, verify_tiles
@@ -294,7 +295,7 @@ class Job:
             stage.target.create(self._place)
         for stage in self.stages:
             stage.target.open(self._place)
-        sync_folder(self._place.parent)
+        sync_directory(self._place.parent)
         journal.note(created=True)
 
     def _go_on(self, journal: Journal, ended: bool) -> None:
