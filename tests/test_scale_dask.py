@@ -111,7 +111,7 @@ def test_schedulers_have_the_same_bits(scheduler):
     rng = np.random.default_rng(2)
     x, weight, bias, geometry = random_call(rng, 2)
     y = tconv.scale.conv_transpose(dask.array.from_array(x, chunks=(1, 2, 5, 5)), weight, bias, geometry=geometry)
-    options = {"num_workers": 2} if scheduler == "processes" else {}
+    options = {"num_workers": 1} if scheduler == "processes" else {}
     np.testing.assert_array_equal(y.compute(scheduler=scheduler, **options), whole(x, weight, bias, geometry))
 
 

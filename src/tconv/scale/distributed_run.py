@@ -21,7 +21,7 @@ from tconv.errors import ArgumentError, ClusterError, GeometryError
 from tconv.scale.chunks.shared_object import Shared
 from tconv.scale.stores.store import ArrayTarget
 from tconv.scale.tile_run import Stage, Tile, TileRecord
-from tconv.scale.workers.cluster import Cluster, quiet_logs, require_distributed, threads_of_each
+from tconv.scale.workers.cluster import PATIENCE, Cluster, quiet_logs, require_distributed, threads_of_each
 from tconv.scale.workers.worker_checks import check_versions, check_workers, failed
 from tconv.scale.workers.worker_tasks import (
     Done,
@@ -33,8 +33,6 @@ from tconv.scale.workers.worker_tasks import (
     trial_of,
 )
 
-_PATIENCE = 10.0
-"""Seconds without a scheduler, or without any worker, after which a job ends."""
 _LOOK = 0.25
 _MOST_SENT = 1 << 26
 """Bytes of an input in memory that is sent to workers."""
@@ -139,9 +137,9 @@ def _outcome(future: Any) -> tuple[Any, BaseException | None]:
     with suppress(OSError, TimeoutError, CancelledError):  # the scheduler or the worker ends just now
         try:
             if future.status == "finished":
-                return future.result(timeout=_PATIENCE), None
+                return future.result(timeout=PATIENCE), None
             if future.status == "error":
-                return None, future.exception(timeout=_PATIENCE)
+                return None, future.exception(timeout=PATIENCE)
         finally:
             future.release()
     return None, None
@@ -294,7 +292,7 @@ class _Run:
             self._most = sum(min(threads, self._at_once) + 1 for threads in workers.values())
             return
         self._lost_since = self._lost_since or now
-        if now - self._lost_since > _PATIENCE or cluster.is_hopeless:
+        if now - self._lost_since > cluster.patience:
             raise self._lost()
 
     def _lost(self) -> ClusterError:
@@ -308,7 +306,7 @@ class _Run:
 
     def _wait_for_workers(self) -> None:
         """Wait a little for the first worker. Raises ClusterError if there is none."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + PATIENCE
         while not self._cluster.workers():
             if time.monotonic() > end:
                 raise ClusterError(
