@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import scale_jobs
+import scale_random_jobs
 import scale_trials
 from scale_processes import Template
 
@@ -66,7 +66,7 @@ def table_row(template, folder, name, kill, seeds):
     most, failures = 0.0, []
     for seed in seeds:
         settings = {"tiles": 60} if "TCP" in name else {}
-        trial = scale_trials.Trial(template, folder / f"{name}-{seed}", scale_jobs.random_case(seed, **settings))
+        trial = scale_trials.Trial(template, folder / f"{name}-{seed}", scale_random_jobs.random_case(seed, **settings))
         trial.slow = 0.01 if "TCP" in name else trial.slow
         try:
             kill(trial)

@@ -1,10 +1,10 @@
 """Plan on paper of a job of 10^12 output pixels on 100 workers, from what one worker of this machine does.
 
-    python benchmarks/scale_on_paper.py [--pixels 1e12] [--workers 100] [--memory 1GB] [--tasks 4000]
+    python benchmarks/scale_on_paper.py [--pixels 1e12] [--workers 100] [--memory 1GB] [--tasks 2000]
 
 Measured here, in CPU seconds, so that other processes do not count: a tile of 2048 x 2048 (read, computed, written) on
-one thread, and an empty task of a scheduler and its client; bytes of the journal, and seconds to read it. The plan itself is `tconv.scale.plan` of an
-empty Zarr of that size. The rest is arithmetic.
+one thread, and an empty task of a scheduler and its client; bytes of the journal, and seconds to read it. The plan is
+that of `tconv.scale.plan` for an empty Zarr of that size. The rest is arithmetic.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import numpy as np
 from scale_kills import KINDS
 
-import scale_jobs
+import scale_random_jobs
 import scale_trials
 from scale_processes import Template
 
@@ -47,7 +47,7 @@ class Soak:
             while time.monotonic() < until:
                 self.seed += 1
                 rng = np.random.default_rng([self.seed, 9])
-                case = scale_jobs.random_case(self.seed, tiles=int(rng.integers(2, 90)))
+                case = scale_random_jobs.random_case(self.seed, tiles=int(rng.integers(2, 90)))
                 if len(case["sizes"]) == 2 and case["dtype"] == "float32" and rng.random() < 0.4:
                     case["network"] = "network"
                 self.formats[f"{case['source']} to {case['target']}"] += 1
@@ -80,11 +80,11 @@ class Soak:
         """Run a job in this process, with a random bound and tiles of its own choice or of the case's."""
         bound = resident() + int(rng.integers(150, 400)) * 10**6
         own = rng.random() < 0.5
-        runner = scale_jobs.run_with_own_tiles if own else scale_jobs.run
+        runner = scale_random_jobs.run_with_own_tiles if own else scale_random_jobs.run
         result = runner(trial.case, trial.source, trial.output, max_memory=bound)
         trial.check_names(finished=True)
         assert result["peak_memory"] <= bound, (result["peak_memory"], bound)
-        checked = scale_jobs.verify(trial.output)
+        checked = scale_random_jobs.verify(trial.output)
         assert not checked["damaged"] + checked["missing"], checked["text"]
         trial.tiles = result["tiles"]
         self.counts["jobs here"] += 1

@@ -60,7 +60,7 @@ class Template:
         return json.loads(answer)
 
     def start(self, what, **arguments):
-        """Start a function of `scale_jobs` or of another module, and return its process."""
+        """Start a function of `scale_random_jobs` or of another module, and return its process."""
         return Child(self, what, arguments)
 
     def run(self, what, timeout=60, **arguments):
@@ -106,7 +106,12 @@ class Child:
         self.answer = None
         self.began = time.monotonic()
         module, _, what = what.rpartition(".")
-        request = {"module": module or "scale_jobs", "what": what, "arguments": arguments, "place": str(self.place)}
+        request = {
+            "module": module or "scale_random_jobs",
+            "what": what,
+            "arguments": arguments,
+            "place": str(self.place),
+        }
         self.pid = template.ask(do="start", **request)["pid"]
 
     def send(self, number=signal.SIGKILL):
@@ -243,7 +248,10 @@ def install(root, slow=0.0, log=None, end_at=None, fail_at=None, shadow=None, ca
 
 
 def _child(request):
+    import ctypes
     import faulthandler
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # it ends with the process that it was forked from
 
     output = os.open(f"{request['place']}.output", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(output, 1)
@@ -280,11 +288,11 @@ def import_all():
     import xarray  # noqa: F401
     import zarr  # noqa: F401
 
-    import scale_jobs
+    import scale_random_jobs
     import tconv.scale  # noqa: F401
 
     dask.config.set({"distributed.worker.memory.terminate": False})
-    scale_jobs.warm_up()
+    scale_random_jobs.warm_up()
 
 
 def main():

@@ -13,7 +13,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-import scale_jobs
+import scale_random_jobs
 import tconv.scale
 from scale_processes import Template
 from scale_trials import Trial, lines
@@ -77,7 +77,7 @@ def refused(child, words):
 
 def run(trial, **options):
     """Run the job in this process."""
-    return scale_jobs.run(trial.case, trial.source, trial.output, **options)
+    return scale_random_jobs.run(trial.case, trial.source, trial.output, **options)
 
 
 # -- disks ---------------------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def test_a_folder_that_is_removed_meanwhile(trial):
 
 def test_a_folder_that_is_not_there(job):
     with pytest.raises(FileError, match=r"which does not exist. Choose a name in a directory that does"):
-        scale_jobs.run(job.case, job.source, job.disk / "none" / "y.npy")
+        scale_random_jobs.run(job.case, job.source, job.disk / "none" / "y.npy")
 
 
 # -- inputs --------------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_an_input_that_changes_while_it_is_read(template, tmp_path, source):
     refused(trial.start(), "has changed since the job began")
     refused(trial.start(), "has changed since the job began")
     shutil.rmtree(trial.source) if trial.source.is_dir() else trial.source.unlink()
-    scale_jobs.write_input(trial.case, trial.folder)
+    scale_random_jobs.write_input(trial.case, trial.folder)
     trial.finish()
 
 
@@ -210,7 +210,7 @@ def test_an_input_that_changes_between_two_runs(template, tmp_path, source):
 
 def changed_input(trial):
     """Write the input again, with one other value in the first tiles."""
-    x = scale_jobs.input_of(trial.case)
+    x = scale_random_jobs.input_of(trial.case)
     x[0, 0, 3, 5] += 1
     if trial.case["source"] == "npy":
         with open(trial.source, "r+b") as file:
@@ -268,7 +268,7 @@ def test_every_damaged_byte_of_an_output_is_found(trial):
         report = tconv.scale.verify(trial.output)
         changed = True
         with suppress(Exception):  # the library of the format finds it, too
-            changed = scale_jobs.stored(trial.output).tobytes() != trial.expected.tobytes()
+            changed = scale_random_jobs.stored(trial.output).tobytes() != trial.expected.tobytes()
         assert report.damaged or not changed, (path, at)
         path.write_bytes(before)
     assert tconv.scale.verify(trial.output).is_whole
@@ -368,11 +368,11 @@ def test_the_journal_of_another_job_is_refused(job, change, words):
     if change != {"tiles": 10}:
         folder = job.folder / "other"
         folder.mkdir()
-        source = scale_jobs.write_input(case, folder)
+        source = scale_random_jobs.write_input(case, folder)
     else:
         source = job.source
     with pytest.raises(FileError, match=rf"was begun with something else: .*{words}"):
-        scale_jobs.run(case, source, job.output)
+        scale_random_jobs.run(case, source, job.output)
     job.finish()
 
 

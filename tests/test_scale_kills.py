@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import scale_jobs
+import scale_random_jobs
 import scale_trials
 from scale_processes import Template
 from scale_trials import Trial
@@ -21,7 +21,7 @@ def template(tmp_path_factory):
 
 
 def trial(template, folder, seed, **settings):
-    return Trial(template, folder / "trial", scale_jobs.random_case(seed, **{"tiles": 60, **settings}))
+    return Trial(template, folder / "trial", scale_random_jobs.random_case(seed, **{"tiles": 60, **settings}))
 
 
 @pytest.mark.parametrize("seed", range(3))

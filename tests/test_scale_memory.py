@@ -14,7 +14,7 @@ from tconv.scale.job import Job
 from tconv.scale.memory_bound import MemoryWatch, bytes_of, peak_bytes, resident_bytes, size_text
 from tconv.scale.operators.layer import computed
 from tconv.scale.stores.store import ArraySource, ArrayTarget
-from tconv.scale.tile_plan import MemoryBudget, bytes_read, needed, plan_stage, totals
+from tconv.scale.tile_plan import MemoryBudget, _measures, bytes_read, needed, plan_stage, totals
 from tconv.scale.tile_run import Stage
 
 pytest.importorskip("llvmlite")
@@ -40,9 +40,12 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")
 )
 def test_sizes_are_read_as_people_write_them(text, size):
     assert bytes_of(text) == size
+    assert bytes_of(np.int64(size)) == size
 
 
-@pytest.mark.parametrize("text", ["", "GB", "1XB", "-1GB", "1e9", 0, -5, True, 1.5, None, "1 G B", "0"])
+@pytest.mark.parametrize(
+    "text", ["", "GB", "1XB", "-1GB", "1e9", 0, -5, True, 1.5, None, "1 G B", "0", "9" * 5000, "9" * 400 + ".0GB"]
+)
 def test_other_sizes_are_refused(text):
     with pytest.raises(ArgumentError, match=r'a number of bytes from 1, or text.*Write max_memory="1GB"'):
         bytes_of(text)
@@ -77,7 +80,25 @@ def test_the_pool_of_a_job_retains_no_more_than_it_may():
         del too_large
         gc.collect()
         assert retained() <= 8 << 20
-    assert _memory._pool.most is None
+    assert _memory._pool._bounds == []
+
+
+def test_the_bounds_of_jobs_end_in_any_order():
+    """Jobs in threads: the first one's end neither lifts the bound of the other nor leaves its own."""
+    _memory.trim_pool()
+    first, second = pool_bounded(1 << 20), pool_bounded(_memory._pool._used)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    held = _memory.empty((1 << 20,), np.dtype("f4"))
+    del held
+    gc.collect()
+    assert retained() == 0
+    second.__exit__(None, None, None)
+    held = _memory.empty((1 << 20,), np.dtype("f4"))
+    del held
+    gc.collect()
+    assert retained() == 4 << 20
 
 
 # -- sizes of tiles ----------------------------------------------------------------------------------------------
@@ -160,6 +181,21 @@ def test_a_unit_too_large_is_computed_in_parts_with_the_bits_of_the_whole():
     assert max(stage.part) < max(stage.tile)
     Job([stage], None, max_memory="2GB").run()
     np.testing.assert_array_equal(y[0], computed(operator, x))
+
+
+@pytest.mark.parametrize(
+    ("tile", "part"), [((2000, 2400), (200, 240)), ((1000, 1200), (125, 2000)), ((700, 900), None)]
+)
+def test_no_part_of_any_tile_needs_more_than_was_planned(tile, part):
+    """Those at the image's border need less than those inside, and both sides differ."""
+    stage = stage_of(operator=layer(kernel=(300, 301)), unit=(1, 1))
+    stage.tile, stage.part = tile, part
+    found = [
+        _measures(stage, piece).need(2, 2, _measures(stage, each.outputs) if part else None).memory
+        for each in stage.tiles(0)
+        for piece in stage.parts(each)
+    ]
+    assert max(found) == needed(stage, tile, part, 2, 2).memory
 
 
 def test_what_does_not_fit_is_refused_with_the_number_that_does():

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -197,6 +198,20 @@ def test_means_of_blocks(dtype):
             part = np.ascontiguousarray(x[:, *window])
             halving.compute(part, window, shape[1:], region, tiled[:, *region])
         assert tiled.tobytes() == got.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i8", "f4", "c16"])
+def test_means_take_the_memory_that_is_predicted(monkeypatch, dtype):
+    monkeypatch.setattr("tconv.scale.operators.block_mean._SLAB", 1 << 12)
+    for shape in ((20_001,), (199, 301), (39, 41, 43)):
+        halving = BlockMean(1, len(shape), np.dtype(dtype))
+        sizes = halving.output_sizes(shape)
+        x, out = np.ones((1, *shape), dtype), np.empty((1, *sizes), dtype)
+        tracemalloc.start()
+        halving.compute(x, whole(shape), shape, whole(sizes), out)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak <= halving.scratch_bytes(whole(sizes), shape) + 20_000
 
 
 # -- refused -----------------------------------------------------------------------------------------------------

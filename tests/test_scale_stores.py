@@ -236,19 +236,20 @@ WRITER = """
 import pickle, sys
 import numpy as np
 from tconv.scale.regions import grid
-target, half = pickle.load(sys.stdin.buffer), int(sys.argv[1])
+targets, half = pickle.load(sys.stdin.buffer), int(sys.argv[1])
 x = np.arange(3 * 96 * 80, dtype="f4").reshape(3, 96, 80)
-sys.stdout.write("ready\\n"); sys.stdout.flush()
-for number, region in enumerate(grid((96, 80), target.unit)):
-    if number % 2 == half:
-        target.write(0, region, x[:, *region])
+for target in targets:
+    for number, region in enumerate(grid((96, 80), target.unit)):
+        if number % 2 == half:
+            target.write(0, region, x[:, *region])
 """
 
 
-@pytest.mark.parametrize("options", [{"chunks": 8, "shards": 16}, {"chunks": 16}])
-def test_two_processes_write_shards_side_by_side(tmp_path, options):
-    target = target_for(tmp_path / "y.zarr", (1, 3, 96, 80), "f4", **options)
-    target.create(tmp_path / "y.zarr")
+def test_two_processes_write_shards_side_by_side(tmp_path):
+    targets = []
+    for number, options in enumerate(({"chunks": 8, "shards": 16}, {"chunks": 16})):
+        targets.append(target_for(tmp_path / f"{number}.zarr", (1, 3, 96, 80), "f4", **options))
+        targets[-1].create(tmp_path / f"{number}.zarr")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(half)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
@@ -256,11 +257,40 @@ def test_two_processes_write_shards_side_by_side(tmp_path, options):
         for half in (0, 1)
     ]  # fmt: skip
     for writer in writers:
-        writer.stdin.write(pickle.dumps(target))
+        writer.stdin.write(pickle.dumps(targets))
         writer.stdin.close()
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
-    y = zarr.open_array(str(tmp_path / "y.zarr"))[...]
-    assert np.array_equal(y[0], np.arange(3 * 96 * 80, dtype="f4").reshape(3, 96, 80))
+    for number in range(len(targets)):
+        y = zarr.open_array(str(tmp_path / f"{number}.zarr"))[...]
+        assert np.array_equal(y[0], np.arange(3 * 96 * 80, dtype="f4").reshape(3, 96, 80))
+
+
+@pytest.mark.parametrize("options", [{"shards": 64}, {}])
+@pytest.mark.parametrize("compression", ["lz4", "zstd", None])
+def test_predicted_bytes_are_the_most(tmp_path, compression, options):
+    """Chunks at the ends are whole ones; noise between zeros takes more room than noise alone."""
+    for size in (33, 40, 63, 65):
+        path = tmp_path / f"{size}.zarr"
+        x = RNG.integers(0, 256, (2, size, size), np.uint8)
+        target = target_for(path, (1, 2, size, size), "u1", chunks=32, compression=compression, **options)
+        fill(target, open_source(x), path)
+        used = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        assert used <= target.disk_bytes() - 60_000  # the allowance for metadata hides nothing
+
+
+def test_another_order_of_bytes_is_written_as_the_machines_own(tmp_path):
+    for name in ("y.zarr", "y.npy", "y.tif"):
+        target = target_for(tmp_path / name, (1, 1, 16, 16), ">u2")
+        target.create(tmp_path / name)
+        target.write(0, whole((16, 16)), np.full((1, 16, 16), 258, "u2"))
+        target.close()
+        assert open_source(tmp_path / name).read(0, whole((16, 16))).max() == 258
+
+
+def test_chunks_that_are_too_large_to_compress_are_refused():
+    with pytest.raises(ArgumentError, match=r"are 3,600,000,000 bytes each; 2,147,483,631 can be compressed together"):
+        target_for("y.zarr", (1, 1, 40_000, 40_000), "f4", chunks=30_000)
+    target_for("y.zarr", (1, 1, 40_000, 40_000), "f4", chunks=30_000, compression=None)
 
 
 def test_a_part_of_a_shard_is_refused(tmp_path):
@@ -311,6 +341,23 @@ def test_an_empty_array_is_filled(tmp_path, as_path):
     assert array[...].tobytes() == x.tobytes()
     assert not target.empty()
     assert not target_for(tmp_path / "y.zarr", source.shape, "f4", like=source).in_place
+
+
+def test_codecs_that_change_values_are_refused(tmp_path):
+    from numcodecs import Delta
+    from numcodecs.zarr3 import BitRound
+
+    x = numbers((3, 40, 50), "f4")
+    for number, options in enumerate(
+        ({"zarr_format": 2, "filters": [Delta("f4")]}, {"filters": [BitRound(keepbits=3)]})
+    ):
+        array = existing(tmp_path / f"{number}.zarr", **options)
+        with pytest.raises(OutputError, match=r"has codecs that change values \((Delta|BitRound), "):
+            target_for(array, (1, 3, 40, 50), "f4", like=open_source(x))
+    array = existing(tmp_path / "y.zarr", zarr_format=2, filters=[Delta("i4")], dtype="i4")
+    target = target_for(array, (1, 3, 40, 50), "i4", like=open_source(x.astype("i4")))
+    fill(target, open_source(x.astype("i4")), tmp_path / "unused")
+    assert [codec["id"] for codec in target.settings()["codecs"]] == ["delta", "zstd"]
 
 
 def test_an_array_in_memory_is_filled():

@@ -149,6 +149,37 @@ def test_a_stack_in_depth(tmp_path, options):
     assert_regions(volume, stack[None])
 
 
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
+def test_volumes_of_one_page(tmp_path, name):
+    """Images of depth 1 are not one image of their number: the file says what its pages are."""
+    for images, channels in itertools.product((1, 3), (1, 3)):
+        x = made_up((images, channels, 1, 20, 30))
+        written(tmp_path / name, x, (1, 16, 16))
+        volumes = open_source(tmp_path / name, ndim=3)
+        assert volumes.shape == x.shape
+        assert_regions(volumes, x[-1], images - 1)
+        assert open_source(tmp_path / name).shape == (images, channels, 20, 30)
+        (tmp_path / name).unlink()
+    stack = made_up((6, H, W))  # of no name: the depth, if the operator has one
+    tifffile.imwrite(tmp_path / "b.tif", stack, description="ImageJ=1.53t\nimages=6\n", metadata=None)
+    assert_regions(open_source(tmp_path / "b.tif", ndim=3), stack[None])
+
+
+def test_a_file_that_changes_while_it_is_open(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, made_up((H, W)))
+    source = open_source(path)
+    before = source.identity()
+    assert source.identity() == before
+    os.utime(path, (1, 1))
+    after = source.identity()
+    assert after.pop("modified") != before.pop("modified")
+    assert after == before
+    path.unlink()
+    with pytest.raises(FileError, match=r"a.tif cannot be read: No such file"):
+        source.identity()
+
+
 def test_axes_of_microscopes(tmp_path):
     stack = made_up((2, 3, 4, H, W), "u1")  # T, Z, C
     tifffile.imwrite(tmp_path / "a.ome.tif", stack, photometric="minisblack", metadata={"axes": "TZCYX"})

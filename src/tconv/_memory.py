@@ -59,7 +59,7 @@ class Pool:
         self._free: dict[int, list[mmap.mmap]] = {}  # by size, the most recently returned last
         self._limit = min(_POOL_LIMIT, (physical_memory() or 1 << 32) // 8)
         self._used = 0  # bytes of the blocks that arrays have
-        self.most: int | None = None  # bytes of all blocks, from which on free ones are released; None without a bound
+        self._bounds: list[int] = []  # of the jobs that run: bytes of all blocks from which on free ones are released
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Array:
         """Return an uninitialised array of this shape, dtype and number of bytes."""
@@ -68,12 +68,13 @@ class Pool:
             blocks = self._free.get(rounded)
             block = blocks.pop() if blocks else None
             self._used += rounded
-            if self.most is not None:
-                self._release(self.most - self._used)
+            if self._bounds:
+                self._release(min(self._bounds) - self._used)
         try:
             block = block or mapped(rounded + _PAGE)
         except BaseException:
-            self._used -= rounded
+            with self._lock:
+                self._used -= rounded
             raise
         start = -ctypes.addressof(ctypes.c_char.from_buffer(block)) % _PAGE
         owner = (ctypes.c_char * size).from_buffer(block, start)
@@ -85,7 +86,7 @@ class Pool:
     def _return(self, size: int, block: mmap.mmap) -> None:
         with self._lock:
             self._used -= size
-            limit = self._limit if self.most is None else min(self._limit, self.most - self._used)
+            limit = min([self._limit, *(bound - self._used for bound in self._bounds)])
             if size > limit:
                 return
             self._release(limit - size)
@@ -104,6 +105,17 @@ class Pool:
 
     def _free_bytes(self) -> int:
         return sum(size * len(blocks) for size, blocks in self._free.items())
+
+    @contextlib.contextmanager
+    def bounded(self, most: int) -> Iterator[None]:
+        """Keep all blocks together below this many bytes within the block, as far as they are free."""
+        with self._lock:
+            self._bounds.append(most)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._bounds.remove(most)
 
     def trim(self) -> int:
         """Release all free blocks to the system, and return their bytes."""
@@ -160,18 +172,13 @@ def trim_outputs() -> int:
     return _pool.trim()
 
 
-@contextlib.contextmanager
-def pool_bounded(most: int) -> Iterator[None]:
+def pool_bounded(most: int) -> contextlib.AbstractContextManager[None]:
     """Release memory of past outputs, within the block, as soon as the pool's memory exceeds this many bytes.
 
-    Arrays in use are allocated, however many; only what is retained beside them is bounded.
+    Arrays in use are allocated, however many; only what is retained beside them is bounded. Of several bounds, of jobs
+    in threads for example, the smallest holds.
     """
-    before = _pool.most
-    _pool.most = most if before is None else min(before, most)
-    try:
-        yield
-    finally:
-        _pool.most = before
+    return _pool.bounded(most)
 
 
 def trim_pool() -> int:

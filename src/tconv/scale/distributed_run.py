@@ -5,7 +5,6 @@ A worker reads, computes, writes and syncs whole tiles; the client gets their ch
 
 from __future__ import annotations
 
-import os
 import queue
 import time
 import uuid
@@ -19,7 +18,6 @@ import numpy as np
 from tconv._arguments import int_of
 from tconv.errors import ArgumentError, ClusterError, GeometryError
 from tconv.scale.chunks.shared_object import Shared
-from tconv.scale.stores.store import ArrayTarget
 from tconv.scale.tile_run import Stage, Tile, TileRecord
 from tconv.scale.workers.cluster import PATIENCE, Cluster, quiet_logs, require_distributed, threads_of_each
 from tconv.scale.workers.worker_checks import check_versions, check_workers, failed
@@ -152,11 +150,8 @@ def refuse_memory(stage: Stage) -> None:
     """
     source: Any = stage.source
     array, target = getattr(source, "array", None), stage.target
-    in_memory = isinstance(target, ArrayTarget) or (
-        getattr(target, "in_place", False) and not os.path.exists(target.name)
-    )
-    if in_memory or (isinstance(array, np.ndarray) and array.nbytes > _MOST_SENT):
-        store, other = (target, "output") if in_memory else (source, "source")
+    if target.in_memory or (isinstance(array, np.ndarray) and array.nbytes > _MOST_SENT):
+        store, other = (target, "output") if target.in_memory else (source, "source")
         raise ArgumentError(
             f"{store.name} is an array in the memory of this process, which workers do not see. Write a path as "
             f"{other}, or leave out workers= and scheduler="

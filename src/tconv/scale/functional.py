@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tconv.errors import FileError
+import numpy as np
+
+from tconv._arguments import ints_of
+from tconv.errors import ArgumentError, FileError
 from tconv.scale.job import Job
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
@@ -52,7 +55,11 @@ def run(network: Any, source: Any, output: Any, **options: Any) -> JobReport:
     the disk; FileError for files that cannot be read or written, for an output that exists, and for a journal of
     another version, network, input or setting; ShapeError and DtypeError for a source that the network does not take.
     """
-    return job_of(network, source, output, **options).run()
+    job = job_of(network, source, output, **_known("run", options))
+    try:
+        return job.run()
+    finally:
+        _close(job, source)
 
 
 def plan(network: Any, source: Any, output: Any, **options: Any) -> JobPlan:
@@ -66,7 +73,28 @@ def plan(network: Any, source: Any, output: Any, **options: Any) -> JobPlan:
 
     Raises the errors of `run`.
     """
-    return job_of(network, source, output, **options).plan
+    job = job_of(network, source, output, **_known("plan", options))
+    try:
+        return job.plan
+    finally:
+        _close(job, source)
+
+
+def _known(function: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return options. Raises ArgumentError for one that there is not."""
+    known = job_of.__kwdefaults__ or {}
+    for name in options:
+        if name not in known:
+            raise ArgumentError(
+                f"tconv.scale.{function} has no argument {name!r}; it has {', '.join(known)}. Leave it out"
+            )
+    return options
+
+
+def _close(job: Job, source: Any) -> None:
+    """Close an input, unless it was given open."""
+    if job.stages[0].source is not source:
+        job.stages[0].source.close()
 
 
 def job_of(
@@ -89,6 +117,8 @@ def job_of(
     progress: Callable[[Progress], None] | None = None,
 ) -> Job:
     """Return the job of `run`; nothing runs. `network` may be a `TileOperator`, `source` an `ImageSource`."""
+    if progress is not None and not callable(progress):
+        raise ArgumentError(f"progress is {progress!r}; a function of a Progress is needed. Write progress=print")
     operator = operator_of(network)
     opened = open_source(source, ndim=operator.ndim, level=level, page=page, axes=axes)
     operator = operator_of(operator, opened)
@@ -96,9 +126,9 @@ def job_of(
     target = target_for(
         output, shape, operator.result, chunks=chunks, shards=shards, compression=compression, like=opened
     )
-    _refuse_same_place(opened, output)
-    sizes = (tile,) * operator.ndim if isinstance(tile, int) else tile
-    first = Stage(operator, opened, target, tile=None if sizes is None else tuple(sizes))
+    _refuse_same_place(opened, target)
+    sizes = None if tile is None else ints_of(tile, "tile", operator.ndim, least=1)
+    first = Stage(operator, opened, target, tile=sizes)
     levels = target.level_stages() if hasattr(target, "level_stages") else []
     return Job(
         [first, *levels],
@@ -121,25 +151,44 @@ def _executor(workers: int | None, scheduler: str | None) -> Any:
 
 def _path_of(target: Any) -> Path | None:
     """Return the path of an output; None for an array in memory."""
-    in_place = getattr(target, "in_place", False)
-    return None if in_place and not os.path.exists(target.name) else Path(target.name)
+    return None if target.in_memory else Path(target.name)
 
 
-def _refuse_same_place(source: Any, output: Any) -> None:
-    """Raise FileError for an output that would be written over its own input."""
-    is_path = isinstance(output, (str, os.PathLike))
-    if is_path and os.path.exists(output) and os.path.exists(source.name) and os.path.samefile(output, source.name):
-        raise FileError(f"{output} is the input, too. Write another output")
+def _refuse_same_place(source: Any, target: Any) -> None:
+    """Raise FileError for an output in the memory, file or store of its own input: tiles would read what others wrote.
+
+    Another part of the same file is refused, too: the file's time says that the input changes.
+    """
+    if target.in_memory:
+        arrays = getattr(source, "array", None), getattr(target, "array", None)
+        is_same = all(isinstance(array, np.ndarray) for array in arrays) and np.may_share_memory(*arrays)
+    elif os.path.exists(target.name) and os.path.exists(source.name):
+        is_same = os.path.samefile(target.name, source.name)
+        is_same = is_same or Path(target.name).resolve() in Path(source.name).resolve().parents
+    else:
+        is_same = False
+    if is_same:
+        raise FileError(f"{target.name} is the input, too, or contains it. Write another output")
 
 
 def verify(output: Path | str, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
     """Read all tiles of an output again, compare them with the checksums in its journal, and return the report.
 
-        print(tconv.scale.verification("huge.zarr"))
+    >>> import tempfile, numpy as np, tconv.scale
+    >>> layer = tconv.scale.layer(np.ones((3, 8, 4, 4), np.float32), stride=2, padding=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = tconv.scale.run(layer, np.ones((3, 100, 150), np.float32), f"{folder}/y.npy")
+    ...     tconv.scale.verify(f"{folder}/y.npy").is_whole
+    True
 
     `progress` is called with the tiles that were read, and the number of all. Raises FileError for an output without a
     journal or one that is not finished, and for a journal that was altered.
     """
+    if not isinstance(output, (str, os.PathLike)):
+        raise ArgumentError(
+            f"output is a {type(output).__name__}; the path of an output is needed. Write "
+            'tconv.scale.verify("huge.zarr"), for example'
+        )
     path = Path(os.path.abspath(output))
     state = finished_state(path)
     assert state.header is not None

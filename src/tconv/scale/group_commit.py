@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 import time
 
-from tconv.scale.input_check import refuse_changed_input
 from tconv.scale.journal import Done, Journal
+from tconv.scale.tile_check import refuse_changed_input
 from tconv.scale.tile_run import Stage, TileRecord
 
 _SECONDS = 1.0

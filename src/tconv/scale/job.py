@@ -13,30 +13,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tconv.errors import FileError
+from tconv.errors import ArgumentError, FileError
 from tconv.scale.executor import Executor
-from tconv.scale.input_check import changed_tiles, check_inputs
 from tconv.scale.job_fingerprint import differences, fingerprint_of, modified_inputs, refuse_differences
 from tconv.scale.job_plan import JobPlan, plan_job
 from tconv.scale.job_report import JobReport, Progress
-from tconv.scale.journal import Journal, JournalState, journal_path, read_journal
+from tconv.scale.journal import Journal, JournalState, journal_path, read_journal, working_path
 from tconv.scale.memory_bound import bytes_of, peak_bytes
 from tconv.scale.path_changes import check_free_space, exists, publish, remove, sync_folder
 from tconv.scale.pipeline import LocalExecutor
-from tconv.scale.stage_run import StageRun, missing_tiles
+from tconv.scale.stage_run import StageRun
+from tconv.scale.tile_check import altered_tiles, changed_tiles, check_inputs, missing_tiles
 from tconv.scale.tile_run import Stage
 from tconv.scale.verification import VerifyReport, verify_tiles
 
 
-def working_path(output: Path) -> Path:
-    """Return the name that an output has until it is finished."""
-    return output.with_name(f"{output.name}.part")
-
-
-def _identity(path: Path) -> list[int]:
-    """Return what tells a file or folder from another one, whatever its name."""
-    status = path.lstat()
-    return [status.st_dev, status.st_ino]
+def _identity(path: Path) -> int:
+    """Return what tells a file or folder from others beside it, whatever its name."""
+    return path.lstat().st_ino
 
 
 class Job:
@@ -59,15 +53,18 @@ class Job:
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.stages = list(stages)
+        if not self.stages:
+            raise ArgumentError("stages is empty; one stage at least is needed. Write stages=[Stage(...)]")
         self.output = None if output is None else Path(os.path.abspath(output))
         self.max_memory = bytes_of(max_memory)
         self.executor: Executor = LocalExecutor() if executor is None else executor
         self._resume, self._overwrite, self._progress = resume, overwrite, progress
-        self._in_place = any(getattr(stage.target, "in_place", False) for stage in self.stages)
+        self._in_place = any(stage.target.in_place for stage in self.stages)
         self._as_given = [(stage.tile, stage.part) for stage in self.stages]
         self._plan: JobPlan | None = None
         self._planned_for: dict[str, Any] | None = None
         """header of the journal whose tiles the plan has"""
+        self._is_running = False
 
     @property
     def plan(self) -> JobPlan:
@@ -76,7 +73,9 @@ class Job:
         Raises TooLargeError if no tile fits into `max_memory`.
         """
         if self._plan is None:
-            self._plan = self._planned(self._found.header)
+            begun, ended = self._state_of(self._found)
+            goes_on = begun or (ended and not self._overwrite)
+            self._plan = self._planned(self._found.header if goes_on else None)
         return self._plan
 
     @property
@@ -87,8 +86,7 @@ class Job:
     @property
     def is_done(self) -> bool:
         """True if the output is finished, by the journal. Nothing is compared."""
-        found = self._found
-        return found.is_complete and os.path.lexists(self.output or "") and not os.path.lexists(self._place)
+        return self._state_of(self._found)[1]
 
     @cached_property
     def _found(self) -> JournalState:
@@ -132,6 +130,7 @@ class Job:
         try:
             return self._run_with_journal(time.monotonic())
         finally:
+            self.__dict__.pop("_found", None)  # it has grown
             close = getattr(self.executor, "close", None)  # of worker processes
             if close is not None:
                 close()
@@ -151,12 +150,13 @@ class Job:
         try:
             return self._run_locked(journal, self.output, start)
         except BaseException as error:
-            if journal.state.header is not None and os.path.lexists(self._place):
+            if self._is_running:
                 error.add_note(f"What is done is kept in {self._place}; the same call goes on there")
-            elif journal.state.header is not None and not os.path.lexists(self.output):
+            elif journal.state.header is not None and not any(map(os.path.lexists, (self._place, self.output))):
                 journal.remove()
             raise
         finally:
+            self._is_running = False
             self._close(journal)
 
     def _close(self, journal: Journal) -> None:
@@ -173,7 +173,8 @@ class Job:
         compared with the checksums of what was read. Raises FileError for an output without a journal, and for an input
         that has changed.
         """
-        assert self.output is not None
+        if self.output is None:
+            raise ArgumentError("an array in memory has no journal to verify it by. Write into a file or a Zarr store")
         journal = Journal(journal_path(self.output))
         try:
             if journal.state.header is None:
@@ -196,9 +197,9 @@ class Job:
     def _forget_damaged(self, journal: Journal, report: VerifyReport, place: Path) -> None:
         """Let the next run make damaged tiles anew; until then, the output has its working name again."""
         journal.go_on()
+        journal.note(finished=False)  # a repair that is stopped before it notes a tile has changed nothing
         for number in range(len(self.stages)):
             journal.lost(number, [each.number for each in report.damaged if each.stage == number])
-        journal.note(finished=False)
         if place != self._place:
             publish(place, self._place, overwrite=False)
 
@@ -209,22 +210,17 @@ class Job:
         return self.output if self._in_place else working_path(self.output)
 
     def _run_locked(self, journal: Journal, output: Path, start: float) -> JobReport:
-        state = journal.state
         self._finish_move(journal, output)
-        is_there, has_part = os.path.lexists(output), os.path.lexists(working_path(output))
-        begun = state.header is not None and os.path.lexists(self._place)
-        if self._in_place:
-            finished = bool(state.notes.get("finished"))
-            begun, ended = begun and not finished, begun and finished
-        else:
-            ended = is_there and not has_part and state.is_complete
-        if ended and self._resume and not self._overwrite:
-            return self._found_done(journal, output, start)
-        self._refuse_existing(journal, output, is_there, has_part)
-        if begun and self._resume:
-            self._go_on(journal)
+        begun, ended = self._state_of(journal.state)
+        is_kept = ended and self._resume and not self._overwrite
+        if is_kept and self._is_done(journal, output):
+            return self._report_of_done(journal, output, start)
+        self._refuse_existing(journal, output, ended)
+        if is_kept or (begun and self._resume):
+            self._go_on(journal, ended)
         else:
             self._begin(journal)
+        self._is_running = True
         journal.note(session=journal.state.sessions + 1)
         report = self._run_stages(journal, start)
         for stage in self.stages:
@@ -235,6 +231,17 @@ class Job:
             publish(self._place, output, self._overwrite)
         journal.note(finished=True)
         return report
+
+    def _state_of(self, state: JournalState) -> tuple[bool, bool]:
+        """Return if an output was begun and is to go on, and if it is finished, by a journal and by the names there."""
+        if self.output is None or state.header is None or not os.path.lexists(self._place):
+            return False, not self._in_place and state.is_complete and os.path.lexists(self.output or "")
+        if self._in_place:
+            ended = state.is_complete and bool(state.notes.get("finished"))
+            return not ended, ended
+        # of two names, one is the output that is to be replaced: the journal says which, or neither can be trusted
+        moving = state.notes.get("moving")
+        return moving in (None, _identity(self._place)) or not os.path.lexists(self.output), False
 
     def _finish_move(self, journal: Journal, output: Path) -> None:
         """Complete the change of names in which an earlier session, or a repair, was stopped."""
@@ -247,17 +254,18 @@ class Job:
         elif "moving" in notes and notes["moving"] == _identity(output):
             remove(place)  # the output that was replaced
 
-    def _refuse_existing(self, journal: Journal, output: Path, is_there: bool, has_part: bool) -> None:
-        """Raise FileError if something would be lost."""
+    def _refuse_existing(self, journal: Journal, output: Path, ended: bool) -> None:
+        """Raise FileError if something would be lost. `ended` says that an earlier session finished the output."""
         if self._overwrite:
             return
         no_journal = journal.state.header is None and not journal.is_damaged
         if self._in_place:
-            if no_journal and not all(stage.target.empty() for stage in self.stages):  # type: ignore[attr-defined]
+            is_new = no_journal or (ended and not self._resume)
+            if is_new and not all(stage.target.empty() for stage in self.stages):  # type: ignore[attr-defined]
                 raise FileError(f"{output} has values. Give an empty array, or write overwrite=True")
-        elif is_there:
+        elif os.path.lexists(output):
             raise exists(output)
-        elif has_part and no_journal:
+        elif no_journal and os.path.lexists(self._place):
             raise FileError(
                 f"{self._place} exists, without a valid journal beside it. Remove it, write to another name, or write "
                 "overwrite=True"
@@ -281,11 +289,11 @@ class Job:
         sync_folder(self._place.parent)
         journal.note(created=True)
 
-    def _go_on(self, journal: Journal) -> None:
-        """Compare the journal with this job, and open what is there."""
+    def _go_on(self, journal: Journal, ended: bool) -> None:
+        """Compare the journal with this job, and open what is there; `ended` says that it was finished once."""
         state = journal.state
         assert self.output is not None
-        now, plan = self._compared(journal, journal.path, is_done=False)
+        now, plan = self._compared(journal, journal.path, is_done=ended)
         share = sum(stage.count for stage in state.stages) / max(1, plan.tiles)
         check_free_space(self.output.parent, int(plan.disk * (1 - share)), str(self.output))
         journal.go_on()
@@ -297,12 +305,14 @@ class Job:
         for stage in self.stages:
             stage.target.open(self._place)
         for number, stage in enumerate(self.stages):
-            lost = missing_tiles(number, stage, state.stages[number])
+            # an array that is written in place may have been made anew, or written by others meanwhile
+            lost_tiles = altered_tiles if self._in_place else missing_tiles
+            lost = lost_tiles(stage, number, state.stages[number])
             lost += changed_tiles(stage, number, state.stages[number])
             if lost:
                 journal.lost(number, lost)
                 state.stages[number].done[lost] = False
-        self._check_inputs(journal, now)
+        self._check_inputs(journal, now, ended)
 
     def _compared(self, journal: Journal, path: Path, is_done: bool) -> tuple[dict[str, Any], JobPlan]:
         """Return this job's fingerprint and plan. Raises FileError with what differs from that of a journal."""
@@ -317,7 +327,7 @@ class Job:
         self._plan = self._planned(header)
         return now, self._plan
 
-    def _check_inputs(self, journal: Journal, now: dict[str, Any]) -> None:
+    def _check_inputs(self, journal: Journal, now: dict[str, Any], is_done: bool) -> None:
         """Compare the inputs of finished tiles with the journal, where they may have changed."""
         header = dict(journal.state.header or {})
         known = journal.state.notes.get("input")
@@ -325,29 +335,43 @@ class Job:
             header["stages"] = [{**each, "input": entry} for each, entry in zip(header["stages"], known, strict=True)]
         changed = modified_inputs(header, now)
         for number in changed:
-            check_inputs(self.stages[number], number, journal.state.stages[number])
+            check_inputs(self.stages[number], number, journal.state.stages[number], is_done)
         if changed and known != [each["input"] for each in now["stages"]]:
             journal.state.notes["input"] = [each["input"] for each in now["stages"]]
             journal.note(input=journal.state.notes["input"])
 
-    def _found_done(self, journal: Journal, output: Path, start: float) -> JobReport:
-        """Return the report of a job that had ended before."""
-        state = journal.state
-        now, plan = self._compared(journal, output, is_done=True)
+    def _is_done(self, journal: Journal, output: Path) -> bool:
+        """Return True for a finished output that is as it was written. False for arrays that have other values now.
+
+        Raises FileError for an output of another job, and for a file of which something is lost.
+        """
+        now, _ = self._compared(journal, output, is_done=True)
         journal.go_on()
-        self._check_inputs(journal, now)
+        self._check_inputs(journal, now, is_done=True)
+        moved = not self._in_place and journal.state.notes.get("moving") == _identity(output)
         for number, stage in enumerate(self.stages):
             stage.target.open(output)
-            missing = missing_tiles(number, stage, state.stages[number])
-            if missing:
+            # what is not the file that was moved here may be another one, or a copy
+            lost_tiles = missing_tiles if moved else altered_tiles
+            lost = lost_tiles(stage, number, journal.state.stages[number])
+            if lost and self._in_place:
+                return False
+            if lost:
+                words = "lacks" if moved else "was replaced: it has other values in"
                 raise FileError(
-                    f"{output} lacks {len(missing)} of {stage.tile_count} tiles that its journal has. Make them anew "
-                    "by Job.verify(repair=True), or all by overwrite=True"
+                    f"{output} {words} {len(lost)} of {stage.tile_count} tiles that its journal has. Make them anew by "
+                    "Job.verify(repair=True), or all by overwrite=True"
                 )
+        if not moved and not self._in_place:
+            journal.note(moving=_identity(output))
+        return True
+
+    def _report_of_done(self, journal: Journal, output: Path, start: float) -> JobReport:
+        """Return the report of a job that had ended before."""
+        state = journal.state
         done, twice = (sum(getattr(each, name) for each in state.stages) for name in ("count", "done_twice"))
-        return JobReport(
-            output, plan, time.monotonic() - start, 0, 0, done, twice, state.sessions, peak_bytes(), was_done=True
-        )
+        seconds = time.monotonic() - start
+        return JobReport(output, self.plan, seconds, 0, 0, done, twice, state.sessions, peak_bytes(), was_done=True)
 
     def _run_stages(self, journal: Journal | None, start: float) -> JobReport:
         return StageRun(self.stages, self.plan, self.executor, journal, self._progress).run(self.output, start)

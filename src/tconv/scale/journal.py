@@ -118,6 +118,11 @@ def journal_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.journal")
 
 
+def working_path(output: Path) -> Path:
+    """Return the name that an output has until it is finished."""
+    return output.with_name(f"{output.name}.part")
+
+
 def read_journal(path: Path) -> JournalState:
     """Return the content of a journal. Raises FileError if it cannot be read, is none, or was altered."""
     try:
@@ -143,7 +148,7 @@ def _read(file: Any, path: Path) -> JournalState:
             )
         try:
             _take(state, text)
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, OverflowError, MemoryError, RecursionError) as error:
             raise FileError(
                 f"{path} has a line {row} that this version of tconv does not know ({error}). Go on with the version "
                 "that began the job, or start anew with resume=False"
@@ -212,6 +217,9 @@ class Journal:
                 os.close(self._file)
                 raise
             self.state, self.is_damaged = JournalState(), True
+        except OSError as error:
+            os.close(self._file)
+            raise refused(path, "read", error) from error
         except BaseException:
             os.close(self._file)
             raise

@@ -12,7 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tconv._memory import si, trim_pool
+import numpy as np
+
+from tconv._memory import trim_pool
 from tconv.errors import ArgumentError
 
 _UNITS = {
@@ -31,7 +33,7 @@ _UNITS = {
     "G": 10**9,
     "T": 10**12,
 }
-_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\s*")
+_SIZE = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})\s*([A-Za-z]*)\s*")
 
 
 def bytes_of(size: int | str, name: str = "max_memory") -> int:
@@ -47,8 +49,8 @@ def bytes_of(size: int | str, name: str = "max_memory") -> int:
     unit = _UNITS.get(found[2].upper()) if found else None
     if found and unit:
         count = int(float(found[1]) * unit) if "." in found[1] else int(found[1]) * unit
-    elif isinstance(size, int) and not isinstance(size, bool):
-        count = size
+    elif isinstance(size, (int, np.integer)) and not isinstance(size, bool):
+        count = int(size)
     else:
         count = 0
     if count < 1:
@@ -155,12 +157,3 @@ class MemoryWatch:
         """Most resident bytes since the start of the watch; where the process had more before it, the most seen."""
         most = peak_bytes()
         return most if most > self._before else max(self._seen, resident_bytes())
-
-    @property
-    def is_exact(self) -> bool:
-        """True if `peak` is what the system recorded, and not the most of several looks."""
-        return peak_bytes() > self._before
-
-    def __str__(self) -> str:
-        bound = "" if self.bound is None else f" of {si(self.bound, 'B')}"
-        return f"{si(self.peak, 'B')}{bound}"

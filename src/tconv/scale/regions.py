@@ -42,6 +42,17 @@ def within(region: Region, origin: Region) -> Region:
     )
 
 
+def placed(region: Region, origin: Region) -> Region:
+    """Return a region of an array of the region `origin` as it lies in the image: the inverse of `within`.
+
+    >>> placed((slice(1, 3),), (slice(4, 9),))
+    (slice(5, 7, None),)
+    """
+    return tuple(
+        slice(first.start + span.start, first.start + span.stop) for span, first in zip(region, origin, strict=True)
+    )
+
+
 def grid(sizes: Sizes, tile: Sizes) -> Iterator[Region]:
     """Yield the tiles of an image in the order of its elements, the last axis fastest; those at the end are smaller.
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from tconv._memory import pool_bounded
 from tconv.scale.executor import Executor
 from tconv.scale.group_commit import GroupCommit
-from tconv.scale.input_check import refuse_changed_input
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Meter, Progress
 from tconv.scale.journal import Journal, StageState
 from tconv.scale.memory_bound import MemoryWatch
 from tconv.scale.regions import elements, whole
+from tconv.scale.tile_check import refuse_changed_input
 from tconv.scale.tile_run import Stage, Tile, TileRecord
 
 
@@ -112,15 +112,6 @@ def tiles_to_do(journal: Journal | None, number: int, stage: Stage, state: Stage
                 journal.start(number, place)
                 state.started[place] += 1
             yield tile
-
-
-def missing_tiles(number: int, stage: Stage, state: StageState) -> list[int]:
-    """Return the numbers of tiles that are noted as done and are not there. No values are read."""
-    return [
-        place
-        for place, tile in enumerate(stage.tiles(number))
-        if state.done[place] and not stage.target.has(tile.image, tile.outputs)
-    ]
 
 
 def done_elements(number: int, stage: Stage, state: StageState) -> int:

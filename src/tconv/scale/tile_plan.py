@@ -20,7 +20,7 @@ from typing import NamedTuple
 from tconv._memory import si
 from tconv.errors import ShapeError, TooLargeError
 from tconv.scale.memory_bound import size_text
-from tconv.scale.regions import Region, Sizes, elements, region_sizes
+from tconv.scale.regions import Region, Sizes, elements, placed, region_sizes
 from tconv.scale.tile_run import Stage
 
 _LARGEST_TILE = 32 << 20
@@ -126,27 +126,32 @@ def needed(stage: Stage, tile: Sizes, part: Sizes | None, windows: int, results:
         if part is None:
             found.append(whole.need(windows, results))
             continue
-        piece = tuple(
-            slice(span.start, min(span.start + size, span.stop)) for span, size in zip(outputs, part, strict=True)
-        )
-        found.append(_measures(stage, piece).need(windows, results, whole))
+        pieces = _samples(region_sizes(outputs), part)  # one inside of a tile has borders on all sides
+        found += [_measures(stage, placed(piece, outputs)).need(windows, results, whole) for piece in pieces]
     return max(found)
 
 
-def _samples(sizes: Sizes, tile: Sizes) -> Iterator[Region]:
-    """Yield a tile inside of the image, the one beside it, and the first."""
-    for place in (0.5, 1.0, 0.0):
-        yield tuple(_at(spans_count(size, step), place, size, step) for size, step in zip(sizes, tile, strict=True))
+def _samples(sizes: Sizes, tile: Sizes) -> list[Region]:
+    """Return a tile inside of the image, and, where they are others, the one beside it and the first."""
+    found: list[Region] = []
+    for place in (_middle, _beside, lambda count: 0):
+        region = tuple(_span(place(-(-size // step)), size, step) for size, step in zip(sizes, tile, strict=True))
+        if region not in found:
+            found.append(region)
+    return found
 
 
-def spans_count(size: int, step: int) -> int:
-    """Return the number of tiles along an axis."""
-    return -(-size // step)
+def _middle(count: int) -> int:
+    """Return the number of a whole tile in the middle of an axis, 0 for the only one."""
+    return min(count // 2, max(0, count - 2))
 
 
-def _at(count: int, place: float, size: int, step: int) -> slice:
-    """Return a whole tile of an axis, or the only one: in the middle (0.5), beside it (1.0) or at the start."""
-    number = 0 if place == 0 else min(count // 2 + (place == 1.0), max(0, count - 2))
+def _beside(count: int) -> int:
+    """Return the number of the tile beside it: the last one of two, as borders differ between both sides."""
+    return 1 if count == 2 else min(count // 2 + 1, max(0, count - 2))
+
+
+def _span(number: int, size: int, step: int) -> slice:
     return slice(number * step, min((number + 1) * step, size))
 
 
@@ -225,7 +230,7 @@ def _grown(stage: Stage, unit: Sizes, budget: int, need: Need) -> tuple[Sizes, N
     """Return tiles of more units: an axis after the other is doubled while that saves work or reading, and fits."""
     tile, sizes = unit, stage.output_sizes
     all_outputs = stage.target.shape[0] * math.prod(sizes)
-    cost = _measures(stage, next(_samples(sizes, tile)), tile).cost
+    cost = _measures(stage, _samples(sizes, tile)[0], tile).cost
     for factor in (2.0, 1.5):
         while True:
             found: list[tuple[float, Sizes]] = []
@@ -233,7 +238,7 @@ def _grown(stage: Stage, unit: Sizes, budget: int, need: Need) -> tuple[Sizes, N
                 units = int(tile[axis] / unit[axis] * factor)
                 larger = (*tile[:axis], min(units * unit[axis], sizes[axis]), *tile[axis + 1 :])
                 if larger != tile:
-                    measures = _measures(stage, next(_samples(sizes, larger)), larger)
+                    measures = _measures(stage, _samples(sizes, larger)[0], larger)
                     if measures.is_moderate(all_outputs) and measures.need(need.windows, need.results).memory <= budget:
                         found.append((measures.cost, larger))
             if not found or min(found)[0] >= cost:
@@ -276,10 +281,7 @@ def totals(stage: Stage) -> tuple[int, int]:
     work = read = 0
     for outputs, count in _classes(stage.output_sizes, stage.tile):
         for piece, pieces in _classes(region_sizes(outputs), stage.part or region_sizes(outputs)):
-            place = tuple(
-                slice(first.start + span.start, first.start + span.stop)
-                for first, span in zip(outputs, piece, strict=True)
-            )
+            place = placed(piece, outputs)
             work += count * pieces * stage.operator.work(place, stage.sizes)
             read += count * pieces * bytes_read(stage, stage.operator.window(place, stage.sizes))
     images = stage.target.shape[0]
@@ -290,8 +292,8 @@ def _classes(sizes: Sizes, tile: Sizes) -> Iterator[tuple[Region, int]]:
     """Yield tiles that stand for many, with their number: along each axis the first, one inside, and the last."""
     axes = []
     for size, step in zip(sizes, tile, strict=True):
-        count = spans_count(size, step)
+        count = -(-size // step)
         numbers = {0: 1, count // 2: max(1, count - 2), count - 1: 1} if count > 2 else dict.fromkeys(range(count), 1)
-        axes.append([(slice(n * step, min((n + 1) * step, size)), many) for n, many in numbers.items()])
+        axes.append([(_span(number, size, step), many) for number, many in numbers.items()])
     for parts in itertools.product(*axes):
         yield tuple(span for span, _ in parts), math.prod(many for _, many in parts)

@@ -12,7 +12,7 @@ from tconv._arrays import Array
 from tconv._memory import empty
 from tconv.errors import DtypeError, ShapeError
 from tconv.scale.operators.tile_operator import TileOperator
-from tconv.scale.regions import Region, Sizes, grid, grid_downward, region_sizes, tile_count, within
+from tconv.scale.regions import Region, Sizes, grid, grid_downward, placed, region_sizes, tile_count, within
 from tconv.scale.stores.store import ImageSource, ImageTarget
 
 
@@ -133,10 +133,7 @@ class Stage:
             yield tile.outputs
             return
         for region in self._grid(region_sizes(tile.outputs), self.part):
-            yield tuple(
-                slice(first.start + span.start, first.start + span.stop)
-                for first, span in zip(tile.outputs, region, strict=True)
-            )
+            yield placed(region, tile.outputs)
 
     def read(self, image: int, outputs: Region) -> TileWindow:
         """Return the inputs of a tile, or of a part of it. Raises FileError."""

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from tconv._arrays import Array
 from tconv._memory import si
 from tconv.errors import FileError
-from tconv.scale.journal import JournalState, StageState, journal_path, read_journal
-from tconv.scale.regions import Region, grid
+from tconv.scale.journal import JournalState, StageState, journal_path, read_journal, working_path
+from tconv.scale.regions import Region, grid, tile_count
 from tconv.scale.tile_run import checksum_of
 
 Stored = Callable[[int, int, Region], Array]
@@ -113,6 +113,21 @@ def finished_state(output: Path) -> JournalState:
             "path of such an output"
         )
     state = read_journal(journal)
-    if state.header is None or not os.path.lexists(output):
+    if state.header is None or not os.path.lexists(output) or os.path.lexists(working_path(output)):
         raise FileError(f"{output} is not finished. Make the call again that began it; it goes on where it stopped")
+    _check_header(state, journal)
     return state
+
+
+def _check_header(state: JournalState, journal: Path) -> None:
+    """Raise FileError for a first line that states no tiles, or another number of them."""
+    assert state.header is not None
+    try:
+        counts = [
+            entries["output"]["images"][0] * tile_count(entries["output"]["images"][2:], entries["tile"])
+            for entries in state.header["stages"]
+        ]
+    except (ValueError, LookupError, TypeError, ArithmeticError):
+        counts = []
+    if counts != [len(stage.done) for stage in state.stages]:
+        raise FileError(f"{journal} does not state the tiles of its output. Make the output anew by overwrite=True")

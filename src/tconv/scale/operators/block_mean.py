@@ -69,7 +69,8 @@ class BlockMean:
         parts = 1 << x.ndim
         wide = np.dtype(np.uint64 if x.dtype == np.uint64 else np.int64)
         wider = x.astype(wide)
-        high, low = (_sums(each, wide) for each in (wider // wide.type(parts), wider % wide.type(parts)))
+        high = _sums(wider // wide.type(parts), wide)
+        low = _sums(wider % wide.type(parts), wide)
         counts = counts.astype(wide)
         # the mean of a block of `counts` elements is (parts * high + low) / counts
         quotient, rest = np.divmod(low, counts)
@@ -79,9 +80,9 @@ class BlockMean:
         return rounded
 
     def scratch_bytes(self, outputs: Region, sizes: Sizes) -> int:
-        """Return the bytes of the sums of a slab."""
+        """Return the bytes of a slab: of each output, its elements in 64 bits, twice, and some sums of them."""
         row = elements(outputs[1:]) if len(outputs) > 1 else 1
-        return 128 * max(min(_SLAB, elements(outputs)), row)
+        return int(48 + 18 * 2**self.ndim) * max(min(_SLAB, elements(outputs)), row)
 
     def work(self, outputs: Region, sizes: Sizes) -> int:
         """Return the additions."""

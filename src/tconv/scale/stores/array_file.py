@@ -66,6 +66,8 @@ class NpySource:
 class NpyTarget:
     """Array in C order that is written in place: a new .npy file, or the file of a memory map."""
 
+    in_memory = False
+
     def __init__(self, name: str, layout: AxisLayout, dtype: np.dtype[Any], raw: RawArray | None = None) -> None:
         self.name, self.layout, self.dtype, self.shape = name, layout, dtype, layout.image_shape
         self.in_place = raw is not None
@@ -221,7 +223,7 @@ class IndexedSource:
 class IndexedTarget:
     """Array in memory that NumPy's indexing writes, in any order of axes."""
 
-    in_place = True
+    in_place = in_memory = True
 
     def __init__(self, array: Any, layout: AxisLayout, name: str) -> None:
         self.array, self.layout, self.name = array, layout, name

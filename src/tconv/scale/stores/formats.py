@@ -140,8 +140,9 @@ def target_for(
     """
     layout = output_layout(shape, like)
     sizes = len(shape) - 2
+    native = np.dtype(dtype).newbyteorder("=")
     options = TargetOptions(
-        layout, np.dtype(dtype), _sizes("chunks", chunks, sizes), _sizes("shards", shards, sizes), compression, like
+        layout, native, _sizes("chunks", chunks, sizes), _sizes("shards", shards, sizes), compression, like
     )
     if isinstance(output, (str, os.PathLike)):
         path, inner, member = _located(output, reading=False)
@@ -176,6 +177,8 @@ def _located(given: str | os.PathLike[str], reading: bool) -> tuple[Path, str, S
             f"{text} is the address of a remote store; a path on this machine's disks is needed. Download it, or write "
             "source=zarr.open_array(address) for an array of Zarr"
         )
+    if "\0" in text:
+        raise FileError(f"{text!r} has a null character, which no path has. Write it without")
     path = Path(text)
     for count in range(1, len(path.parts) + 1):
         part = path.parts[count - 1].lower()

@@ -127,7 +127,7 @@ def enlarged_image(
     """
     image: OmeImage | None = getattr(like, "image", None)
     before = like.layout if image else None
-    axes, scale, first, units = [], [], [], {}
+    axes, scale, first = [], [], []
     for place, letter in enumerate(layout.names):
         unit, size, centre = None, 1.0, 0.0
         if image and before and letter in image.names:
@@ -141,7 +141,6 @@ def enlarged_image(
         axes.append({"name": letter, "type": _TYPES[letter], **({"unit": unit} if unit else {})})
         scale.append(size)
         first.append(centre)
-        units[letter] = unit
     levels = []
     for number in range(len(level_sizes)):
         factors = [2.0**number if place in layout.spatial else 1.0 for place in range(len(layout.names))]

@@ -59,6 +59,10 @@ class ImageTarget(Protocol):
     dtype: np.dtype[Any]
     unit: Sizes
     """Sizes of the smallest parts that may be written: tiles are whole numbers of them, but at the ends."""
+    in_place: bool
+    """True for an array that is there, and is written under its final name."""
+    in_memory: bool
+    """True for an array that no other process sees: it has no path, and no journal."""
 
     def create(self, place: Path) -> None:
         """Make the empty output at a working path. Raises FileError."""
@@ -132,6 +136,8 @@ class ArraySource:
 
 class ArrayTarget:
     """An array in memory [N, C, *sizes], for tests and small results."""
+
+    in_place = in_memory = True
 
     def __init__(self, array: Array, unit: Sizes | None = None, name: str = "y") -> None:
         self.array: Any = array

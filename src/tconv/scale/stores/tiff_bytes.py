@@ -27,8 +27,7 @@ class FileBytes:
             self._file = path.open("rb", buffering=0)
         except OSError as error:
             raise FileError(f"{path} cannot be read: {error.strerror}. Choose a readable file") from error
-        status = os.fstat(self._file.fileno())
-        self.size, self.modified = status.st_size, status.st_mtime_ns
+        self.size = os.fstat(self._file.fileno()).st_size
 
     def __len__(self) -> int:
         return self.size

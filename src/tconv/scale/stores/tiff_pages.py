@@ -44,6 +44,8 @@ class Pages:
     names: tuple[str, ...]
     """names of the axes along which pages are counted"""
     counts: tuple[int, ...]
+    flat: bool
+    """True if the file states a depth of one page"""
     pages: list[Page | None]
     """None for a page that is missing"""
     place: int
@@ -150,6 +152,7 @@ def _chosen(path: Path, file: Any, series: int, level: int, page: int | None) ->
         chosen.kind or "generic",
         names,
         counts,
+        ("Z", 1) in _axes(chosen) and set(names) <= {"T", "C"},  # pages that have no name may be the depth
         listed,
         first.offset,
         key.imagelength,
@@ -213,11 +216,14 @@ def _refuse(path: Path, file: Any, series: Any, key: Any) -> None:
 
 def _page_axes(series: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Return the names and sizes of the axes along which pages are counted, without those of size 1."""
-    both = zip(series.get_axes(False), series.get_shape(False), strict=True)
-    axes = [(name, size) for name, size in both if name not in _SPACE and size > 1]
+    axes = [(name, size) for name, size in _axes(series) if name not in _SPACE and size > 1]
     if len({name for name, _ in axes}) < len(axes):
         return ("N",), (math.prod(size for _, size in axes),)
     return tuple(name for name, _ in axes), tuple(size for _, size in axes)
+
+
+def _axes(series: Any) -> list[tuple[str, int]]:
+    return list(zip(series.get_axes(False), series.get_shape(False), strict=True))
 
 
 def _follow(series: Any, key: Any, total: int, length: int) -> bool:

@@ -18,6 +18,7 @@ from tconv.io.picture import GREY, Picture, Samples, damaged, describe
 from tconv.io.tiff_reading import upright
 from tconv.scale.regions import Region, Sizes, elements, region_sizes
 from tconv.scale.stores.axis_layout import Axes, AxisLayout, named_axes
+from tconv.scale.stores.raw_file import file_errors
 from tconv.scale.stores.tiff_bytes import FileBytes
 from tconv.scale.stores.tiff_cache import SegmentCache
 from tconv.scale.stores.tiff_meaning import Meaning, meaning_of
@@ -96,7 +97,7 @@ class TiffSource:
         """Find the layout of images, and the table of pages [N, C or 1, depth or 1] that they are made of."""
         pages, meaning = self.pages, self.meaning
         sizes = (pages.width, pages.height) if meaning.metadata.orientation >= 5 else (pages.height, pages.width)
-        names = list(pages.names)
+        names, counts = list(pages.names), pages.counts
         if ndim < 2:
             raise ShapeError(
                 f"{self._path} has rows and columns, and the operator {ndim} spatial axis; 2 or 3 are needed. "
@@ -111,6 +112,8 @@ class TiffSource:
                     f"{'YXC' if meaning.channels > 1 else 'YX'}. Write axes={''.join(names) + 'YX'!r}, for example"
                 )
             names = given[: len(names)]
+        elif ndim > 2 and pages.flat:
+            names, counts = [*names, "Z"], (*counts, 1)
         elif ndim > 2 and "Z" not in names and names:
             names[max((at for at, name in enumerate(names) if name != "C"), default=0)] = "Z"
         if meaning.channels > 1:
@@ -119,14 +122,14 @@ class TiffSource:
         else:
             own = ()
         full = [*names, *(name for name, _ in own), "Y", "X"]
-        shape = (*pages.counts, *(size for _, size in own), *sizes)
+        shape = (*counts, *(size for _, size in own), *sizes)
         self.layout: AxisLayout = named_axes(full, shape, ndim)
-        numbers = np.arange(len(pages.pages)).reshape(pages.counts)
+        numbers = np.arange(len(pages.pages)).reshape(counts)
         channel = [axis for axis in (self.layout.channel,) if axis is not None and axis < len(names)]
         depth = [axis for axis in self.layout.spatial if axis < len(names)]
         ordered = numbers.transpose(*(axis for axis in self.layout.batch), *channel, *depth)
-        channels = tuple(pages.counts[axis] for axis in channel) or (1,)
-        self._table = ordered.reshape(-1, *channels, *(pages.counts[axis] for axis in depth))
+        channels = tuple(counts[axis] for axis in channel) or (1,)
+        self._table = ordered.reshape(-1, *channels, *(counts[axis] for axis in depth))
 
     @property
     def picture(self) -> Picture:
@@ -309,12 +312,14 @@ class TiffSource:
         return int(self._table.shape[1]) * (self.pages.samples if self.pages.planar else 1)
 
     def identity(self) -> dict[str, Any]:
-        """Return path, sizes, type, the chosen pages, and when the file was changed."""
-        _, _, series, level, page, _ = self._arguments
+        """Return path, sizes, type, the chosen pages, and size and time of the file as it is now. Raises FileError."""
+        path, _, series, level, page, _ = self._arguments
         chosen = {"series": series, "level": level, "page": page}
-        changed = [self._data.size, self._data.modified]
+        with file_errors(path, "read"):
+            status = path.stat()
+        changed = [status.st_size, status.st_mtime_ns]
         return {
-            "path": str(self._arguments[0]),
+            "path": str(path),
             "shape": list(self.shape),
             "dtype": str(self.dtype),
             **chosen,

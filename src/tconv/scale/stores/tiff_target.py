@@ -58,7 +58,7 @@ class TiffTarget:
     ShapeError, DtypeError and ArgumentError for what a TIFF file cannot contain.
     """
 
-    in_place = False
+    in_place = in_memory = False
 
     def __init__(
         self,

@@ -179,6 +179,6 @@ def make_groups(root: Path, folder: Path) -> None:
                 raise FileError(f"{group} exists and is no group of Zarr. Choose another name")
             with file_errors(group, "written"):
                 package.create_group(str(group))
-            sync_files(group, [group / "zarr.json"])
+            sync_files(group.parent, [group / "zarr.json"])
         elif not isinstance(open_node(group, "r"), package.Group):
             raise FileError(f"{group} is an array; a group of Zarr is needed there. Choose another name")

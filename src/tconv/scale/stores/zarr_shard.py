@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -60,7 +61,9 @@ class ShardWriter:
     def write(self, file: Path, values: Array) -> None:
         """Write a shard, whose values are fewer at the end of the array. Raises OSError; the old file stays then."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+        partial = file.with_name(
+            f"{file.name}.{uuid.uuid4().hex}.partial"
+        )  # a worker that was given up may write it too
         try:
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
             try:

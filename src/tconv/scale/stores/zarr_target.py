@@ -39,6 +39,10 @@ _OF_IMAGES = ("ome", "multiscales", "omero")
 """Attributes of images of OME-Zarr, which describe the sizes of the input."""
 
 
+_MOST_COMPRESSED = (1 << 31) - 1 - 16
+"""Bytes of a chunk that Blosc takes."""
+
+
 class ZarrTarget:
     """Array of Zarr version 3 that is written in whole shards, or whole chunks where there are no shards."""
 
@@ -54,6 +58,7 @@ class ZarrTarget:
         """`created` are the arguments of zarr.create_array; `existing` is an array that is there."""
         self.name, self.layout, self.dtype, self.shape = name, layout, dtype, layout.image_shape
         self.in_place = existing is not None
+        self.in_memory = existing is not None and existing.folder is None
         self._created, self._root, self._store = created, root, existing
         self._shards = None if existing is not None else ShardWriter.of(created)
         self.unit: Sizes = layout.along_space(created["shards"] or created["chunks"])
@@ -95,7 +100,7 @@ class ZarrTarget:
                 raise ArgumentError(
                     f"{self.name} cannot be made: {error}. Use other chunks, shards or compression"
                 ) from error
-        sync_files(place, [place / "zarr.json"])
+        sync_files(place.parent, [place / "zarr.json"])
         ZarrTarget.open(self, place)
 
     def open(self, place: Path) -> None:
@@ -207,14 +212,14 @@ class ZarrTarget:
                 yield file
 
     def disk_bytes(self) -> int:
-        """Return the bytes of all shards without compression, and of their indices and the metadata."""
-        created = self._created
-        steps = created["shards"] or created["chunks"]
-        files = math.prod(-(-size // step) for size, step in zip(self.layout.shape, steps, strict=True))
-        inner = math.prod(steps) // math.prod(created["chunks"])
-        # chunks at the end of an array are whole ones, in which the compressor finds nothing but zeros
-        size = math.prod(self.layout.shape) * self.dtype.itemsize
-        return int(size + files * (64 * inner + 4096) + 65536)
+        """Return the bytes of all chunks without compression, and of their checksums, the indices and the metadata."""
+        created, shape = self._created, self.layout.shape
+        steps, chunks = created["shards"] or created["chunks"], created["chunks"]
+        files = math.prod(-(-size // step) for size, step in zip(shape, steps, strict=True))
+        inner = math.prod(steps) // math.prod(chunks)
+        # chunks at the end of an array are stored whole, filled up with zeros
+        size = math.prod(-(-size // chunk) * chunk for size, chunk in zip(shape, chunks, strict=True))
+        return int(size * self.dtype.itemsize + files * (64 * inner + 4096) + 65536)
 
     def settings(self) -> dict[str, Any]:
         """Return format, shape, axes, dtype, chunks, shards and codecs."""
@@ -226,7 +231,7 @@ class ZarrTarget:
             **axes_of(self.layout),
             "chunks": list(created["chunks"]),
             "shards": created["shards"] and list(created["shards"]),
-            "codecs": [each.to_dict() for each in created["compressors"]],
+            "codecs": [_settings_of(codec) for codec in created["compressors"]],
             "in_place": self.in_place,
         }
 
@@ -241,11 +246,23 @@ class ZarrTarget:
         """Close nothing: files are open only while they are written."""
 
 
+def _settings_of(codec: Any) -> dict[str, Any]:
+    """Return the settings of a codec of version 3, or of one of version 2."""
+    settings: dict[str, Any] = codec.to_dict() if hasattr(codec, "to_dict") else codec.get_config()
+    return settings
+
+
 def create_arguments(options: TargetOptions) -> dict[str, Any]:
     """Return the arguments of zarr.create_array for an output."""
     layout, dtype = options.layout, options.dtype
     channels = layout.image_shape[1]
-    chunks, shards = chunk_and_shard(layout.image_shape[2:], channels * dtype.itemsize, options.chunks, options.shards)
+    element = channels * dtype.itemsize
+    chunks, shards = chunk_and_shard(layout.image_shape[2:], element, options.chunks, options.shards)
+    if options.compression is not None and math.prod(chunks) * element > _MOST_COMPRESSED:
+        raise ArgumentError(
+            f"chunks={chunks} of {channels} channels of {dtype} are {math.prod(chunks) * element:,} bytes each; "
+            f"{_MOST_COMPRESSED:,} can be compressed together. Write smaller chunks="
+        )
     named = getattr(options.like, "named", False)
     attributes = getattr(options.like, "attributes", {})
     return {
@@ -256,9 +273,7 @@ def create_arguments(options: TargetOptions) -> dict[str, Any]:
         "compressors": codecs_for(options.compression, dtype),
         "fill_value": 0,
         "dimension_names": layout.names if named else [name.lower() for name in layout.names],
-        "attributes": {
-            name: value for name, value in attributes.items() if name not in ("ome", "multiscales", "omero")
-        },
+        "attributes": {name: value for name, value in attributes.items() if name not in _OF_IMAGES},
     }
 
 
@@ -309,6 +324,7 @@ def existing_target(array: Any, folder: Path | None, options: TargetOptions) -> 
                 f"{name} has {kind} of {steps}, which images along axis {layout.names[axis]} share; whole {kind} "
                 f"of one image at a time are written. Write zarr.create_array(path, {kind}={aligned}, ...)"
             )
+    _check_exact(array, name)
     if folder is None and hasattr(array.store, "root"):
         folder = Path(array.store.root) / array.path
         array = open_node(folder, "r+")
@@ -320,3 +336,33 @@ def existing_target(array: Any, folder: Path | None, options: TargetOptions) -> 
         "compressors": [*array.filters, *array.compressors],
     }
     return ZarrTarget(store.name, layout, options.dtype, created, None, store)
+
+
+def _check_exact(array: Any, name: str) -> None:
+    """Raise OutputError for codecs that change values: what is stored would not be what was computed."""
+    sizes = (2,) * array.ndim
+    noise = np.random.default_rng(0).integers(0, 256, 2**array.ndim * array.dtype.itemsize, np.uint8)
+    values = noise.view(array.dtype) if array.dtype.kind != "b" else noise > 127
+    version = array.metadata.zarr_format
+    serializer = {"serializer": array.serializer} if version == 3 else {"order": array.metadata.order}
+    try:
+        sample = zarr().create_array(
+            {},
+            shape=sizes,
+            chunks=sizes,
+            dtype=array.dtype,
+            filters=array.filters or None,
+            compressors=array.compressors or None,
+            zarr_format=version,
+            **serializer,
+        )
+        sample[...] = values.reshape(sizes)
+        kept = sample[...].tobytes() == values.tobytes()
+    except Exception as error:  # of many kinds, one for each codec
+        raise OutputError(f"{name} cannot be written: {type(error).__name__}: {error}. Use other codecs") from error
+    if not kept:
+        codecs = ", ".join(type(each).__name__ for each in (*array.filters, *array.compressors))
+        raise OutputError(
+            f"{name} has codecs that change values ({codecs}); what was computed would not be in it. Use codecs that "
+            "keep all bits, such as compressors=zarr.codecs.ZstdCodec()"
+        )

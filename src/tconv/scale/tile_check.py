@@ -1,11 +1,32 @@
-"""Comparison of an input with the journal: of its identity, and of the values that finished tiles read."""
+"""Comparison of what is there with the journal: outputs and inputs of finished tiles, and the input's identity."""
 
 from __future__ import annotations
 
 from tconv.errors import FileError
 from tconv.scale.job_fingerprint import plain
 from tconv.scale.journal import Journal, StageState
-from tconv.scale.tile_run import Stage, window_checksum
+from tconv.scale.tile_run import Stage, Tile, checksum_of, window_checksum
+
+
+def missing_tiles(stage: Stage, number: int, state: StageState) -> list[int]:
+    """Return the numbers of tiles that are noted as done and are not there. No values are read."""
+    return [
+        place
+        for place, tile in enumerate(stage.tiles(number))
+        if state.done[place] and not stage.target.has(tile.image, tile.outputs)
+    ]
+
+
+def altered_tiles(stage: Stage, number: int, state: StageState) -> list[int]:
+    """Return the numbers of tiles that are noted as done and have other values, or are not there."""
+
+    def is_right(place: int, tile: Tile) -> bool:
+        try:
+            return checksum_of(stage.target.stored(tile.image, tile.outputs)) == int(state.values[place])
+        except FileError:
+            return False
+
+    return [place for place, tile in enumerate(stage.tiles(number)) if state.done[place] and not is_right(place, tile)]
 
 
 def changed_tiles(stage: Stage, number: int, state: StageState) -> list[int]:
@@ -17,8 +38,12 @@ def changed_tiles(stage: Stage, number: int, state: StageState) -> list[int]:
     return [place for place in unseen if window_checksum(stage, stage.tile_of(number, place)) != state.windows[place]]
 
 
-def check_inputs(stage: Stage, number: int, state: StageState) -> int:
-    """Compare the inputs of all finished tiles, and return their number. Raises FileError if one differs."""
+def check_inputs(stage: Stage, number: int, state: StageState, is_done: bool = False) -> int:
+    """Compare the inputs of all finished tiles, and return their number. Raises FileError if one differs.
+
+    `is_done` says that the output is finished.
+    """
+    anew = "write overwrite=True" if is_done else "start anew with resume=False"
     checked = 0
     for place, tile in enumerate(stage.tiles(number)):
         if not state.done[place]:
@@ -27,7 +52,7 @@ def check_inputs(stage: Stage, number: int, state: StageState) -> int:
             region = ", ".join(f"{span.start}:{span.stop}" for span in stage.operator.window(tile.outputs, stage.sizes))
             raise FileError(
                 f"{stage.source.name} has changed since the job began: image {tile.image} at [{region}] has other "
-                "values. Give the input back as it was, write to another name, or start anew with resume=False"
+                f"values. Give the input back as it was, write to another name, or {anew}"
             )
         checked += 1
     return checked

@@ -152,14 +152,6 @@ def stored(path):
     return tifffile.imread(path)
 
 
-def layout_of(case, values):
-    """Return values [N, C', *sizes'] as they are stored: a TIFF has its channels last, and no axes of one element."""
-    if case["target"] != "tif":
-        return values
-    values = np.moveaxis(values, 1, -1)
-    return values.reshape([size for axis, size in enumerate(values.shape) if size > 1 or axis in (1, 2)])
-
-
 # -- what processes run --------------------------------------------------------------------------------------------
 
 
