@@ -290,6 +290,17 @@ def test_stores_are_read_by_the_tasks_themselves(tmp_path):
         tconv.scale.apply(layer, str(tmp_path / "none.zarr"))
 
 
+def test_parts_of_a_file_and_stores_in_memory_are_told_apart(tmp_path):
+    x = np.random.default_rng(9).standard_normal((1, 1, 12, 6)).astype("f")
+    np.save(tmp_path / "x.npy", x)
+    mapped, parts = np.load(tmp_path / "x.npy", mmap_mode="r"), (x[:, :, :6], x[:, :, 6:], x[:, :, ::2])
+    given = [mapped[:, :, :6], mapped[:, :, 6:], mapped[:, :, ::2]]
+    given += [zarr.create_array(zarr.storage.MemoryStore(), data=part) for part in parts]
+    lazy = [tconv.scale.apply(tconv.scale.layer(UP, stride=2), each) for each in given]
+    for y, part in zip(dask.compute(*lazy, scheduler="sync"), 2 * parts, strict=True):
+        np.testing.assert_array_equal(y, tconv.conv_transpose(part, UP, stride=2, method="simd"))
+
+
 def test_arrays_of_numpy_are_cut_under_the_chunks_of_the_output():
     x = np.arange(2 * 300, dtype=np.float32).reshape(1, 1, 20, 30)
     y = tconv.scale.conv_transpose(x, UP, stride=2, padding=1, chunks=(1, 1, 20, 20))
