@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from collections import Counter
 
 import dask
@@ -246,6 +248,10 @@ def test_a_process_keeps_one_object_of_a_fingerprint():
     assert first is second
     assert first.value is second.value
     assert pickle.loads(pickle.dumps(first)) is first
+    content = pickle.dumps(Shared("4567", np.arange(9), outlives_tasks=False))
+    kept = weakref.ref(pickle.loads(content))
+    gc.collect()
+    assert kept() is None
 
 
 def test_one_team_of_threads_computes_at_a_time(monkeypatch):

@@ -146,6 +146,18 @@ def count_operators():
 count_operators.__module__ = "__main__"  # so that it travels by value
 
 
+def count_stages():
+    import gc
+
+    from tconv.scale.workers.worker_tasks import WorkerStage
+
+    gc.collect()
+    return sum(isinstance(each, WorkerStage) for each in gc.get_objects())
+
+
+count_stages.__module__ = "__main__"
+
+
 # -- jobs --------------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +177,7 @@ def test_a_job_on_a_scheduler(servers, store, capfd):
         assert report.dashboard == executor.dashboard
         assert 10**7 < executor.peak_memory < 10**9
         pids = client.run(os.getpid)
+        wait_for(lambda: not any(client.run(count_stages).values()))  # with their files and threads
     np.testing.assert_array_equal(output(store), WHOLE)
     assert os.getpid() not in pids.values()
     assert max(most) <= 8
@@ -178,11 +191,14 @@ def test_local_workers_that_are_killed_are_started_again(store, capfd):
     victims = []
 
     def kill(progress):
-        if progress.tiles_done > 3 and not victims:  # it is stopped first, so that it has tiles
-            victims.append(executor._cluster._processes[0])
-            victims[0].send_signal(signal.SIGSTOP)
-        if progress.tiles_done > 12:
-            victims[0].kill()
+        if progress.tiles_done > 3 and not victims:
+            process, states = executor._cluster._processes[0], executor._cluster._local.scheduler.workers
+            process.send_signal(signal.SIGSTOP)
+            if any(state.pid == process.pid and state.processing for state in [*states.values()]):
+                victims.append(process)
+                process.kill()
+            else:  # it has no tile to lose just now
+                process.send_signal(signal.SIGCONT)
 
     report = job(store, executor, progress=kill).run()
     executor.close()

@@ -182,7 +182,9 @@ class _Run:
         counter = RepeatCounter(f"tconv-tile-{self._token}")
         self._counter = counter.name
         client.register_plugin(counter)
-        self._stage = client.submit(_same, Shared(self._token, content), key=f"tconv-stage-{self._token}")
+        self._stage = client.submit(
+            _same, Shared(self._token, content, outlives_tasks=False), key=f"tconv-stage-{self._token}"
+        )
         check_workers(cluster, self._stage)
         self._most = 0
         self._lost_since: float | None = None
