@@ -89,7 +89,7 @@ def _run(
             job.look_at_sample()
         _print_plan(report, job, plan)
         with shown_tiles(quiet=report.as_json) as bar, report.timed("tiles"):
-            watch.bar, watch.executor = bar, job.job.executor
+            watch.bar = bar
             done = job.run()
     except (KeyboardInterrupt, SystemExit) as stop:
         if watch.last is None:
@@ -110,7 +110,6 @@ class _Watch:
         self._report = report
         self.last: Progress | None = None
         self.bar: TileProgressBar | None = None
-        self.executor: Any = None
         self._dashboard: str | None = None
 
     def __call__(self, progress: Progress) -> None:
@@ -118,11 +117,10 @@ class _Watch:
         if self.last is None and progress.tiles_done:
             self._report.line("resume", f"going on at {_share_done(progress)}")
         self.last = progress
-        dashboard = getattr(self.executor, "dashboard", None)
-        if dashboard and dashboard != self._dashboard:
-            self._dashboard = dashboard
-            self._report.line("dashboard", dashboard)
-            self._report.facts["dashboard"] = dashboard
+        if progress.dashboard and progress.dashboard != self._dashboard:
+            self._dashboard = progress.dashboard
+            self._report.line("dashboard", progress.dashboard)
+            self._report.facts["dashboard"] = progress.dashboard
         if self.bar is not None:
             self.bar.show(progress)
 
