@@ -13,7 +13,7 @@ from tconv.errors import ArgumentError, ShapeError, TooLargeError
 from tconv.scale.job import Job
 from tconv.scale.memory_bound import MemoryWatch, bytes_of, peak_bytes, resident_bytes, size_text
 from tconv.scale.operators.layer import computed
-from tconv.scale.stores.store import ArraySource, ArrayTarget
+from tconv.scale.stores.memory_array import ArraySource, ArrayTarget
 from tconv.scale.tile_plan import MemoryBudget, _measures, bytes_read, needed, plan_stage, totals
 from tconv.scale.tile_run import Stage
 
@@ -110,7 +110,7 @@ def stage_of(sizes=(1000, 1200), unit=(64, 64), block=None, operator=None):
     if block is not None:
         source.block = block
     shape = (1, operator.channels[1], *operator.output_sizes(sizes))
-    return Stage(operator, source, ArrayTarget(np.broadcast_to(np.float32(0), shape), unit))
+    return Stage(operator, source, ArrayTarget(np.broadcast_to(np.float32(0), shape), unit=unit))
 
 
 @pytest.mark.parametrize("megabytes", [7, 8, 11, 20, 100])
@@ -173,7 +173,7 @@ def test_given_tiles_must_be_whole_units():
 def test_a_unit_too_large_is_computed_in_parts_with_the_bits_of_the_whole():
     operator, x = layer(into=24, out=2), picture(channels=24, sizes=(300, 401))
     y = np.zeros((1, 2, *operator.output_sizes((300, 401))), "f4")
-    stage = Stage(operator, ArraySource(x[None]), ArrayTarget(y, y.shape[2:]))
+    stage = Stage(operator, ArraySource(x[None]), ArrayTarget(y, unit=y.shape[2:]))
     whole = needed(stage, y.shape[2:], None, 1, 1).memory
     need = plan_stage(stage, MemoryBudget(whole * 2 // 3, 0, 0), 2, 2)
     assert need.memory <= whole * 2 // 3

@@ -12,7 +12,7 @@ from tconv.geometry import Geometry
 from tconv.scale.job import Job, working_path
 from tconv.scale.journal import Journal, journal_path
 from tconv.scale.operators.layer import LayerOperator, computed
-from tconv.scale.stores.store import ArraySource, ArrayTarget
+from tconv.scale.stores.memory_array import ArraySource, ArrayTarget
 from tconv.scale.tile_run import Stage
 
 pytest.importorskip("llvmlite")

@@ -16,9 +16,11 @@ from tconv.io.picture import Picture
 from tconv.io.picture_reading import ENDINGS as PICTURE_ENDINGS
 from tconv.io.picture_reading import open_picture
 from tconv.io.picture_writing import samples_of
-from tconv.scale.stores.axis_layout import AxisLayout, named_axes
+from tconv.scale.stores.axis_layout import named_axes
 from tconv.scale.stores.formats import endings, is_zarr_folder, open_source
-from tconv.scale.stores.store import ArraySource, ImageSource
+from tconv.scale.stores.memory_array import ArraySource
+from tconv.scale.stores.raw_file import file_errors
+from tconv.scale.stores.store import ImageSource
 from tconv.upsampling.file_run import upsampler_for
 from tconv.upsampling.image_checks import check_array
 from tconv.upsampling.inputs import Batch, PictureInput, Shape, is_feature_file
@@ -134,28 +136,27 @@ def _whole_picture(
     if path.suffix.lower() == ".npz":
         raise ArgumentError(f"{path} is an archive, which is not read tile by tile. Use .npy files")
     picture = open_picture(path)
-    source = PictureSourceOfFile(picture.read()[None], path)
+    source = PictureSourceOfFile(picture.read(), path)
     source.description = picture.description
     source.picture = _with_samples(picture)
     return _of_picture(source, picture, path, selection, alpha)
 
 
 class PictureSourceOfFile(ArraySource):
-    """A picture of a file, [1, C, H, W], that is decoded as a whole."""
+    """A picture of a file, [C, H, W], that is decoded as a whole."""
 
     picture: Picture
     """Facts of the file beside its pixels."""
 
     def __init__(self, array: Array, path: Path) -> None:
-        super().__init__(array, str(path))
+        pixels = np.moveaxis(array, 0, 2) if len(array) > 1 else array[0]
+        super().__init__(pixels, named_axes("YXC"[: pixels.ndim], pixels.shape, 2), str(path))
         self._path = path
-        _, channels, height, width = array.shape
-        shape = (height, width, channels)[: 2 + (channels > 1)]
-        self.layout: AxisLayout = named_axes("YXC"[: len(shape)], shape, 2)
 
     def identity(self) -> dict[str, Any]:
         """Return shape, dtype and path, and size and time of the file."""
-        status = self._path.stat()
+        with file_errors(self._path, "read"):
+            status = self._path.stat()
         return {**super().identity(), "modified": [str(self._path), status.st_size, status.st_mtime_ns]}
 
 
