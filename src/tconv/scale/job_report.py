@@ -96,7 +96,7 @@ class JobReport:
     peak_memory: int
     """most resident bytes of this process while the job ran, or of a worker that said it"""
     was_done: bool = False
-    """True if the output was there, and nothing was read or written"""
+    """True if the output was there, and nothing was written"""
     dashboard: str | None = None
     """address of Dask's dashboard, or the reason why there was none; None without workers"""
 
