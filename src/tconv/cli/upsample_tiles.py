@@ -103,7 +103,7 @@ def _run(
         if not is_whole and not switches.repair:
             return _print_damage(report)
         with shown_tiles(quiet=report.as_json) as bar, report.timed("tiles"):
-            watch.bar, watch.executor = bar, job.job.executor
+            watch.bar = bar
             done = job.run()
     except (KeyboardInterrupt, SystemExit) as stop:
         if watch.last is None:
@@ -126,7 +126,6 @@ class _Watch:
         self._report = report
         self.last: Progress | None = None
         self.bar: TileProgressBar | None = None
-        self.executor: Any = None
         self._dashboard: str | None = None
 
     def __call__(self, progress: Progress) -> None:
@@ -134,11 +133,10 @@ class _Watch:
         if self.last is None and progress.tiles_done:
             self._report.line("resume", f"going on at {_share_done(progress)}")
         self.last = progress
-        dashboard = getattr(self.executor, "dashboard", None)
-        if dashboard and dashboard != self._dashboard:
-            self._dashboard = dashboard
-            self._report.line("dashboard", dashboard)
-            self._report.facts["dashboard"] = dashboard
+        if progress.dashboard and progress.dashboard != self._dashboard:
+            self._dashboard = progress.dashboard
+            self._report.line("dashboard", progress.dashboard)
+            self._report.facts["dashboard"] = progress.dashboard
         if self.bar is not None:
             self.bar.show(progress)
 

@@ -23,15 +23,21 @@ from tconv.scale.memory_bound import bytes_of, peak_bytes
 from tconv.scale.path_changes import check_free_space, exists, publish, refuse_foreign, remove
 from tconv.scale.pipeline import LocalExecutor
 from tconv.scale.stage_run import StageRun
-from tconv.scale.stores.raw_file import sync_directory
+from tconv.scale.stores.raw_file import refusal, sync_directory
 from tconv.scale.tile_check import altered_tiles, changed_tiles, check_inputs, missing_tiles
 from tconv.scale.tile_run import Stage
 from tconv.scale.verification import VerifyReport, verify_tiles
 
 
 def _identity(path: Path) -> list[int]:
-    """Return what tells a file or folder from others beside it, whatever its name: a number may be given again."""
-    status = path.lstat()
+    """Return what tells a file or folder from others beside it, whatever its name: a number may be given again.
+
+    Raises FileError if it is gone.
+    """
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise refusal(path, "read", error) from error
     return [status.st_ino, status.st_mtime_ns]
 
 
