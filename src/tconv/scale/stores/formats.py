@@ -73,6 +73,8 @@ _MEMBERS = {
     ".scn": "tiff_store",
 }
 """Module of each ending; longer endings stand before shorter ones that they contain."""
+_READ_ONLY = ".svs", ".ndpi", ".scn"
+"""Endings of scanners' own kinds of TIFF, which are not written."""
 _OBJECTS = {
     "zarr": "zarr_store:source_of_object",
     "dask": "lazy_arrays:dask_source",
@@ -195,13 +197,16 @@ def _located(given: str | os.PathLike[str], reading: bool) -> tuple[Path, str, S
         ending = next((ending for ending in _MEMBERS if part.endswith(ending)), None)
         if ending and (count == len(path.parts) or ending.endswith(".zarr")):
             inner = "/".join(path.parts[count:])
+            if ending in _READ_ONLY and not reading:
+                raise FileError(f"{path} has an ending that is only read; .tif is written. Write {path.stem}.tif")
             return Path(*path.parts[:count]), inner, format_of(ending)
     if reading and is_zarr_folder(path):
         return path, "", format_of(".zarr")
     if reading and not path.exists():
         raise FileError(f"{path} does not exist; a path to read is needed. Use the path of a file that is there")
+    known = [ending for ending in _MEMBERS if reading or ending not in _READ_ONLY]
     raise FileError(
-        f"{path} has an ending of no known format; one of {', '.join(_MEMBERS)} is needed. "
+        f"{path} has an ending of no known format; one of {', '.join(known)} is needed. "
         f"Write {path.stem}.zarr, for example"
     )
 
