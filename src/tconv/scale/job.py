@@ -20,7 +20,7 @@ from tconv.scale.job_plan import JobPlan, plan_job
 from tconv.scale.job_report import JobReport, Progress
 from tconv.scale.journal import Journal, JournalState, journal_path, read_journal, working_path
 from tconv.scale.memory_bound import bytes_of, peak_bytes
-from tconv.scale.path_changes import check_free_space, exists, publish, remove
+from tconv.scale.path_changes import check_free_space, exists, publish, refuse_foreign, remove
 from tconv.scale.pipeline import LocalExecutor
 from tconv.scale.stage_run import StageRun
 from tconv.scale.stores.raw_file import refusal, sync_directory
@@ -236,6 +236,8 @@ class Job:
             stage.target.finish()
             stage.target.close()
         if not self._in_place:
+            if self._overwrite:
+                refuse_foreign(output, output)  # once more: it may be another one now
             journal.note(moving=_identity(self._place))
             publish(self._place, output, self._overwrite)
         journal.note(finished=True)
@@ -265,9 +267,13 @@ class Job:
 
     def _refuse_existing(self, journal: Journal, output: Path, ended: bool) -> None:
         """Raise FileError if something would be lost. `ended` says that an earlier session finished the output."""
-        if self._overwrite:
-            return
         no_journal = journal.state.header is None and not journal.is_damaged
+        if self._overwrite:
+            if not self._in_place:
+                refuse_foreign(output, output)
+                if no_journal:
+                    refuse_foreign(self._place, output)
+            return
         if self._in_place:
             is_new = no_journal or (ended and not self._resume)
             if is_new and not all(stage.target.empty() for stage in self.stages):  # type: ignore[attr-defined]
