@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tconv._memory import trim_pool
+from tconv._memory import trim_outputs, trim_pool
 from tconv.errors import ArgumentError
 
 _UNITS = {
@@ -114,6 +114,18 @@ def release_memory(enough: int = 0) -> None:
         gc.collect()
         trim_pool()
         release_heap()
+
+
+def make_room(size: int, bound: int | None) -> None:
+    """Give free memory back to the system, if the process would pass a bound with so many bytes more.
+
+    The C library keeps what is freed, in pieces that larger arrays do not fit into.
+    """
+    if bound is None or resident_bytes() + size <= bound:
+        return
+    release_heap()
+    if resident_bytes() + size > bound:
+        trim_outputs()
 
 
 def release_heap() -> None:

@@ -173,7 +173,7 @@ class _Pipeline:
         """Write the outputs of all tiles; of those that are computed even when the others are no longer wanted."""
         while (result := self._take(self._computed, even_stopped=True)) is not None:
             record = TileRecord(result.tile, checksum_of(result.out), result.window)
-            self._stage.target.write(result.tile.image, result.tile.outputs, result.out)
+            self._stage.write(result.tile, result.out)
             del result
             with self._change:
                 self._free_results += 1

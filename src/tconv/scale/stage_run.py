@@ -8,13 +8,13 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from tconv._memory import pool_bounded
+from tconv._memory import pool_bounded, trim_outputs
 from tconv.scale.executor import Executor
 from tconv.scale.group_commit import GroupCommit
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Meter, Progress
 from tconv.scale.journal import Journal, StageState
-from tconv.scale.memory_bound import MemoryWatch
+from tconv.scale.memory_bound import MemoryWatch, release_heap
 from tconv.scale.regions import elements, whole
 from tconv.scale.tile_check import refuse_changed_input
 from tconv.scale.tile_run import Stage, Tile, TileRecord
@@ -46,6 +46,8 @@ class StageRun:
         for number, stage in enumerate(self._stages):
             if not states[number].done.all():
                 self._prepare(number, stage)
+                trim_outputs()  # those of the stage before, of other sizes
+                release_heap()
                 with pool_bounded(plan.stages[number].need.outputs):
                     self._run_stage(number, stage)
                 if self._journal is not None:

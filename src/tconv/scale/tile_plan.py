@@ -49,6 +49,8 @@ class Need(NamedTuple):
     """bytes of these that are outputs and scratch"""
     windows: int
     results: int
+    scratch: int
+    """bytes of these that a computation allocates"""
 
 
 class MemoryBudget(NamedTuple):
@@ -81,7 +83,8 @@ class _Measures(NamedTuple):
     def need(self, windows: int, results: int, whole: _Measures | None = None) -> Need:
         """Return the bytes of a tile; of a part of it, where `whole` is the tile."""
         made = results * (whole or self).result + self.scratch + (self.result if whole else 0)
-        return Need(made + windows * self.reading + (whole or self).writing, made, windows, results)
+        memory = made + windows * self.reading + (whole or self).writing
+        return Need(memory, made, windows, results, self.scratch)
 
     @property
     def cost(self) -> float:
@@ -173,6 +176,7 @@ def plan_stage(stage: Stage, budget: MemoryBudget, windows: int, results: int, m
     if need is None:
         raise _too_large(stage, tile, budget)
     stage.tile, stage.part, stage.windows, stage.results = tile, part, need.windows, need.results
+    stage.scratch, stage.bound = need.scratch, budget.bound
     return need
 
 

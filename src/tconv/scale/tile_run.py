@@ -11,6 +11,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._memory import empty
 from tconv.errors import DtypeError, ShapeError
+from tconv.scale.memory_bound import make_room
 from tconv.scale.operators.tile_operator import TileOperator
 from tconv.scale.regions import Region, Sizes, grid, grid_downward, placed, region_sizes, tile_count, within
 from tconv.scale.stores.store import ImageSource, ImageTarget
@@ -55,6 +56,10 @@ class Stage:
     """Most inputs that are in memory at once: of the part that is computed, and of those that are read before."""
     results: int = 2
     """Most outputs that are in memory at once: of the tile that is computed, and of those that are written."""
+    scratch: int = 0
+    """Bytes that a computation allocates, at most."""
+    bound: int | None = None
+    """Resident bytes that a process with its tiles may have; None before they are planned."""
     contexts: dict[int, Any] = field(default_factory=dict)
     """what `TileOperator.prepare` returned for each image, where that is not None"""
 
@@ -138,6 +143,7 @@ class Stage:
     def read(self, image: int, outputs: Region) -> TileWindow:
         """Return the inputs of a tile, or of a part of it. Raises FileError."""
         region = self.operator.window(outputs, self.sizes)
+        make_room(self.source.read_bytes(region), self.bound)
         return TileWindow(outputs, region, self.source.read(image, region))
 
     def empty(self, outputs: Region) -> Array:
@@ -147,7 +153,13 @@ class Stage:
     def compute(self, image: int, window: TileWindow, out: Array) -> None:
         """Fill out [C', *outputs] from a window."""
         context = self.contexts.get(image)
+        make_room(self.scratch, self.bound)
         self.operator.compute(window.x, window.region, self.sizes, window.outputs, out, context)
+
+    def write(self, tile: Tile, out: Array) -> None:
+        """Write the outputs of a tile. Raises FileError."""
+        make_room(self.target.write_bytes(tile.outputs), self.bound)
+        self.target.write(tile.image, tile.outputs, out)
 
     def compute_part(self, tile: Tile, window: TileWindow, out: Array) -> None:
         """Fill a part of out [C', *tile.outputs] from a window."""
@@ -202,7 +214,7 @@ def run_tile(stage: Stage, tile: Tile, *, sync: bool = True) -> TileRecord:
         add_values(inputs, window.x)
         stage.compute_part(tile, window, out)
         del window
-    stage.target.write(tile.image, tile.outputs, out)
+    stage.write(tile, out)
     if sync:
         stage.target.sync(tile.image, tile.outputs)
     return TileRecord(tile, checksum_of(out), int(inputs.intdigest()))
