@@ -302,6 +302,30 @@ def test_an_output_of_another_input_is_named_so(run):
     assert "b.npy exists, and was made with something else: the input" in errors
 
 
+def test_axes_that_are_none_are_refused(run):
+    zarr = pytest.importorskip("zarr")
+    zarr.save_array("a.zarr", np.ones((6, 20, 24), np.uint8))
+    zarr.save_array("line.zarr", np.ones(6, np.uint8))
+    zarr.save_array("none.zarr", np.ones((0, 5, 3), np.uint8))
+    for inputs, words in (
+        (
+            ("a.zarr", "--axes", "ABC"),
+            "--axes is 'ABC'; 2 spatial axes are needed, of Z, Y and X. Write --axes \"CYX\"",
+        ),
+        (("line.zarr",), "line.zarr: an array of shape (6,) has 1 axes; with 2 spatial ones it needs 2, 3"),
+        (("line.zarr", "--axes", "X"), "2 spatial axes are needed, of Z, Y and X. Use an array of 2 axes at least"),
+        (("none.zarr",), "none.zarr has shape (0, 5, 3); no axis may be empty"),
+        (("a.zarr", "-o", "b.svs"), "b.svs is not written tile by tile"),
+    ):
+        code, _, errors = run(*inputs)
+        assert code == 1
+        assert words in errors
+    with pytest.raises(FileError, match=r"b\.svs has an ending that is only read; \.tif is written. Write b\.tif"):
+        tconv.scale.run(tconv.scale.layer(np.ones((6, 3, 4, 4), np.uint8)), "a.zarr", "b.svs")
+    with pytest.raises(FileError, match=r"of no known format; one of \.ome\.zarr.*\.btf is needed"):
+        tconv.scale.run(tconv.scale.layer(np.ones((6, 3, 4, 4), np.uint8)), "a.zarr", "b.png")
+
+
 def test_a_default_name_and_a_folder(run):
     path = write_tiff("a.tif", picture(60, 60, 3))
     assert run(path, "--max-memory", MEMORY)[0] == 0

@@ -189,7 +189,10 @@ def _print_plan(report: Report, job: TileJob, plan: JobPlan) -> None:
     text += f"; {si(plan.memory, 'B')} of memory, {si(plan.max_memory, 'B')} allowed"
     text += f"; up to {si(plan.disk, 'B')} on the disk; {plan.executor}"
     report.line("plan", text)
-    for note in [*job.upsampler.notes, *job.warnings]:
+    notes = [*job.upsampler.notes, *job.warnings]
+    if not isinstance(job.job.executor, LocalExecutor):
+        notes.append("workers pay on several machines, or where reading and decoding take longer than computing")
+    for note in notes:
         report.line("note", note)
     report.facts["plan"] = {
         "tiles": plan.tiles,
@@ -214,8 +217,9 @@ def _print_report(report: Report, job: TileJob, done: JobReport, verified: bool)
         twice = f"; {done.done_twice:,} of them twice" if done.done_twice else ""
         report.line("tiles", f"{done.done_now:,} now{before}{twice}")
         report.line("check", _check_text(job))
-        of_each = "" if isinstance(job.job.executor, LocalExecutor) else " for it and for each worker"
-        report.line("memory", f"{si(done.peak_memory, 'B')} at the peak, {si(done.max_memory, 'B')} allowed{of_each}")
+        alone = isinstance(job.job.executor, LocalExecutor)
+        of, each = ("", "") if alone else (" of the process that had most", " for each")
+        report.line("memory", f"{si(done.peak_memory, 'B')} at the peak{of}, {si(done.max_memory, 'B')} allowed{each}")
     if not verified:
         report.line("verify", f"{_same('--overwrite', '--no-resume')} --verify reads all of it again")
     report.facts |= {

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tconv._arguments import shown
-from tconv.errors import ArgumentError, FileError
+from tconv.errors import ArgumentError, FileError, ShapeError
 from tconv.scale.stores.axis_layout import Axes, AxisLayout, bare_axes
 from tconv.scale.stores.store import ImageSource, ImageTarget
 
@@ -112,7 +112,12 @@ def open_source(
     options = SourceOptions(ndim, level, page, axes)
     if isinstance(source, (str, os.PathLike)):
         path, inner, member = _located(source, reading=True)
-        opened: ImageSource = member.open_path(path, inner, options)
+        try:
+            opened: ImageSource = member.open_path(path, inner, options)
+        except (ShapeError, ArgumentError) as error:
+            if path.name in str(error):
+                raise
+            raise type(error)(f"{source}: {error}") from None
         return opened
     if hasattr(source, "read_bytes") and hasattr(source, "identity"):  # an ImageSource
         return source  # type: ignore[no-any-return]
