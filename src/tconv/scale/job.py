@@ -100,6 +100,8 @@ class Job:
         """Raise FileError for an output that `run` would refuse by its name alone, before anything is planned."""
         if self.output is None or self._in_place or self._found.header is not None:
             return
+        if not self.output.parent.is_dir() and not hasattr(self.stages[0].target, "make_parents"):
+            raise self._no_folder(self.output)
         if self._overwrite:
             refuse_foreign(self.output, self.output)
         elif os.path.lexists(self.output):
@@ -173,9 +175,7 @@ class Job:
             _ = self.plan  # what is refused leaves nothing behind
             getattr(self.stages[0].target, "make_parents", lambda: None)()  # groups of a Zarr store
         if not folder.is_dir():
-            raise FileError(
-                f"{self.output} lies in {folder}, which does not exist. Choose a name in a directory that does"
-            )
+            raise self._no_folder(self.output)
         journal = Journal(journal_path(self.output), discard=not self._resume)
         try:
             return self._run_locked(journal, self.output, start)
@@ -188,6 +188,11 @@ class Job:
         finally:
             self._is_running = False
             self._close(journal)
+
+    def _no_folder(self, output: Path) -> FileError:
+        return FileError(
+            f"{output} lies in {output.parent}, which does not exist. Choose a name in a directory that does"
+        )
 
     def _close(self, journal: Journal) -> None:
         for stage in self.stages:
