@@ -182,7 +182,7 @@ class Job:
         try:
             if journal.state.header is None:
                 raise FileError(f"{self.output} has no journal. Give the path of an output of tconv.scale")
-            self._compared(journal, self.output, is_done=False)
+            self._compare(journal, self.output, is_done=False)
             place = self._place if os.path.lexists(self._place) else self.output
             for stage in self.stages:
                 stage.target.open(place)
@@ -319,6 +319,12 @@ class Job:
 
     def _compared(self, journal: Journal, path: Path, is_done: bool) -> tuple[dict[str, Any], JobPlan]:
         """Return this job's fingerprint and plan. Raises FileError with what differs from that of a journal."""
+        now = self._compare(journal, path, is_done)
+        self._plan = self._planned(journal.state.header)
+        return now, self._plan
+
+    def _compare(self, journal: Journal, path: Path, is_done: bool) -> dict[str, Any]:
+        """Return this job's fingerprint, with the journal's tiles. Raises FileError with what differs from it."""
         header = journal.state.header
         assert header is not None
         self._take_tiles(header)
@@ -327,8 +333,7 @@ class Job:
             stage.tile = stage.tile or stage.target.unit  # of other axes than the journal's, which is refused
         now = fingerprint_of(self.stages)
         refuse_differences(path, differences(header, now), is_done)
-        self._plan = self._planned(header)
-        return now, self._plan
+        return now
 
     def _check_inputs(self, journal: Journal, now: dict[str, Any], is_done: bool) -> None:
         """Compare the inputs of finished tiles with the journal, where they may have changed."""
