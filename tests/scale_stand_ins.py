@@ -17,11 +17,11 @@ TILE = (16, 24)
 TILES = 16
 
 
-def layer(seed: int = 0, into: int = 2, out: int = 3, kernel=(4, 5), stride=2, dtype=np.float32) -> LayerOperator:
+def layer(seed: int = 0, into: int = 2, out: int = 3, kernel=(4, 5), stride=2, dilation=1, dtype=np.float32):
     """Return a layer of whole numbers whose bias is not 0."""
     rng = np.random.default_rng(seed)
     weight = rng.standard_normal((into, out, *kernel)).astype(dtype)
-    return LayerOperator(weight, rng.standard_normal(out).astype(dtype), Geometry(kernel, stride, 1))
+    return LayerOperator(weight, rng.standard_normal(out).astype(dtype), Geometry(kernel, stride, 1, dilation))
 
 
 def picture(seed: int = 1, sizes=(29, 37), channels: int = 2, dtype=np.float32):

@@ -17,7 +17,7 @@ from tconv.scale.job import Job
 from tconv.scale.journal import read_journal
 from tconv.scale.operators.layer import LayerOperator, computed
 from tconv.scale.stores.formats import open_source, target_for
-from tconv.scale.stores.store import ArraySource, ArrayTarget
+from tconv.scale.stores.memory_array import ArraySource, ArrayTarget
 from tconv.scale.tile_run import Stage, run_tile
 
 pytest.importorskip("llvmlite")

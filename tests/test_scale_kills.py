@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,24 @@ def test_clusters_that_lose_a_process(template, tmp_path, kind):
     getattr(scale_trials, kind)(one)
     one.finish()
     one.check_twice(workers=3)
+
+
+def test_worker_processes_end_with_their_client(template, tmp_path):
+    one = trial(template, tmp_path, 60, sizes=[61, 45], source="npy", target="npy")
+    one.options["workers"] = 2
+    client = one.start(log=None, group=1)
+    client.wait_until(lambda: one.journal.exists() and b"\ndone " in one.journal.read_bytes())
+    client.send()
+    assert one.killed(client.wait())
+    until = time.monotonic() + 20
+    while template.left_over() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not template.left_over()
+    one.options.clear()  # workers or not: the same job
+    result = one.start(slow=0).finished()
+    assert result["done_before"]
+    assert result["done_twice"] <= 8
+    one.check_values()
 
 
 def test_the_example_goes_on_after_two_kills(python):

@@ -25,7 +25,7 @@ from tconv.scale.operators.layer import LayerOperator, computed
 from tconv.scale.operators.model import ModelOperator
 from tconv.scale.operators.network import NetworkOperator
 from tconv.scale.operators.reading import operator_of
-from tconv.scale.stores.store import ArraySource
+from tconv.scale.stores.memory_array import ArraySource
 from tconv.streaming.layer_digest import fingerprint
 from tile_checks import assert_tiles, bits, random_tiles, tile
 

@@ -12,7 +12,7 @@ from tconv.geometry import Geometry
 from tconv.scale.job import Job, working_path
 from tconv.scale.journal import Journal, journal_path
 from tconv.scale.operators.layer import LayerOperator, computed
-from tconv.scale.stores.store import ArraySource, ArrayTarget
+from tconv.scale.stores.memory_array import ArraySource, ArrayTarget
 from tconv.scale.tile_run import Stage
 
 pytest.importorskip("llvmlite")
@@ -277,3 +277,28 @@ def test_a_journal_that_states_other_tiles_is_refused(tmp_path):
         journal.close()
         with pytest.raises(FileError, match="does not state the tiles of its output"):
             tconv.scale.verify(tmp_path / "y.npy")
+
+
+# -- what may be replaced ----------------------------------------------------------------------------------------------
+
+
+def test_folders_that_are_no_stores_are_not_replaced(tmp_path):
+    x = picture(channels=2)
+    for name in ("y.zarr", "y.zarr.part", "y.npy"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("mine")
+    (tmp_path / "z.zarr").write_text("mine")
+    for name, reason in (
+        ("y.zarr", r"y\.zarr is a folder without zarr\.json.*not replaced.*another name, or move it away"),
+        ("y.npy", r"y\.npy is a folder, and a file was to be written"),
+        ("z.zarr", r"z\.zarr is a file, and a Zarr store was to be written"),
+    ):
+        with pytest.raises(FileError, match=reason):
+            tconv.scale.run(layer(), x, tmp_path / name, overwrite=True)
+    (tmp_path / "y.zarr" / "thesis.txt").rename(tmp_path / "thesis.txt")
+    with pytest.raises(FileError, match=r"y\.zarr\.part is a folder without"):
+        tconv.scale.run(layer(), x, tmp_path / "y.zarr", overwrite=True)
+    (tmp_path / "y.zarr.part" / "thesis.txt").rename(tmp_path / "thesis.txt")
+    for _ in range(2):  # an empty folder, and a store
+        tconv.scale.run(layer(), x, tmp_path / "y.zarr", overwrite=True)
+    assert (tmp_path / "y.npy" / "thesis.txt").read_text() == (tmp_path / "z.zarr").read_text() == "mine"

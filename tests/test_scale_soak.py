@@ -22,5 +22,5 @@ def test_random_jobs_for_a_while(tmp_path):
     soak = Soak(tmp_path / "soak", kinds=[each for each in KINDS if "TCP" not in each])
     soak.run(SECONDS)
     assert not soak.failures, "\n".join(soak.failures)
-    assert soak.growth < 30e6
+    assert soak.growth < 100e6  # machine code of each new layer
     assert soak.counts["kills"]

@@ -12,9 +12,10 @@ import zarr
 
 from tconv.errors import ArgumentError, ArrayError, DtypeError, FileError, OutputError, ShapeError, TconvError
 from tconv.scale.regions import grid, whole
-from tconv.scale.stores.array_file import IndexedSource, NpySource
+from tconv.scale.stores.array_file import NpySource
 from tconv.scale.stores.axis_layout import bare_axes
 from tconv.scale.stores.formats import open_source, target_for
+from tconv.scale.stores.memory_array import ArraySource
 from tconv.scale.stores.zarr_chunks import cells, chunk_and_shard
 from tconv.scale.stores.zarr_files import sync_files
 
@@ -122,7 +123,7 @@ def test_a_memory_map_is_read_without_growing(tmp_path):
         for region in grid((8192, source.shape[3]), (512, 2048)):
             assert source.read(0, region).shape[0] == 1
         assert resident() - before < 24 << 20  # of 64 MiB
-    assert isinstance(source, IndexedSource)
+    assert isinstance(source, ArraySource)
 
 
 def resident():
@@ -143,6 +144,15 @@ def test_a_map_whose_file_was_replaced_is_read_itself(tmp_path):
     np.save(tmp_path / "y.npy", np.full((4, 5), 2.0))
     os.replace(tmp_path / "y.npy", tmp_path / "x.npy")
     assert np.all(open_source(mapped).read(0, whole((4, 5))) == 1)
+
+
+def test_parts_of_a_memory_map_have_identities_of_their_own(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(36, dtype="f4").reshape(6, 6))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    parts = [open_source(each).identity()["modified"] for each in (mapped[:3], mapped[3:], mapped[:3].view("i4"))]
+    assert parts[0] == open_source(mapped[:3]).identity()["modified"]
+    assert len({*map(str, parts)}) == 3
+    assert open_source(mapped).identity() != open_source(mapped.T).identity()
 
 
 def test_a_memory_map_of_the_caller_is_written(tmp_path):
@@ -310,6 +320,10 @@ def test_default_chunks_and_shards():
     assert chunk_and_shard((100, 90), 3, None, None) == ((100, 90), None)
     assert chunk_and_shard((5000, 700, 600), 4, None, None) == ((64, 64, 64), (128, 128, 128))
     assert chunk_and_shard((1000, 1000), 4, None, (300, 1030)) == ((300, 206), (300, 1030))
+    assert chunk_and_shard((9000, 9000), 1, None, (2053, 1021)) == (
+        (2053, 1021),
+        (2053, 1021),
+    )  # not of single elements
     with pytest.raises(
         ArgumentError, match=r"shards=\(100, 100\) is no multiple of chunks=\(64, 50\).*shards=\(128, 100\)"
     ):

@@ -8,8 +8,8 @@ import pytest
 
 zarr = pytest.importorskip("zarr")
 
-from tconv.scale.stores.zarr_array import codecs_for  # noqa: E402
 from tconv.scale.stores.zarr_shard import ShardWriter  # noqa: E402
+from tconv.scale.stores.zarr_store import codecs_for  # noqa: E402
 
 
 def created(shape, chunks, shards, dtype, compression):

@@ -19,9 +19,11 @@ class Executor(Protocol):
     """Most outputs that a process has at once: of the tile that it computes and of those that it writes."""
 
     repeated: int
-    """Tiles that a worker made in place of another one that was lost."""
+    """Tiles that a worker got because the worker that had them was lost."""
     peak_memory: int
     """Most resident bytes of a worker; 0 without workers."""
+    dashboard: str | None
+    """Address of the dashboard of Dask, or the reason why there is none; None before workers have started."""
 
     @property
     def description(self) -> str:

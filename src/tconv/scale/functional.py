@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tconv._arguments import ints_of
+from tconv._arguments import ints_of, shown
 from tconv.errors import ArgumentError, FileError
 from tconv.scale.job import Job
 from tconv.scale.job_plan import JobPlan
@@ -118,6 +118,9 @@ def job_of(
     progress: Callable[[Progress], None] | None = None,
 ) -> Job:
     """Return the job of `run`; nothing runs. `network` may be a `TileOperator`, `source` an `ImageSource`."""
+    for name, value in (("resume", resume), ("overwrite", overwrite)):
+        if not isinstance(value, bool):
+            raise ArgumentError(f"{name} is {shown(value)}; True or False is needed. Write {name}=True")
     if progress is not None and not callable(progress):
         raise ArgumentError(f"progress is {progress!r}; a function of a Progress is needed. Write progress=print")
     operator = operator_of(network)

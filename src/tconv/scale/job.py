@@ -20,18 +20,24 @@ from tconv.scale.job_plan import JobPlan, plan_job
 from tconv.scale.job_report import JobReport, Progress
 from tconv.scale.journal import Journal, JournalState, journal_path, read_journal, working_path
 from tconv.scale.memory_bound import bytes_of, peak_bytes
-from tconv.scale.path_changes import check_free_space, exists, publish, remove
+from tconv.scale.path_changes import check_free_space, exists, publish, refuse_foreign, remove
 from tconv.scale.pipeline import LocalExecutor
 from tconv.scale.stage_run import StageRun
-from tconv.scale.stores.raw_file import sync_directory
+from tconv.scale.stores.raw_file import refusal, sync_directory
 from tconv.scale.tile_check import altered_tiles, changed_tiles, check_inputs, missing_tiles
 from tconv.scale.tile_run import Stage
 from tconv.scale.verification import VerifyReport, verify_tiles
 
 
 def _identity(path: Path) -> list[int]:
-    """Return what tells a file or folder from others beside it, whatever its name: a number may be given again."""
-    status = path.lstat()
+    """Return what tells a file or folder from others beside it, whatever its name: a number may be given again.
+
+    Raises FileError if it is gone.
+    """
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise refusal(path, "read", error) from error
     return [status.st_ino, status.st_mtime_ns]
 
 
@@ -230,6 +236,8 @@ class Job:
             stage.target.finish()
             stage.target.close()
         if not self._in_place:
+            if self._overwrite:
+                refuse_foreign(output, output)  # once more: it may be another one now
             journal.note(moving=_identity(self._place))
             publish(self._place, output, self._overwrite)
         journal.note(finished=True)
@@ -259,9 +267,13 @@ class Job:
 
     def _refuse_existing(self, journal: Journal, output: Path, ended: bool) -> None:
         """Raise FileError if something would be lost. `ended` says that an earlier session finished the output."""
-        if self._overwrite:
-            return
         no_journal = journal.state.header is None and not journal.is_damaged
+        if self._overwrite:
+            if not self._in_place:
+                refuse_foreign(output, output)
+                if no_journal:
+                    refuse_foreign(self._place, output)
+            return
         if self._in_place:
             is_new = no_journal or (ended and not self._resume)
             if is_new and not all(stage.target.empty() for stage in self.stages):  # type: ignore[attr-defined]

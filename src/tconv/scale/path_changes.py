@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tconv._memory import si
 from tconv.errors import FileError, TooLargeError
+from tconv.scale.stores.formats import is_zarr_folder
 from tconv.scale.stores.raw_file import refusal, sync_directory
 
 _AT_FDCWD, _NOREPLACE, _EXCHANGE = -100, 1, 2
@@ -84,6 +85,26 @@ def remove(path: Path) -> None:
 def exists(path: Path) -> FileError:
     """Return the error for an output that exists."""
     return FileError(f"{path} exists, and nothing is overwritten. Choose another name, or write overwrite=True")
+
+
+def refuse_foreign(path: Path, output: Path) -> None:
+    """Raise FileError for a path that no output of this name can be: it is not replaced, `overwrite` or not.
+
+    `path` is the output or its working path. A Zarr store may take the place of a store or of an empty folder, and a
+    file that of a file.
+    """
+    if not os.path.lexists(path):
+        return
+    is_store = any(part.lower().endswith(".zarr") for part in output.parts)
+    if not is_store and path.is_dir():
+        reason = "is a folder, and a file was to be written"
+    elif is_store and not path.is_dir():
+        reason = "is a file, and a Zarr store was to be written"
+    elif is_store and not is_zarr_folder(path) and any(path.iterdir()):
+        reason = "is a folder without zarr.json, .zarray or .zgroup, so no Zarr store"
+    else:
+        return
+    raise FileError(f"{path} {reason}: it is not replaced. Choose another name, or move it away")
 
 
 def check_free_space(folder: Path, needed: int, name: str) -> None:

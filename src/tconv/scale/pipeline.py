@@ -40,8 +40,10 @@ class LocalExecutor:
     """Executor of tiles in this process."""
 
     syncs = False
-    windows = results = 2
+    windows = 2
+    results = 2
     repeated = peak_memory = 0
+    dashboard: str | None = None
 
     @property
     def description(self) -> str:

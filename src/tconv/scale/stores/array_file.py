@@ -1,10 +1,11 @@
-"""NumPy's .npy files, memory maps and arrays: read and written region by region, with memory for a region at most.
+"""NumPy's .npy files and memory maps: read and written region by region, with memory for a region at most.
 
 Big-endian files are read into this machine's order of bytes; Fortran's order is an order of axes like any other.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ from tconv.errors import DtypeError, FileError, OutputError
 from tconv.scale.regions import Region, Sizes, elements
 from tconv.scale.stores.axis_layout import AxisLayout, checked_sizes, copied, layout_for, shape_in_words
 from tconv.scale.stores.formats import SourceOptions, StoreFormat, TargetOptions
+from tconv.scale.stores.memory_array import ArraySource, ArrayTarget, check_numbers
 from tconv.scale.stores.raw_file import RawArray, file_errors, sync_directory
 from tconv.scale.stores.store import ImageSource, ImageTarget
 
@@ -47,14 +49,16 @@ class NpySource:
         return 2 * self.shape[1] * elements(region) * self.dtype.itemsize + (1 << 22)
 
     def identity(self) -> dict[str, Any]:
-        """Return shape and dtype, and size and time of the file."""
+        """Return shape and dtype, and size and time of the file; the place in it, as maps may show several parts."""
         with file_errors(self.raw.path, "read"):
             status = self.raw.path.stat()
-        modified = [str(self.raw.path), status.st_size, status.st_mtime_ns]
+        is_reversed = self._stored is not self.layout
+        place = [self.raw.offset, str(self.raw.dtype), is_reversed]
+        modified = [str(self.raw.path), status.st_size, status.st_mtime_ns, *place]
         return {
             "shape": list(self.layout.shape),
             "dtype": str(self.dtype),
-            **axes_of(self.layout),
+            **self.layout.roles,
             "modified": modified,
         }
 
@@ -115,8 +119,10 @@ class NpyTarget:
         if size > header:
             try:
                 os.posix_fallocate(descriptor, 0, size)  # a full disk is known now
+            except AttributeError:  # macOS
+                pass
             except OSError as error:
-                if error.errno not in (95, 22):  # EOPNOTSUPP, EINVAL: file systems without it
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # file systems without it
                     raise
         os.fsync(descriptor)
 
@@ -172,7 +178,7 @@ class NpyTarget:
 
     def settings(self) -> dict[str, Any]:
         """Return format, shape, axes and dtype."""
-        return {"format": "npy", "shape": list(self.layout.shape), "dtype": str(self.dtype), **axes_of(self.layout)}
+        return {"format": "npy", "shape": list(self.layout.shape), "dtype": str(self.dtype), **self.layout.roles}
 
     def finish(self) -> None:
         """Wait until everything is on the disk."""
@@ -184,104 +190,6 @@ class NpyTarget:
         """Close the file."""
         if self._raw is not None:
             self._raw.close()
-
-
-class IndexedSource:
-    """Array in memory, or one that NumPy's indexing reads, in any order of axes."""
-
-    def __init__(self, array: Any, layout: AxisLayout, name: str, drop: mmap.mmap | None = None) -> None:
-        self.array, self.layout, self.name = array, layout, name
-        self.shape, self.dtype = layout.image_shape, array.dtype.newbyteorder("=")
-        self.block: Sizes = (1,) * layout.ndim
-        self.description = f"array {shape_in_words(layout.shape)} of {array.dtype}"
-        self._drop = drop
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_drop": None}
-
-    def read(self, image: int, region: Region) -> Array:
-        """Return a copy of values [C, *region]."""
-        values = self.array[self.layout.selection(image, region)]
-        values = np.array(self.layout.to_image(values), self.dtype, order="C")
-        if self._drop is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._drop.madvise(mmap.MADV_DONTNEED)  # pages of a shared map stay in the system's cache of the file
-        return values
-
-    def read_bytes(self, region: Region) -> int:
-        """Return the bytes of the copy; of a memory map, those of the pages that it touches too."""
-        size: int = self.shape[1] * elements(region) * self.dtype.itemsize
-        return size if self._drop is None else 3 * size
-
-    def identity(self) -> dict[str, Any]:
-        """Return shape and dtype."""
-        return {"shape": list(self.layout.shape), "dtype": str(self.dtype), **axes_of(self.layout)}
-
-    def close(self) -> None:
-        """Close nothing."""
-
-
-class IndexedTarget:
-    """Array in memory that NumPy's indexing writes, in any order of axes."""
-
-    in_place = in_memory = True
-
-    def __init__(self, array: Any, layout: AxisLayout, name: str) -> None:
-        self.array, self.layout, self.name = array, layout, name
-        self.shape, self.dtype = layout.image_shape, array.dtype
-        self.unit: Sizes = (1,) * layout.ndim
-        self.description = f"array {shape_in_words(layout.shape)} of {array.dtype}"
-
-    def create(self, place: Path) -> None:
-        """Make nothing: the array is there."""
-
-    def open(self, place: Path) -> None:
-        """Open nothing."""
-
-    def empty(self) -> bool:
-        """Return True: the elements of an array have no state of being written."""
-        return True
-
-    def write(self, image: int, region: Region, values: Array) -> None:
-        """Copy values."""
-        checked_sizes(values, self.shape[1], region, self.name)
-        self.array[self.layout.selection(image, region)] = self.layout.from_image(values)
-
-    def write_bytes(self, region: Region) -> int:
-        """Return 0."""
-        return 0
-
-    def sync(self, image: int, region: Region) -> None:
-        """Wait for nothing."""
-
-    def sync_many(self, parts: list[tuple[int, Region]]) -> None:
-        """Wait for nothing."""
-
-    def stored(self, image: int, region: Region) -> Array:
-        """Return values [C, *region]."""
-        return copied(self.layout, self.array[self.layout.selection(image, region)])
-
-    def has(self, image: int, region: Region) -> bool:
-        """Return True."""
-        return True
-
-    def disk_bytes(self) -> int:
-        """Return 0."""
-        return 0
-
-    def settings(self) -> dict[str, Any]:
-        """Return shape, axes and dtype."""
-        return {"format": "array", "shape": list(self.layout.shape), "dtype": str(self.dtype), **axes_of(self.layout)}
-
-    def finish(self) -> None:
-        """Write nothing more."""
-
-    def close(self) -> None:
-        """Close nothing."""
-
-
-def axes_of(layout: AxisLayout) -> dict[str, Any]:
-    """Return the roles of stored axes as JSON has them: what decides which element belongs to which image."""
-    return {"channels": layout.channel, "space": list(layout.spatial)}
 
 
 def read_header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
@@ -303,14 +211,6 @@ def read_header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
         raise FileError(f"{path} is damaged: its header states shape {shape}. Use a file of np.save")
     check_numbers(dtype, str(path))
     return tuple(shape), bool(fortran) and len(shape) > 1, dtype, offset
-
-
-def check_numbers(dtype: np.dtype[Any], name: str) -> None:
-    """Raise DtypeError for elements that are no numbers."""
-    if dtype.kind not in "biufc" or dtype.hasobject:
-        raise DtypeError(
-            f"{name} has elements of {dtype}; numbers are needed. Write array.astype(np.float32), for example"
-        )
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -340,10 +240,10 @@ def source_of_object(array: Any, options: SourceOptions) -> ImageSource:
     layout = layout_for(array.shape, options.ndim, options.axes, None)
     owner = _memory_map(array)
     if owner is None or owner.mode == "c":  # a private map may hold values that its file has not
-        return IndexedSource(array, layout, "the array")
+        return ArraySource(array, layout, "the array")
     raw = _raw_of(array, owner, writable=False)
     if raw is None:
-        return IndexedSource(array, layout, str(owner.filename), owner._mmap)
+        return ArraySource(array, layout, str(owner.filename), owner._mmap)
     return NpySource(raw, layout, not array.flags.c_contiguous, str(owner.filename))
 
 
@@ -360,7 +260,7 @@ def target_of_object(array: Any, options: TargetOptions) -> ImageTarget:
     owner = _memory_map(array)
     raw = _raw_of(array, owner, writable=True) if owner is not None and owner.mode != "c" else None
     if raw is None or owner is None or not array.flags.c_contiguous:
-        return IndexedTarget(array, options.layout, "the array")
+        return ArrayTarget(array, options.layout, "the array")
     return NpyTarget(str(owner.filename), options.layout, options.dtype, raw)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,6 +67,11 @@ class AxisLayout:
         channels = 1 if self.channel is None else self.shape[self.channel]
         images = math.prod(self.shape[axis] for axis in self.batch)
         return images, channels, *(self.shape[axis] for axis in self.spatial)
+
+    @property
+    def roles(self) -> dict[str, Any]:
+        """Roles of the axes as JSON has them: what decides which element belongs to which image."""
+        return {"channels": self.channel, "space": list(self.spatial)}
 
     def along_space(self, per_axis: Sequence[int]) -> Sizes:
         """Return those of some numbers, one per axis of the array, that belong to spatial axes."""

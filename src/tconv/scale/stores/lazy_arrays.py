@@ -12,9 +12,9 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.errors import ArrayError, FileError, MissingExtraError, ShapeError
 from tconv.scale.regions import Region, Sizes, elements
-from tconv.scale.stores.array_file import IndexedSource, axes_of, check_numbers
 from tconv.scale.stores.axis_layout import AxisLayout, layout_for, shape_in_words
 from tconv.scale.stores.formats import SourceOptions
+from tconv.scale.stores.memory_array import ArraySource, check_numbers
 from tconv.scale.stores.store import ImageSource
 
 
@@ -59,7 +59,7 @@ class DaskSource:
 
     def identity(self) -> dict[str, Any]:
         """Return shape and dtype. The names of Dask's tasks stay the same while the files that they read change."""
-        return {"shape": list(self.layout.shape), "dtype": str(self.dtype), **axes_of(self.layout)}
+        return {"shape": list(self.layout.shape), "dtype": str(self.dtype), **self.layout.roles}
 
     def close(self) -> None:
         """Close nothing."""
@@ -120,7 +120,7 @@ def xarray_source(array: Any, options: SourceOptions) -> ImageSource:
     else:
         layout = layout_for(array.shape, options.ndim, options.axes, names)
         inside = array.values if array.variable._in_memory else _Variable(array.variable)
-        source = IndexedSource(inside, layout, title)
+        source = ArraySource(inside, layout, title)
     source.named, source.attributes = True, _plain(array.attrs)
     return source  # type: ignore[no-any-return]
 

@@ -24,10 +24,10 @@ from tconv.scale.stores.ome_metadata import (
 )
 from tconv.scale.stores.raw_file import file_errors
 from tconv.scale.stores.store import ImageSource, ImageTarget
-from tconv.scale.stores.zarr_array import ZarrArray
+from tconv.scale.stores.zarr_array import ZarrArray, ZarrSource
 from tconv.scale.stores.zarr_files import is_node, open_node, sync_files, zarr
-from tconv.scale.stores.zarr_source import ZarrSource, array_source
-from tconv.scale.stores.zarr_target import ZarrTarget, create_arguments
+from tconv.scale.stores.zarr_store import array_source, create_arguments
+from tconv.scale.stores.zarr_target import ZarrTarget
 from tconv.scale.tile_run import Stage
 
 _SMALLEST = 256

@@ -101,7 +101,7 @@ class RawArray:
     def sync(self) -> None:
         """Wait until all that was written is on the disk."""
         with file_errors(self.path, "written"):
-            os.fdatasync(self.descriptor())
+            sync_values(self.descriptor())
 
     def _run_axis(self, selection: tuple[slice, ...]) -> int:
         """Return the first axis from which on the selection is one run of bytes."""
@@ -173,6 +173,11 @@ def refusal(path: Path, done: str, error: BaseException) -> FileError:
     else:
         advice = "Use another disk or file, or repair this one"
     return FileError(f"{path} cannot be {done}: {why}. {advice}")
+
+
+def sync_values(descriptor: int) -> None:
+    """Wait until the bytes of a file, and its size, are on the disk."""
+    getattr(os, "fdatasync", os.fsync)(descriptor)  # macOS has the second alone
 
 
 def sync_directory(folder: Path) -> None:

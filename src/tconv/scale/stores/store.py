@@ -1,4 +1,4 @@
-"""Interfaces of what a job reads (`ImageSource`) and writes (`ImageTarget`), and both for arrays in memory.
+"""Interfaces of what a job reads (`ImageSource`) and writes (`ImageTarget`).
 
 Both look like arrays [N, C, *sizes], whatever the order of axes in the file: N counts images (batch, time, pages, ...).
 """
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.scale.regions import Region, Sizes, elements
+from tconv.scale.regions import Region, Sizes
 
 
 class ImageSource(Protocol):
@@ -107,80 +107,3 @@ class ImageTarget(Protocol):
     def close(self) -> None:
         """Close files."""
         ...
-
-
-class ArraySource:
-    """An array in memory [N, C, *sizes]."""
-
-    def __init__(self, array: Array, name: str = "x") -> None:
-        self.array: Any = array
-        self.name, self.shape, self.dtype = name, array.shape, array.dtype
-        self.description = f"array {array.shape} of {array.dtype}"
-        self.block = (1,) * (array.ndim - 2)
-
-    def read(self, image: int, region: Region) -> Array:
-        """Return a copy of values [C, *region]."""
-        return np.array(self.array[image, :, *region], order="C")
-
-    def read_bytes(self, region: Region) -> int:
-        """Return the bytes of the copy."""
-        return int(self.shape[1] * elements(region) * self.dtype.itemsize)
-
-    def identity(self) -> dict[str, Any]:
-        """Return shape and dtype."""
-        return {"shape": list(self.shape), "dtype": str(self.dtype)}
-
-    def close(self) -> None:
-        """Close nothing."""
-
-
-class ArrayTarget:
-    """An array in memory [N, C, *sizes], for tests and small results."""
-
-    in_place = in_memory = True
-
-    def __init__(self, array: Array, unit: Sizes | None = None, name: str = "y") -> None:
-        self.array: Any = array
-        self.name, self.shape, self.dtype = name, array.shape, array.dtype
-        self.description = f"array {array.shape} of {array.dtype}"
-        self.unit = unit or (1,) * (array.ndim - 2)
-
-    def create(self, place: Path) -> None:
-        """Make nothing: the array is there."""
-
-    def open(self, place: Path) -> None:
-        """Open nothing."""
-
-    def write(self, image: int, region: Region, values: Array) -> None:
-        """Copy values."""
-        self.array[image, :, *region] = values
-
-    def write_bytes(self, region: Region) -> int:
-        """Return 0."""
-        return 0
-
-    def sync(self, image: int, region: Region) -> None:
-        """Wait for nothing."""
-
-    def stored(self, image: int, region: Region) -> Array:
-        """Return values [C, *region]."""
-        values: Array = self.array[image, :, *region]
-        return values
-
-    def has(self, image: int, region: Region) -> bool:
-        """Return True."""
-        return True
-
-    def disk_bytes(self) -> int:
-        """Return 0."""
-        return 0
-
-    def settings(self) -> dict[str, Any]:
-        """Return shape and dtype."""
-        return {"shape": list(self.shape), "dtype": str(self.dtype)}
-
-    def finish(self) -> None:
-        """Write nothing more."""
-
-    def close(self) -> None:
-        """Close nothing."""

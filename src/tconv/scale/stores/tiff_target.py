@@ -28,7 +28,7 @@ from tconv.io.tiff_directory import Tag
 from tconv.io.tiff_writing import TYPES
 from tconv.scale.regions import Region, Sizes, region_sizes
 from tconv.scale.stores.axis_layout import AxisLayout, checked_sizes
-from tconv.scale.stores.raw_file import file_errors, refusal
+from tconv.scale.stores.raw_file import file_errors, refusal, sync_values
 from tconv.scale.stores.store import ImageSource
 from tconv.scale.stores.tiff_description import PageAxes, describe_pages
 from tconv.scale.stores.tiff_layout import PageKind, file_head
@@ -39,7 +39,6 @@ _USUAL_RESOLUTION = (72.0, 72.0)
 _MOST = 2**31 - 1
 """Pixels of a side that readers take."""
 _DESCRIPTION = 270
-_BINARY = getattr(os, "O_BINARY", 0)
 
 
 class TiffTarget:
@@ -134,7 +133,7 @@ class TiffTarget:
         """Make the file with its directories, and without data; it takes no room on the disk yet. Raises FileError."""
         self.close()
         try:
-            self._file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+            self._file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             self._path, self._is_open = Path(os.path.abspath(place)), True
             _put(self._file, memoryview(file_head(self._kind, self._pages)[0]), 0)
             os.ftruncate(self._file, self._size)
@@ -155,11 +154,11 @@ class TiffTarget:
         with ExitStack() as failing:
             try:
                 try:
-                    file = os.open(place, os.O_RDWR | _BINARY)
+                    file = os.open(place, os.O_RDWR)
                 except OSError as error:
                     if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                         raise
-                    file = os.open(place, os.O_RDONLY | _BINARY)  # to be read
+                    file = os.open(place, os.O_RDONLY)  # to be read
                 failing.callback(os.close, file)
                 size = os.fstat(file).st_size
                 begin = bytearray(min(self._start, size))
@@ -181,7 +180,7 @@ class TiffTarget:
     def sync(self, image: int, region: Region) -> None:
         """Wait until all that was written is on the disk. Raises FileError."""
         with file_errors(self._path, "written"):
-            os.fdatasync(self._opened())
+            sync_values(self._opened())
 
     def sync_many(self, regions: Sequence[tuple[int, Region]]) -> None:
         """Wait until all that was written is on the disk, for many regions at once. Raises FileError."""

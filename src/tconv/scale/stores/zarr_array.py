@@ -1,4 +1,4 @@
-"""One array of Zarr: opened in each process that uses it, read with bounded memory, described."""
+"""One array of Zarr, of version 2 or 3 and any codec: opened in each process that uses it, read with bounded memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import ArgumentError, FileError
+from tconv.errors import FileError
 from tconv.scale.regions import Region, Sizes, elements
 from tconv.scale.stores.axis_layout import AxisLayout, shape_in_words
 from tconv.scale.stores.zarr_chunks import ARENAS, cells, chunks_at_once
-from tconv.scale.stores.zarr_files import is_node, open_node, unit_files, zarr
+from tconv.scale.stores.zarr_files import chunk_identity, is_node, open_node, unit_files
 
 
 class ZarrArray:
@@ -102,6 +102,35 @@ class ZarrArray:
         return int(values + 3 * self.at_once() * math.prod(array.chunks) * array.dtype.itemsize + ARENAS)
 
 
+class ZarrSource:
+    """Array of Zarr to read."""
+
+    def __init__(self, store: ZarrArray, attributes: dict[str, Any], named: bool) -> None:
+        array = store.array
+        self.store, self.layout, self.name = store, store.layout, store.name
+        self.shape, self.dtype = store.layout.image_shape, array.dtype.newbyteorder("=")
+        self.block = store.layout.along_space(array.chunks)
+        self.attributes, self.named = attributes, named
+        self.description = f"{described(array)} in {store.name}"
+
+    def read(self, image: int, region: Region) -> Array:
+        """Return values [C, *region]. Raises FileError for damaged chunks."""
+        return self.store.read(image, region)
+
+    def read_bytes(self, region: Region) -> int:
+        """Return the most bytes that reading allocates: the values, and chunks as they are and decoded."""
+        return self.store.read_bytes(region)
+
+    def identity(self) -> dict[str, Any]:
+        """Return shape and dtype, and what changes with the files of the chunks."""
+        same = {"shape": list(self.layout.shape), "dtype": str(self.dtype), **self.layout.roles}
+        folder = self.store.folder
+        return same if folder is None else {**same, "modified": chunk_identity(folder)}
+
+    def close(self) -> None:
+        """Close nothing: files are open only while they are read."""
+
+
 def described(array: Any) -> str:
     """Return shape, dtype and chunks of an array of Zarr."""
     parts = chunking(array.chunks, array.shards)
@@ -112,20 +141,3 @@ def chunking(chunks: Sizes, shards: Sizes | None) -> str:
     """Return the sizes of chunks and shards in words."""
     inner = shape_in_words(chunks)
     return f"chunks {inner}" if shards is None else f"shards {shape_in_words(shards)} of chunks {inner}"
-
-
-def codecs_for(compression: str | None, dtype: np.dtype[Any]) -> list[Any]:
-    """Return the codecs of a new array: a compressor, and a checksum of each chunk.
-
-    "auto" and "lz4": bytes of elements shuffled and compressed by LZ4, about as fast as the disk. "zstd": smaller
-    files, slower. None: no compression.
-    """
-    codecs = zarr().codecs
-    if compression not in ("auto", "lz4", "zstd", None):
-        raise ArgumentError(
-            f'compression is {compression!r}; "lz4", "zstd" or None is needed for Zarr. Write compression="zstd"'
-        )
-    shuffle = "shuffle" if dtype.itemsize > 1 else "bitshuffle"
-    name, level = ("zstd", 1) if compression == "zstd" else ("lz4", 5)
-    blosc = codecs.BloscCodec(typesize=dtype.itemsize, cname=name, clevel=level, shuffle=shuffle)
-    return [*([] if compression is None else [blosc]), codecs.Crc32cCodec()]

@@ -61,8 +61,14 @@ def chunk_and_shard(
 
 
 def _divisor(whole: int, most: int) -> int:
-    """Return the largest divisor of a number that is at most `most`."""
-    return next(whole // count for count in range(-(-whole // most), whole + 1) if whole % count == 0)
+    """Return the largest divisor of a number that is at most `most`; of one with none near it, the next larger one.
+
+    >>> _divisor(1030, 512), _divisor(2053, 512)
+    (206, 2053)
+    """
+    count = -(-whole // most)
+    near = next((whole // n for n in range(count, 8 * count + 1) if whole % n == 0), None)
+    return near or next(whole // n for n in range(count, 0, -1) if whole % n == 0)
 
 
 def cells(selection: tuple[slice, ...], steps: Sizes, at_once: int) -> Iterator[tuple[slice, ...]]:

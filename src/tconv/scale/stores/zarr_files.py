@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from tconv.errors import DtypeError, FileError, MissingExtraError
+from tconv.scale.stores.memory_array import check_numbers
 from tconv.scale.stores.raw_file import file_errors, refusal, sync_directory
 
 METADATA = ("zarr.json", ".zarray", ".zgroup")
@@ -49,7 +49,7 @@ def open_node(folder: Path, mode: str) -> Any:
     try:
         node = package.open(str(folder), mode=mode)
         if isinstance(node, package.Array):
-            check_dtype(node.dtype, folder)
+            check_numbers(node.dtype, folder)
             node = node.with_config({"write_empty_chunks": True})
         return node
     except DtypeError:
@@ -70,12 +70,6 @@ def _near(folder: Path) -> str:
     if parent.is_dir() and is_node(parent):
         names = sorted(each.name for each in parent.iterdir() if each.is_dir() and is_node(each))
     return f"Use one of {', '.join(names[:8])}" if names else "Use the path of an array, such as file.zarr/group/array"
-
-
-def check_dtype(dtype: Any, name: object) -> None:
-    """Raise DtypeError for elements that are no numbers."""
-    if not isinstance(dtype, np.dtype) or dtype.kind not in "biufc":
-        raise DtypeError(f"{name} has elements of {dtype}; numbers are needed. Write them as float32, for example")
 
 
 def chunk_identity(folder: Path) -> list[Any]:

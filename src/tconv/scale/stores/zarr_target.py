@@ -14,18 +14,14 @@ from typing import Any
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.errors import ArgumentError, FileError, OutputError, ShapeError
+from tconv.errors import ArgumentError, FileError, ShapeError
 from tconv.scale.regions import Region, Sizes, elements
-from tconv.scale.stores.array_file import axes_of
 from tconv.scale.stores.axis_layout import AxisLayout, checked_sizes, shape_in_words
-from tconv.scale.stores.formats import TargetOptions
 from tconv.scale.stores.raw_file import file_errors
-from tconv.scale.stores.store import ImageTarget
-from tconv.scale.stores.zarr_array import ZarrArray, chunking, codecs_for
-from tconv.scale.stores.zarr_chunks import ARENAS, CONCURRENCY, cells, chunk_and_shard, chunks_at_once
+from tconv.scale.stores.zarr_array import ZarrArray, chunking
+from tconv.scale.stores.zarr_chunks import ARENAS, CONCURRENCY, cells, chunks_at_once
 from tconv.scale.stores.zarr_files import (
     has_chunks,
-    is_node,
     make_groups,
     open_node,
     remove_partial_files,
@@ -34,13 +30,6 @@ from tconv.scale.stores.zarr_files import (
     zarr,
 )
 from tconv.scale.stores.zarr_shard import ShardWriter
-
-_OF_IMAGES = ("ome", "multiscales", "omero")
-"""Attributes of images of OME-Zarr, which describe the sizes of the input."""
-
-
-_MOST_COMPRESSED = (1 << 31) - 1 - 16
-"""Bytes of a chunk that Blosc takes."""
 
 
 class ZarrTarget:
@@ -228,7 +217,7 @@ class ZarrTarget:
             "format": "zarr 3",
             "shape": list(self.layout.shape),
             "dtype": str(self.dtype),
-            **axes_of(self.layout),
+            **self.layout.roles,
             "chunks": list(created["chunks"]),
             "shards": created["shards"] and list(created["shards"]),
             "codecs": [_settings_of(codec) for codec in created["compressors"]],
@@ -250,119 +239,3 @@ def _settings_of(codec: Any) -> dict[str, Any]:
     """Return the settings of a codec of version 3, or of one of version 2."""
     settings: dict[str, Any] = codec.to_dict() if hasattr(codec, "to_dict") else codec.get_config()
     return settings
-
-
-def create_arguments(options: TargetOptions) -> dict[str, Any]:
-    """Return the arguments of zarr.create_array for an output."""
-    layout, dtype = options.layout, options.dtype
-    channels = layout.image_shape[1]
-    element = channels * dtype.itemsize
-    chunks, shards = chunk_and_shard(layout.image_shape[2:], element, options.chunks, options.shards)
-    if options.compression is not None and math.prod(chunks) * element > _MOST_COMPRESSED:
-        raise ArgumentError(
-            f"chunks={chunks} of {channels} channels of {dtype} are {math.prod(chunks) * element:,} bytes each; "
-            f"{_MOST_COMPRESSED:,} can be compressed together. Write smaller chunks="
-        )
-    named = getattr(options.like, "named", False)
-    attributes = getattr(options.like, "attributes", {})
-    return {
-        "shape": layout.shape,
-        "dtype": dtype,
-        "chunks": layout.stored(channels, chunks),
-        "shards": None if shards is None else layout.stored(channels, shards),
-        "compressors": codecs_for(options.compression, dtype),
-        "fill_value": 0,
-        "dimension_names": layout.names if named else [name.lower() for name in layout.names],
-        "attributes": {name: value for name, value in attributes.items() if name not in _OF_IMAGES},
-    }
-
-
-def path_target(path: Path, inner: str, options: TargetOptions) -> ImageTarget:
-    """Return the target of a path: a new array, or one that is there without chunks. Nothing is made yet."""
-    final = path / inner if inner else path
-    existing = _empty_array(final)
-    if existing is not None:
-        return existing_target(existing, final, options)
-    root = path if inner else None
-    return ZarrTarget(str(final), options.layout, options.dtype, create_arguments(options), root)
-
-
-def _empty_array(folder: Path) -> Any:
-    """Return an array that is there to be filled: one without chunks, or one that a job began to fill."""
-    if not is_node(folder):
-        return None
-    node = open_node(folder, "r+")
-    if not isinstance(node, zarr().Array):
-        return None
-    return node if not has_chunks(folder) or _began_in_place(folder) else None
-
-
-def _began_in_place(folder: Path) -> bool:
-    try:
-        with folder.with_name(folder.name + ".journal").open("rb") as journal:
-            return b'"in_place": true' in journal.readline(1 << 20)
-    except OSError:
-        return False
-
-
-def existing_target(array: Any, folder: Path | None, options: TargetOptions) -> ZarrTarget:
-    """Return the target of an array that is there. Raises OutputError if it cannot take the result, with the reason."""
-    layout, name = options.layout, str(folder or "the array of Zarr")
-    if tuple(array.shape) != layout.shape or array.dtype != options.dtype:
-        raise OutputError(
-            f"{name} has shape {tuple(array.shape)} and dtype {array.dtype}; the result has {layout.shape} and "
-            f"{options.dtype}. Write zarr.create_array(path, shape={layout.shape}, dtype={str(options.dtype)!r}, ...)"
-        )
-    if array.read_only:
-        raise OutputError(f'{name} was opened to be read only. Write zarr.open_array(path, mode="r+")')
-    steps = tuple(array.shards or array.chunks)
-    for axis in layout.batch:
-        if steps[axis] > 1 and layout.shape[axis] > 1:
-            kind = "shards" if array.shards else "chunks"
-            aligned = tuple(1 if a in layout.batch else step for a, step in enumerate(steps))
-            raise OutputError(
-                f"{name} has {kind} of {steps}, which images along axis {layout.names[axis]} share; whole {kind} "
-                f"of one image at a time are written. Write zarr.create_array(path, {kind}={aligned}, ...)"
-            )
-    _check_exact(array, name)
-    if folder is None and hasattr(array.store, "root"):
-        folder = Path(array.store.root) / array.path
-        array = open_node(folder, "r+")
-    store = ZarrArray(folder, array.with_config({"write_empty_chunks": True}), layout, str(folder or name))
-    store.writable = True
-    created = {
-        "chunks": tuple(array.chunks),
-        "shards": array.shards and tuple(array.shards),
-        "compressors": [*array.filters, *array.compressors],
-    }
-    return ZarrTarget(store.name, layout, options.dtype, created, None, store)
-
-
-def _check_exact(array: Any, name: str) -> None:
-    """Raise OutputError for codecs that change values: what is stored would not be what was computed."""
-    sizes = (2,) * array.ndim
-    noise = np.random.default_rng(0).integers(0, 256, 2**array.ndim * array.dtype.itemsize, np.uint8)
-    values = noise.view(array.dtype) if array.dtype.kind != "b" else noise > 127
-    version = array.metadata.zarr_format
-    serializer = {"serializer": array.serializer} if version == 3 else {"order": array.metadata.order}
-    try:
-        sample = zarr().create_array(
-            {},
-            shape=sizes,
-            chunks=sizes,
-            dtype=array.dtype,
-            filters=array.filters or None,
-            compressors=array.compressors or None,
-            zarr_format=version,
-            **serializer,
-        )
-        sample[...] = values.reshape(sizes)
-        kept = sample[...].tobytes() == values.tobytes()
-    except Exception as error:  # of many kinds, one for each codec
-        raise OutputError(f"{name} cannot be written: {type(error).__name__}: {error}. Use other codecs") from error
-    if not kept:
-        codecs = ", ".join(type(each).__name__ for each in (*array.filters, *array.compressors))
-        raise OutputError(
-            f"{name} has codecs that change values ({codecs}); what was computed would not be in it. Use codecs that "
-            "keep all bits, such as compressors=zarr.codecs.ZstdCodec()"
-        )
