@@ -320,7 +320,9 @@ print(json.dumps({
 
 
 @linux
-@pytest.mark.parametrize(("bound", "kind"), [("200MB", "npy"), ("300MB", "zarr"), ("256MB", "array"), ("340MB", "ome.zarr")])
+@pytest.mark.parametrize(
+    ("bound", "kind"), [("200MB", "npy"), ("300MB", "zarr"), ("256MB", "array"), ("340MB", "ome.zarr")]
+)
 def test_the_peak_of_a_process_stays_below_its_bound(python, tmp_path, bound, kind):
     """With outputs larger than it."""
     import json
