@@ -11,7 +11,15 @@ from tconv import _memory
 from tconv._memory import pool_bounded
 from tconv.errors import ArgumentError, ShapeError, TooLargeError
 from tconv.scale.job import Job
-from tconv.scale.memory_bound import MemoryWatch, bytes_of, make_room, peak_bytes, resident_bytes, size_text
+from tconv.scale.memory_bound import (
+    MemoryWatch,
+    bytes_of,
+    make_room,
+    peak_bytes,
+    release_heap,
+    resident_bytes,
+    size_text,
+)
 from tconv.scale.operators.layer import computed
 from tconv.scale.stores.memory_array import ArraySource, ArrayTarget
 from tconv.scale.tile_plan import MemoryBudget, _measures, bytes_read, needed, plan_stage, totals
@@ -261,7 +269,7 @@ def test_a_stage_begins_without_the_memory_of_the_one_before():
         operator = layer(out=4)
         y = np.zeros((1, 4, *operator.output_sizes((size, size))), "f4")
         source = ArraySource(picture(sizes=(size, size))[None])
-        stages.append(Stage(operator, Looking(source), ArrayTarget(y, y.shape[2:])))
+        stages.append(Stage(operator, Looking(source), ArrayTarget(y, unit=y.shape[2:])))
     Job(stages, None, max_memory="2GB").run()
     assert free == [0, 0]
 
@@ -276,6 +284,8 @@ def test_free_memory_of_the_heap_is_given_back_near_a_bound():
     assert resident_bytes() > before - (8 << 20)
     make_room(1 << 20, before)
     assert resident_bytes() < before - (24 << 20)
+    del pieces
+    release_heap()
 
 
 # -- a process ---------------------------------------------------------------------------------------------------
@@ -320,7 +330,9 @@ print(json.dumps({
 
 
 @linux
-@pytest.mark.parametrize(("bound", "kind"), [("200MB", "npy"), ("300MB", "zarr"), ("256MB", "array"), ("340MB", "ome.zarr")])
+@pytest.mark.parametrize(
+    ("bound", "kind"), [("200MB", "npy"), ("300MB", "zarr"), ("256MB", "array"), ("340MB", "ome.zarr")]
+)
 def test_the_peak_of_a_process_stays_below_its_bound(python, tmp_path, bound, kind):
     """With outputs larger than it."""
     import json
