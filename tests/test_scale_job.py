@@ -738,7 +738,7 @@ def test_verification_names_the_damaged_tile_and_repairs_it(small):
     report = tconv.scale.verify(small.output)
     assert [each.number for each in report.damaged] == [5]
     assert str(report.damaged[0]).startswith("image 0 at [16:32, 24:48]: other values than those that were written")
-    assert "16 tiles were read; 1 are damaged" in str(report)
+    assert "16 tiles were read; 1 is damaged" in str(report)
     small.job().verify(repair=True)
     assert not small.output.exists()
     again = small.job().run()

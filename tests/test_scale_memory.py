@@ -52,7 +52,7 @@ def test_sizes_are_read_as_people_write_them(text, size):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "GB", "1XB", "-1GB", "1e9", 0, -5, True, 1.5, None, "1 G B", "0", "9" * 5000, "9" * 400 + ".0GB"]
+    "text", ["", "GB", "1XB", "-1GB", "1e", 0, -5, True, 1.5, None, "1 G B", "0", "9" * 5000, "9" * 400 + ".0GB"]
 )
 def test_other_sizes_are_refused(text):
     with pytest.raises(ArgumentError, match=r'a number of bytes from 1, or text.*Write max_memory="1GB"'):
