@@ -129,8 +129,10 @@ def plan_job(
     release_memory(max_memory // 4)
     base = resident_bytes()
     planned = []
-    for stage in stages:
-        need = plan_stage(stage, MemoryBudget(max_memory, base, reserve), windows, results, may_split)
+    for number, stage in enumerate(stages):
+        need = plan_stage(
+            stage, MemoryBudget(max_memory, base, reserve), windows, results, may_split, stages[number + 1 :]
+        )
         work, read = totals(stage, in_turn)
         shape = stage.target.shape
         assert stage.tile is not None

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tconv._memory import si
@@ -39,6 +39,12 @@ _TILE_BYTES = 100_000
 """Bytes that could be read in the time that each tile costs."""
 _RUN_BYTES = 2048
 """Bytes that could be read in the time that each run of bytes along the last axis costs, read or written."""
+
+
+_BORDERS = 0.5
+"""Share of the work that borders may cost under a bound that a message advises."""
+_GROWTH = 2 << 20
+"""Bytes by which the start of a process differs from another one's."""
 
 
 class Need(NamedTuple):
@@ -158,10 +164,18 @@ def _span(number: int, size: int, step: int) -> slice:
     return slice(number * step, min((number + 1) * step, size))
 
 
-def plan_stage(stage: Stage, budget: MemoryBudget, windows: int, results: int, may_split: bool = True) -> Need:
+def plan_stage(
+    stage: Stage,
+    budget: MemoryBudget,
+    windows: int,
+    results: int,
+    may_split: bool = True,
+    others: Sequence[Stage] = (),
+) -> Need:
     """Choose the sizes of a stage's tiles, where they are not given, and return what they need.
 
-    A tile that is too large is computed in parts, with `may_split`. Raises TooLargeError where no tile fits, and
+    A tile that is too large is computed in parts, with `may_split`. `others` are the job's stages, which an advised
+    bound is for. Raises TooLargeError where no tile fits, and
     ShapeError for given tiles that are no whole units.
     """
     sizes, unit = stage.output_sizes, stage.target.unit
@@ -174,7 +188,7 @@ def plan_stage(stage: Stage, budget: MemoryBudget, windows: int, results: int, m
         if need is not None and part is None:
             tile, need = _grown(stage, unit, budget.free, need)
     if need is None:
-        raise _too_large(stage, tile, budget)
+        raise _too_large(stage, tile, budget, others, may_split)
     stage.tile, stage.part, stage.windows, stage.results = tile, part, need.windows, need.results
     stage.scratch, stage.bound = need.scratch, budget.bound
     return need
@@ -202,10 +216,7 @@ def _fitting(
             return need, part
     if part is not None or not may_split:
         return None, part
-    smaller = tile
-    while max(smaller) > 1:
-        axis = max(range(len(tile)), key=lambda axis: smaller[axis])
-        smaller = tuple(-(-size // 2) if i == axis else size for i, size in enumerate(smaller))
+    for smaller in _halved(tile):
         for many in dict.fromkeys([(windows, results), (1, 1)]):
             need = needed(stage, tile, smaller, *many)
             if need.memory <= budget:
@@ -213,20 +224,45 @@ def _fitting(
     return None, None
 
 
-def _too_large(stage: Stage, tile: Sizes, budget: MemoryBudget) -> TooLargeError:
-    """Return the error that names what would do: another bound, or smaller units."""
-    whole = needed(stage, tile, stage.part, 1, 1).memory
-    unit = tile
-    while max(unit) > 1 and needed(stage, unit, None, 1, 1).memory > budget.free:
-        axis = max(range(len(unit)), key=lambda axis: unit[axis])
-        unit = tuple(-(-size // 2) if i == axis else size for i, size in enumerate(unit))
-    fits = needed(stage, unit, None, 1, 1).memory <= budget.free
-    smaller = f", or write units (chunks, shards, tiles) of at most {unit}" if fits and unit != tile else ""
+def _halved(tile: Sizes) -> Iterator[Sizes]:
+    """Yield the parts of a tile that are tried: the longest axis is halved again and again."""
+    while max(tile) > 1:
+        axis = max(range(len(tile)), key=lambda axis: tile[axis])
+        tile = tuple(-(-size // 2) if i == axis else size for i, size in enumerate(tile))
+        yield tile
+
+
+def memory_with_borders(stage: Stage, share: float, may_split: bool = True) -> int:
+    """Return the least bytes for a stage's tiles, or units, with borders that cost at most this share of the work."""
+    sizes, work = stage.output_sizes, stage.operator.work
+    tile = stage.tile or tuple(map(min, stage.target.unit, sizes))
+    whole = _samples(sizes, tile)[0]
+    most = (1 + share) * work(whole, stage.sizes)
+    least = needed(stage, tile, None, 1, 1).memory
+    for part in _halved(tile) if may_split and stage.part is None else ():
+        pieces = _classes(region_sizes(whole), part)
+        if sum(count * work(placed(piece, whole), stage.sizes) for piece, count in pieces) > most:
+            break
+        least = min(least, needed(stage, tile, part, 1, 1).memory)
+    return least
+
+
+def _too_large(
+    stage: Stage, tile: Sizes, budget: MemoryBudget, others: Sequence[Stage], may_split: bool
+) -> TooLargeError:
+    """Return the error that names what would do for all stages: another bound, or smaller units."""
+    whole = needed(stage, tile, None, 1, 1).memory
+    least = max(memory_with_borders(each, _BORDERS, may_split) for each in (stage, *others))
+    smaller = ""
+    if stage.tile is None:
+        fits = (unit for unit in _halved(tile) if needed(stage, unit, None, 1, 1).memory <= budget.free)
+        unit = next(fits, None)
+        smaller = "" if unit is None else f", or write units (chunks, shards, tiles) of at most {unit}"
     base = budget.base + budget.reserve
     return TooLargeError(
         f"max_memory is {si(budget.bound, 'B')}; the process has {si(budget.base, 'B')} before it starts, "
-        f"{si(budget.reserve, 'B')} are kept free, and one tile {tile} of {stage.target.name} needs {si(whole, 'B')}. "
-        f"Write max_memory={size_text(base + whole)!r}{smaller}"
+        f"{si(budget.reserve, 'B')} are kept free, and one tile {tile} of {stage.target.name} needs {si(whole, 'B')}, "
+        f"or {si(least, 'B')} in parts. Write max_memory={size_text(base + least + _GROWTH)!r}{smaller}"
     )
 
 
