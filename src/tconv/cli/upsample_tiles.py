@@ -17,6 +17,7 @@ from tconv.cli.progress_bar import TileProgressBar, shown_tiles
 from tconv.errors import ArgumentError, TconvError
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
+from tconv.scale.memory_bound import size_text
 from tconv.scale.pipeline import LocalExecutor
 from tconv.upsampling.file_batch import is_folder, output_folder
 from tconv.upsampling.option_names import COMMAND
@@ -181,6 +182,8 @@ def _print_plan(report: Report, job: TileJob, plan: JobPlan) -> None:
     text += f"; {si(plan.memory, 'B')} of memory, {si(plan.max_memory, 'B')} allowed"
     text += f"; up to {si(plan.disk, 'B')} on the disk; {plan.executor}"
     report.line("plan", text)
+    if plan.enough is not None:
+        report.line("note", f"with --max-memory {size_text(plan.enough)}, less work is for borders")
     for note in [*job.upsampler.notes, *job.warnings]:
         report.line("note", note)
     report.facts["plan"] = {
@@ -208,6 +211,8 @@ def _print_report(report: Report, job: TileJob, done: JobReport, verified: bool)
         report.line("check", _check_text(job))
         of_each = "" if isinstance(job.job.executor, LocalExecutor) else " for it and for each worker"
         report.line("memory", f"{si(done.peak_memory, 'B')} at the peak, {si(done.max_memory, 'B')} allowed{of_each}")
+        if done.peak_memory > done.max_memory:
+            report.line("warning", f"the peak of memory is above --max-memory {si(done.max_memory, 'B')}")
     if not verified:
         report.line("verify", f"{shlex.join(['tconv', *sys.argv[1:]])} --verify reads all of it again")
     report.facts |= {
