@@ -51,7 +51,8 @@ def random_case(seed, **settings):
     if ndim > 1 and rng.random() < 0.15:
         case["sizes"][int(rng.integers(ndim))] = 1
     case |= settings
-    if len(case["sizes"]) != 2 or case["dtype"] == "float64":  # images of two axes, of dtypes that tifffile reads
+    # images of two axes, of dtypes that tifffile reads; it takes a column of pixels for a row of samples
+    if len(case["sizes"]) != 2 or case["dtype"] == "float64" or case["sizes"][1] == 1:
         case |= {key: "npy" for key in ("source", "target") if case[key] == "tif"}
     return case
 

@@ -82,7 +82,10 @@ def test_a_job_goes_on_in_other_parts_of_its_tiles(small, monkeypatch):
         return need
 
     monkeypatch.setattr(job_plan, "plan_stage", in_parts)
-    for computed_parts in (7, 9):  # three tiles in parts of half, three of a quarter; those at the right edge have fewer
+    for computed_parts in (
+        7,
+        9,
+    ):  # three tiles in parts of half, three of a quarter; those at the right edge have fewer
         small.stop_after(computed_parts)
         os.utime(small.input)  # all inputs are compared
         parts.pop(0)
@@ -766,7 +769,7 @@ def test_verification_names_the_damaged_tile_and_repairs_it(small):
     report = tconv.scale.verify(small.output)
     assert [each.number for each in report.damaged] == [5]
     assert str(report.damaged[0]).startswith("image 0 at [16:32, 24:48]: other values than those that were written")
-    assert "16 tiles were read; 1 are damaged" in str(report)
+    assert "16 tiles were read; 1 is damaged" in str(report)
     small.job().verify(repair=True)
     assert not small.output.exists()
     again = small.job().run()

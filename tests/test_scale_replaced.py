@@ -283,6 +283,7 @@ def test_a_journal_that_states_other_tiles_is_refused(tmp_path):
 
 
 def test_folders_that_are_no_stores_are_not_replaced(tmp_path):
+    pytest.importorskip("zarr")
     x = picture(channels=2)
     for name in ("y.zarr", "y.zarr.part", "y.npy"):
         (tmp_path / name).mkdir()
@@ -302,3 +303,46 @@ def test_folders_that_are_no_stores_are_not_replaced(tmp_path):
     for _ in range(2):  # an empty folder, and a store
         tconv.scale.run(layer(), x, tmp_path / "y.zarr", overwrite=True)
     assert (tmp_path / "y.npy" / "thesis.txt").read_text() == (tmp_path / "z.zarr").read_text() == "mine"
+
+
+# -- repair, and words for jobs that differ ------------------------------------------------------------------------------
+
+
+def test_run_repairs_what_is_damaged_or_missing(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    x, y = picture(channels=2), tmp_path / "y.zarr"
+    call = {"chunks": 16, "shards": 16, "tile": 16}
+    tconv.scale.run(layer(), x, y, **call)
+    expected = zarr.open(y)[...]
+    files = sorted(each for each in (y / "c").rglob("*") if each.is_file())
+    files[1].unlink()
+    with pytest.raises(FileError, match=r"lacks 1 of \d+ tiles.*Make them anew by repair=True, or all by overwrite"):
+        tconv.scale.run(layer(), x, y, **call)
+    files[2].write_bytes(files[3].read_bytes())
+    report = tconv.scale.verify(y)
+    assert {each.reason.partition(". ")[0] for each in report.damaged} == {
+        f"{files[1]} is missing",
+        "other values than those that were written",
+    }
+    assert tconv.scale.run(layer(), x, y, repair=True, **call).done_now == 2
+    np.testing.assert_array_equal(zarr.open(y)[...], expected)
+    assert tconv.scale.run(layer(), x, y, repair=True, **call).was_done
+    assert tconv.scale.run(layer(), x, tmp_path / "z.zarr", repair=True, **call).done_now > 0
+    for other in ({"overwrite": True}, {"resume": False}):
+        with pytest.raises(ArgumentError, match=r"makes all anew\. Leave one of them out"):
+            tconv.scale.run(layer(), x, y, repair=True, **other)
+
+
+def test_a_plan_that_fails_for_another_jobs_tiles_says_so(small, tmp_path):
+    small.job(tile=(16, 24)).run()
+    wide = np.concatenate([small.x] * 3, axis=2)
+    np.save(tmp_path / "wide.npy", wide)
+    with pytest.raises(FileError, match=r"y\.npy exists, and was made with something else: the input"):
+        _ = tconv.scale.plan(layer(), tmp_path / "wide.npy", small.output)
+
+
+def test_verification_needs_no_plan(small, monkeypatch):
+    small.job().run()
+    job = small.job()
+    monkeypatch.setattr(Job, "_planned", None)
+    assert job.verify().is_whole

@@ -230,7 +230,7 @@ def test_the_command_says_what_it_does(run):
     code, printed, _ = run(*command, "--verify")
     assert code == 0
     assert "nothing was read or written" in printed
-    assert "are as they were written" in printed
+    assert "1 tile is as it was written" in printed
     code, printed, _ = run(*command, "--json")
     facts = json.loads(printed)
     assert facts["tiles"]["was_done"] is True
@@ -252,7 +252,7 @@ def test_damage_is_found_by_verification(run):
     code, printed, _ = run(*command, "--repair")
     assert code == 0
     assert "1 tile made anew" in printed
-    assert "are as they were written" in run(*command, "--verify")[1]
+    assert "1 tile is as it was written" in run(*command, "--verify")[1]
     np.testing.assert_array_equal(read("b.tif"), tconv.upsample(path, kernel="bicubic"))
 
 
@@ -273,6 +273,57 @@ def test_a_tile_that_is_gone_is_found_and_made_anew(run):
     assert code == 0
     assert "1 tile made anew" in printed
     np.testing.assert_array_equal(pixels_of("b.zarr"), tconv.upsample(path, kernel="bicubic"))
+
+
+def test_repair_in_python_and_hints_of_the_command(run, monkeypatch):
+    path = write_tiff("a.tif", picture(100, 100, 3))
+    command = [str(path), "-o", "b.zarr", "--kernel", "bicubic", "--chunks", "64", "--max-memory", MEMORY]
+    call = {"output": "b.zarr", "kernel": "bicubic", "chunks": 64, "max_memory": MEMORY}
+    tconv.upsample(path, **call)
+    next(each for each in Path("b.zarr/c").rglob("*") if each.is_file()).unlink()
+    tconv.upsample(path, repair=True, **call)
+    np.testing.assert_array_equal(pixels_of("b.zarr"), tconv.upsample(path, kernel="bicubic"))
+    monkeypatch.setattr("sys.argv", ["tconv", "upsample", *command, "--overwrite"])
+    hint = f"tconv upsample {' '.join(command)} --verify reads all of it again"
+    assert hint in run(*command, "--overwrite")[1]
+    for other in ("--overwrite", "--no-resume"):
+        code, _, errors = run(*command, "--repair", other)
+        assert code == 1
+        assert f"--repair keeps what is whole, {other} makes all anew" in errors
+
+
+def test_an_output_of_another_input_is_named_so(run):
+    for name, size in (("a.tif", 100), ("c.tif", 60)):
+        write_tiff(name, picture(50, size, 3))
+    options = ["-o", "b.npy", "--kernel", "bicubic", "--max-memory", MEMORY]
+    assert run("c.tif", *options)[0] == 0
+    code, _, errors = run("a.tif", *options, "--verify")
+    assert code == 1
+    assert "b.npy exists, and was made with something else: the input" in errors
+
+
+def test_axes_that_are_none_are_refused(run):
+    zarr = pytest.importorskip("zarr")
+    zarr.save_array("a.zarr", np.ones((6, 20, 24), np.uint8))
+    zarr.save_array("line.zarr", np.ones(6, np.uint8))
+    zarr.save_array("none.zarr", np.ones((0, 5, 3), np.uint8))
+    for inputs, words in (
+        (
+            ("a.zarr", "--axes", "ABC"),
+            "--axes is 'ABC'; 2 spatial axes are needed, of Z, Y and X. Write --axes \"CYX\"",
+        ),
+        (("line.zarr",), "line.zarr: an array of shape (6,) has 1 axes; with 2 spatial ones it needs 2, 3"),
+        (("line.zarr", "--axes", "X"), "2 spatial axes are needed, of Z, Y and X. Use an array of 2 axes at least"),
+        (("none.zarr",), "none.zarr has shape (0, 5, 3); no axis may be empty"),
+        (("a.zarr", "-o", "b.svs"), "b.svs is not written tile by tile"),
+    ):
+        code, _, errors = run(*inputs)
+        assert code == 1
+        assert words in errors
+    with pytest.raises(FileError, match=r"b\.svs has an ending that is only read; \.tif is written. Write b\.tif"):
+        tconv.scale.run(tconv.scale.layer(np.ones((6, 3, 4, 4), np.uint8)), "a.zarr", "b.svs")
+    with pytest.raises(FileError, match=r"of no known format; one of \.ome\.zarr.*\.btf is needed"):
+        tconv.scale.run(tconv.scale.layer(np.ones((6, 3, 4, 4), np.uint8)), "a.zarr", "b.png")
 
 
 def test_a_default_name_and_a_folder(run):

@@ -30,7 +30,7 @@ _NAMES = r"\b(max_memory|tile|chunks|shards|axes|level|page|workers|scheduler)"
 _WORDS = {
     rf"{_NAMES}=": lambda name: f"{COMMAND.name(name)} ",
     rf"{_NAMES} is\b": lambda name: f"{COMMAND.name(name)} is",
-    r"\bJob\.verify\(repair=(True)\)": lambda _: "--repair",
+    r"\brepair=(True)": lambda _: "--repair",
     r"\bresume=(False)": lambda _: "--no-resume",
     r"\boverwrite=(True)": lambda _: "--overwrite",
 }
@@ -61,6 +61,9 @@ def run_tiles(
             "options of tiles were given without an input; the photograph of tconv is enlarged as a whole. Write "
             "tconv upsample huge.tif -o huge.zarr"
         )
+    if switches.repair and (switches.overwrite or not options.resume):
+        other = "--overwrite" if switches.overwrite else "--no-resume"
+        raise ArgumentError(f"--repair keeps what is whole, {other} makes all anew. Leave one of them out")
     if len(sources) != 1 or (os.path.isdir(sources[0]) and not is_store(sources[0])):
         refuse_many(options, COMMAND)
     path = None if output is None else Path(output)
@@ -95,10 +98,11 @@ def _run(
                 options=options,
                 progress=watch,
             )
+            job.job.check_output()
             plan = job.plan
             job.look_at_sample()
         _print_plan(report, job, plan)
-        was_done = job.job.is_done
+        was_done = job.job.is_done and not switches.overwrite
         # a finished output is read before it runs: a run refuses one that lacks tiles
         is_whole = not (switches.verify and was_done) or _verify(report, job, switches.repair)
         if not is_whole and not switches.repair:
@@ -149,13 +153,17 @@ def _share_done(progress: Progress) -> str:
 
 
 def _print_interrupt(progress: Progress, output: Path, code: int) -> int:
-    command = shlex.join(["tconv", *sys.argv[1:]])
     with suppress(OSError):
         print(
-            f"tconv: interrupted at {_share_done(progress)}, kept in {output}.part. To go on: {command}",
+            f"tconv: interrupted at {_share_done(progress)}, kept in {output}.part. To go on: {_same('--no-resume')}",
             file=sys.stderr,
         )
     return code
+
+
+def _same(*without: str) -> str:
+    """Return the command that was given, without some of its switches."""
+    return shlex.join(["tconv", *(each for each in sys.argv[1:] if each not in without)])
 
 
 def _in_command_words(error: TconvError) -> TconvError:
@@ -164,7 +172,7 @@ def _in_command_words(error: TconvError) -> TconvError:
     for pattern, words in _WORDS.items():
         text = re.sub(pattern, lambda found, words=words: words(found[1]), text)  # type: ignore[misc]
     text = re.sub(r"(--[a-z-]+ )'([^']*)'", r"\1\2", text)
-    text = re.sub(r"(Write --[a-z]+ )\((\d+), (\d+)\)", r"\1\2x\3", text)
+    text = re.sub(r"(--(?:tile|chunks|shards) (?:is )?)\((\d+), (\d+)\)", r"\1\2x\3", text)
     return type(error)(text)
 
 
@@ -182,9 +190,12 @@ def _print_plan(report: Report, job: TileJob, plan: JobPlan) -> None:
     text += f"; {si(plan.memory, 'B')} of memory, {si(plan.max_memory, 'B')} allowed"
     text += f"; up to {si(plan.disk, 'B')} on the disk; {plan.executor}"
     report.line("plan", text)
+    notes = [*job.upsampler.notes, *job.warnings]
+    if not isinstance(job.job.executor, LocalExecutor):
+        notes.append("workers pay on several machines, or where reading and decoding take longer than computing")
     if plan.enough is not None:
-        report.line("note", f"with --max-memory {size_text(plan.enough)}, less work is for borders")
-    for note in [*job.upsampler.notes, *job.warnings]:
+        notes.append(f"with --max-memory {size_text(plan.enough)}, less work is for borders")
+    for note in notes:
         report.line("note", note)
     report.facts["plan"] = {
         "tiles": plan.tiles,
@@ -209,12 +220,13 @@ def _print_report(report: Report, job: TileJob, done: JobReport, verified: bool)
         twice = f"; {done.done_twice:,} of them twice" if done.done_twice else ""
         report.line("tiles", f"{done.done_now:,} now{before}{twice}")
         report.line("check", _check_text(job))
-        of_each = "" if isinstance(job.job.executor, LocalExecutor) else " for it and for each worker"
-        report.line("memory", f"{si(done.peak_memory, 'B')} at the peak, {si(done.max_memory, 'B')} allowed{of_each}")
+        alone = isinstance(job.job.executor, LocalExecutor)
+        of, each = ("", "") if alone else (" of the process that had most", " for each")
+        report.line("memory", f"{si(done.peak_memory, 'B')} at the peak{of}, {si(done.max_memory, 'B')} allowed{each}")
         if done.peak_memory > done.max_memory:
             report.line("warning", f"the peak of memory is above --max-memory {si(done.max_memory, 'B')}")
     if not verified:
-        report.line("verify", f"{shlex.join(['tconv', *sys.argv[1:]])} --verify reads all of it again")
+        report.line("verify", f"{_same('--overwrite', '--no-resume')} --verify reads all of it again")
     report.facts |= {
         "upsampler": job.upsampler.name,
         "scale": job.upsampler.scale,
@@ -281,6 +293,6 @@ def _verify(report: Report, job: TileJob, repair: bool) -> bool:
 
 def _print_damage(report: Report) -> int:
     """Print what to do about damaged tiles, and return the exit code."""
-    report.line("repair", f"{shlex.join(['tconv', *sys.argv[1:]])} --repair makes them anew")
+    report.line("repair", f"{_same('--overwrite', '--no-resume', '--verify')} --repair makes them anew")
     report.close()
     return 1

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from tconv._arguments import ints_of, shown
+from tconv._arrays import Array
 from tconv.errors import ArgumentError, FileError
 from tconv.scale.job import Job
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
 from tconv.scale.operators.reading import operator_of
+from tconv.scale.regions import Region
 from tconv.scale.stores.formats import open_source, target_for
 from tconv.scale.stores.store import ImageSource
 from tconv.scale.tile_run import Stage
@@ -48,6 +50,7 @@ def run(network: Any, source: Any, output: Any, **options: Any) -> JobReport:
     - axes, level, page: parts of the source, and the names of its axes, such as "YXC" or "TCZYX".
     - resume: False begins anew, and removes what an unfinished run has done.
     - overwrite: True replaces an output that exists, when the new one is finished.
+    - repair: True reads all tiles that are done again, and makes anew those that are damaged or missing.
     - workers, scheduler: number of worker processes, or the address of a scheduler of Dask.
     - progress: function that is called with a `Progress` while it runs.
 
@@ -113,12 +116,13 @@ def job_of(
     page: int | None = None,
     resume: bool = True,
     overwrite: bool = False,
+    repair: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Job:
     """Return the job of `run`; nothing runs. `network` may be a `TileOperator`, `source` an `ImageSource`."""
-    for name, value in (("resume", resume), ("overwrite", overwrite)):
+    for name, value in (("resume", resume), ("overwrite", overwrite), ("repair", repair)):
         if not isinstance(value, bool):
             raise ArgumentError(f"{name} is {shown(value)}; True or False is needed. Write {name}=True")
     if progress is not None and not callable(progress):
@@ -140,6 +144,7 @@ def job_of(
         max_memory=max_memory,
         resume=resume,
         overwrite=overwrite,
+        repair=repair,
         executor=_executor(workers, scheduler),
         progress=progress,
     )
@@ -175,6 +180,13 @@ def _refuse_same_place(source: Any, target: Any) -> None:
         raise FileError(f"{target.name} is the input, too, or contains it. Write another output")
 
 
+def _written(source: Any, image: int, region: Region) -> Array:
+    """Return values that are there. Raises FileError for what is missing, and would be read as zeros."""
+    getattr(source, "check_written", lambda *_: None)(image, region)
+    values: Array = source.read(image, region)
+    return values
+
+
 def verify(output: Path | str, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
     """Read all tiles of an output again, compare them with the checksums in its journal, and return the report.
 
@@ -185,7 +197,8 @@ def verify(output: Path | str, progress: Callable[[int, int], None] | None = Non
     ...     tconv.scale.verify(f"{folder}/y.npy").is_whole
     True
 
-    `progress` is called with the tiles that were read, and the number of all. Raises FileError for an output without a
+    Damaged and missing tiles are made anew by the call that wrote the output, `run(..., repair=True)`. `progress` is
+    called with the tiles that were read, and the number of all. Raises FileError for an output without a
     journal or one that is not finished, and for a journal that was altered.
     """
     if not isinstance(output, (str, os.PathLike)):
@@ -206,7 +219,7 @@ def verify(output: Path | str, progress: Callable[[int, int], None] | None = Non
                 raise FileError(
                     f"{path} has shape {sources[-1].shape}; its journal has {tuple(images)}: it was replaced"
                 )
-        return verify_tiles(path, state, lambda stage, *place: sources[stage].read(*place), progress)
+        return verify_tiles(path, state, lambda stage, *place: _written(sources[stage], *place), progress)
     finally:
         for source in sources:
             source.close()

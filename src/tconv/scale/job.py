@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tconv.errors import ArgumentError, FileError
+from tconv.errors import ArgumentError, FileError, TconvError
 from tconv.scale.executor import Executor
 from tconv.scale.job_fingerprint import differences, fingerprint_of, modified_inputs, refuse_differences
 from tconv.scale.job_plan import JobPlan, plan_job
@@ -45,8 +45,8 @@ class Job:
     """Stages that write one output. `output` is its final path; None for arrays in memory, which have no journal.
 
     `max_memory` bounds the resident memory of the process. With `resume`, a job that was stopped goes on; without, it
-    starts anew. An output that exists is replaced only with `overwrite`, at the end. `progress` is called with a
-    `Progress`, ten times a second at most.
+    starts anew. An output that exists is replaced only with `overwrite`, at the end. With `repair`, tiles that are done
+    are read again, and damaged ones are made anew. `progress` is called with a `Progress`, ten times a second at most.
     """
 
     def __init__(
@@ -57,16 +57,20 @@ class Job:
         max_memory: int | str = "1GB",
         resume: bool = True,
         overwrite: bool = False,
+        repair: bool = False,
         executor: Executor | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.stages = list(stages)
         if not self.stages:
             raise ArgumentError("stages is empty; one stage at least is needed. Write stages=[Stage(...)]")
+        if repair and (overwrite or not resume):
+            other = "overwrite=True" if overwrite else "resume=False"
+            raise ArgumentError(f"repair=True keeps what is whole, {other} makes all anew. Leave one of them out")
         self.output = None if output is None else Path(os.path.abspath(output))
         self.max_memory = bytes_of(max_memory)
         self.executor: Executor = LocalExecutor() if executor is None else executor
-        self._resume, self._overwrite, self._progress = resume, overwrite, progress
+        self._resume, self._overwrite, self._repair, self._progress = resume, overwrite, repair, progress
         self._in_place = any(stage.target.in_place for stage in self.stages)
         self._as_given = [(stage.tile, stage.part) for stage in self.stages]
         self._plan: JobPlan | None = None
@@ -83,8 +87,25 @@ class Job:
         if self._plan is None:
             begun, ended = self._state_of(self._found)
             goes_on = begun or (ended and not self._overwrite)
-            self._plan = self._planned(self._found.header if goes_on else None)
+            header = self._found.header if goes_on else None
+            try:
+                self._plan = self._planned(header)
+            except TconvError:
+                if header is not None and self.output is not None:  # tiles of another job may not fit this one
+                    self._compare(header, self.output, ended)
+                raise
         return self._plan
+
+    def check_output(self) -> None:
+        """Raise FileError for an output that `run` would refuse by its name alone, before anything is planned."""
+        if self.output is None or self._in_place or self._found.header is not None:
+            return
+        if not self.output.parent.is_dir() and not hasattr(self.stages[0].target, "make_parents"):
+            raise self._no_folder(self.output)
+        if self._overwrite:
+            refuse_foreign(self.output, self.output)
+        elif os.path.lexists(self.output):
+            raise exists(self.output)
 
     @property
     def tiles_done(self) -> int:
@@ -143,6 +164,8 @@ class Job:
         interrupt, what is done is kept, and the next run goes on there.
         """
         try:
+            if self._repair and self.tiles_done and any(self._state_of(self._found)):
+                self.verify(repair=True)
             return self._run_with_journal(time.monotonic())
         finally:
             self.__dict__.pop("_found", None)  # it has grown
@@ -156,9 +179,7 @@ class Job:
             _ = self.plan  # what is refused leaves nothing behind
             getattr(self.stages[0].target, "make_parents", lambda: None)()  # groups of a Zarr store
         if not folder.is_dir():
-            raise FileError(
-                f"{self.output} lies in {folder}, which does not exist. Choose a name in a directory that does"
-            )
+            raise self._no_folder(self.output)
         journal = Journal(journal_path(self.output), discard=not self._resume)
         try:
             return self._run_locked(journal, self.output, start)
@@ -171,6 +192,11 @@ class Job:
         finally:
             self._is_running = False
             self._close(journal)
+
+    def _no_folder(self, output: Path) -> FileError:
+        return FileError(
+            f"{output} lies in {output.parent}, which does not exist. Choose a name in a directory that does"
+        )
 
     def _close(self, journal: Journal) -> None:
         for stage in self.stages:
@@ -192,7 +218,7 @@ class Job:
         try:
             if journal.state.header is None:
                 raise FileError(f"{self.output} has no journal. Give the path of an output of tconv.scale")
-            self._compare(journal, self.output, is_done=False)
+            self._compare(journal.state.header, self.output, self._state_of(journal.state)[1])
             place = self._place if os.path.lexists(self._place) else self.output
             for stage in self.stages:
                 stage.target.open(place)
@@ -313,7 +339,7 @@ class Job:
         """Compare the journal with this job, and open what is there; `ended` says that it was finished once."""
         state = journal.state
         assert self.output is not None
-        now, plan = self._compared(journal, journal.path, is_done=ended)
+        now, plan = self._compared(journal, journal.path, ended)
         share = sum(stage.count for stage in state.stages) / max(1, plan.tiles)
         check_free_space(self.output.parent, int(plan.disk * (1 - share)), str(self.output))
         journal.go_on()
@@ -353,14 +379,14 @@ class Job:
 
     def _compared(self, journal: Journal, path: Path, is_done: bool) -> tuple[dict[str, Any], JobPlan]:
         """Return this job's fingerprint and plan. Raises FileError with what differs from that of a journal."""
-        now = self._compare(journal, path, is_done)
-        self._plan = self._planned(journal.state.header)
-        return now, self._plan
-
-    def _compare(self, journal: Journal, path: Path, is_done: bool) -> dict[str, Any]:
-        """Return this job's fingerprint, with the journal's tiles. Raises FileError with what differs from it."""
         header = journal.state.header
         assert header is not None
+        now = self._compare(header, path, is_done)
+        self._plan = self._planned(header)
+        return now, self._plan
+
+    def _compare(self, header: dict[str, Any], path: Path, is_done: bool) -> dict[str, Any]:
+        """Return this job's fingerprint, with the tiles of a journal. Raises FileError with what differs from it."""
         self._take_tiles(header)
         for stage in self.stages:
             stage.check()
@@ -387,7 +413,7 @@ class Job:
 
         Raises FileError for an output of another job, and for a file of which something is lost.
         """
-        now, _ = self._compared(journal, output, is_done=True)
+        now, _ = self._compared(journal, output, True)
         journal.go_on()
         self._take_parts(journal)
         self._check_inputs(journal, now, is_done=True)
@@ -403,7 +429,7 @@ class Job:
                 words = "lacks" if moved else "was replaced: it has other values in"
                 raise FileError(
                     f"{output} {words} {len(lost)} of {stage.tile_count} tiles that its journal has. Make them anew by "
-                    "Job.verify(repair=True), or all by overwrite=True"
+                    "repair=True, or all by overwrite=True"
                 )
         if not moved and not self._in_place:
             journal.note(moving=_identity(output))

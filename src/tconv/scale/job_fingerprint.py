@@ -100,9 +100,12 @@ def differences(journal: dict[str, Any], now: dict[str, Any]) -> list[str]:
         found.append(f"the number of stages: {len(stages[0])} in the journal, {len(stages[1])} now")
     else:
         for before, after in zip(*stages, strict=True):
-            found += [
-                _difference(key, _stable(before.get(key)), _stable(after.get(key))) for key in {**before, **after}
-            ]
+            keys = {**before, **after}
+            if before.get("operator") != after.get("operator"):  # of another operation the others differ, too
+                keys = {key: None for key in keys if key not in ("weights", "method", "numpy")}
+            elif "numpy" not in before or "numpy" not in after:
+                keys.pop("numpy", None)
+            found += [_difference(key, _stable(before.get(key)), _stable(after.get(key))) for key in keys]
     return [text for text in dict.fromkeys(found) if text]
 
 

@@ -33,14 +33,14 @@ _UNITS = {
     "G": 10**9,
     "T": 10**12,
 }
-_SIZE = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})\s*([A-Za-z]*)\s*")
+_SIZE = re.compile(r"\s*((?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][0-9]{1,2})?)\s*([A-Za-z]*)\s*")
 
 
 def bytes_of(size: int | str, name: str = "max_memory") -> int:
     """Return the number of bytes of a size: a whole number, or a number and a unit.
 
-    >>> bytes_of("1GB"), bytes_of("1.5 GiB"), bytes_of("512mb"), bytes_of(4096)
-    (1000000000, 1610612736, 512000000, 4096)
+    >>> bytes_of("1GB"), bytes_of("1.5 GiB"), bytes_of("512mb"), bytes_of(4096), bytes_of("2e9")
+    (1000000000, 1610612736, 512000000, 4096, 2000000000)
 
     kB, MB, GB and TB are powers of 1000; KiB, MiB, GiB and TiB of 1024. Raises ArgumentError for anything else, and for
     sizes below 1; `name` is the argument that the message names.
@@ -48,7 +48,7 @@ def bytes_of(size: int | str, name: str = "max_memory") -> int:
     found = _SIZE.fullmatch(size) if isinstance(size, str) else None
     unit = _UNITS.get(found[2].upper()) if found else None
     if found and unit:
-        count = int(float(found[1]) * unit) if "." in found[1] else int(found[1]) * unit
+        count = int(found[1]) * unit if found[1].isdigit() else int(float(found[1]) * unit)
     elif isinstance(size, (int, np.integer)) and not isinstance(size, bool):
         count = int(size)
     else:

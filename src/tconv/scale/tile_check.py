@@ -37,7 +37,9 @@ def changed_tiles(stage: Stage, number: int, state: StageState) -> list[int]:
     An input that was away for a while, and is back, may have been read as zeros meanwhile.
     """
     unseen = sorted(place for place in state.unseen if state.done[place])
-    return [place for place in unseen if not _has_window(stage, stage.tile_of(number, place), int(state.windows[place]))]
+    return [
+        place for place in unseen if not _has_window(stage, stage.tile_of(number, place), int(state.windows[place]))
+    ]
 
 
 def _has_window(stage: Stage, tile: Tile, checksum: int) -> bool:

@@ -55,10 +55,14 @@ class VerifyReport:
         return not self.damaged and not self.missing
 
     def __str__(self) -> str:
-        state = "are as they were written" if not self.damaged else f"were read; {len(self.damaged)} are damaged"
-        lines = [f"{self.path}: {self.tiles} tiles {state} ({si(self.bytes_read, 'B')} in {self.seconds:.3g} s)"]
+        count, damaged = self.tiles, len(self.damaged)
+        state = f"{'is as it was' if count == 1 else 'are as they were'} written"
+        if damaged:
+            state = f"{'was' if count == 1 else 'were'} read; {damaged} {'is' if damaged == 1 else 'are'} damaged"
+        read = f"({si(self.bytes_read, 'B')} in {self.seconds:.3g} s)"
+        lines = [f"{self.path}: {count} tile{'s' * (count != 1)} {state} {read}"]
         if self.missing:
-            lines.append(f"  {self.missing} tiles are not done yet")
+            lines.append(f"  {self.missing} {'tile is' if self.missing == 1 else 'tiles are'} not done yet")
         lines += [f"  {each}" for each in self.damaged[:20]]
         if len(self.damaged) > 20:
             lines.append(f"  and {len(self.damaged) - 20} more")

@@ -52,6 +52,7 @@ def upsample(
     threads: int | None = None,
     max_memory: int | str | None = None,
     resume: bool = True,
+    repair: bool = False,
     level: int | None = None,
     page: int | None = None,
     axes: str | None = None,
@@ -122,6 +123,8 @@ def upsample(
         Zarr store, and with any option below; `output` is needed, `docs/scale.md` has the details.
     resume
         False to start anew. Otherwise the same call goes on where another one was stopped.
+    repair
+        True to read all tiles of the output again, and to make anew those that are damaged or missing.
     level, page, axes
         Level of a pyramid, 0 the largest; page of a TIFF file; names of the stored axes, "TCYX", where the store has
         none: C are channels, Y and X the picture, all others count pictures.
@@ -153,13 +156,13 @@ def upsample(
     In TIFF files NaN, and GDAL's no-data value, mark pixels without data: those stay so, and leave others alone.
     """
     target = read_target_size(scale, width, height, PYTHON)
-    for name, value in (("check", check), ("overwrite", overwrite), ("resume", resume)):
+    for name, value in (("check", check), ("overwrite", overwrite), ("resume", resume), ("repair", repair)):
         if not isinstance(value, bool):
             raise ArgumentError(f"{name} is {shown(value)}; True or False is needed. Write {name}=True")
     if alpha is not None and not isinstance(alpha, bool):
         raise ArgumentError(f"alpha is {shown(alpha)}; True, False or None is needed. Write alpha=True")
     network = read_network_options(value_range, channel_order, PYTHON)
-    tiles = TileOptions(max_memory, resume, tile, chunks, shards, level, page, axes, workers, scheduler)
+    tiles = TileOptions(max_memory, resume, tile, chunks, shards, level, page, axes, workers, scheduler, repair)
     with limited_threads(read_threads(threads, PYTHON)):
         selection = Selection(target, model, _kernel(kernel), _weights(weights), PYTHON, network)
         return _upsample_any(image, _Call(selection, alpha, overwrite, check, tiles, progress), output)

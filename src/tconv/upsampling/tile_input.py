@@ -95,7 +95,8 @@ def open_tiles(
         check_array(image, "image", alpha)
     source = open_source(image, ndim=2, level=options.level, page=options.page, axes=axes)
     if len(source.shape) != 4 or 0 in source.shape:
-        raise ShapeError(f"{source.name} has shape {source.shape}, [N, C, H, W]; no axis may be empty. Use another one")
+        shape = getattr(getattr(source, "layout", None), "shape", source.shape)
+        raise ShapeError(f"{source.name} has shape {shape}; no axis may be empty. Use another one")
     picture = getattr(source, "picture", None)
     if picture is not None:
         return _of_picture(source, picture, path, selection, alpha)

@@ -84,6 +84,7 @@ class TileJob:
             shards=options.shards,
             resume=options.resume,
             overwrite=overwrite,
+            repair=options.repair,
             workers=options.workers,
             scheduler=options.scheduler,
             progress=progress,

@@ -24,6 +24,7 @@ class TileOptions(NamedTuple):
     axes: str | None = None
     workers: int | None = None
     scheduler: str | None = None
+    repair: bool = False
 
     @property
     def given(self) -> list[str]:

@@ -88,8 +88,9 @@ def asked_chunks(chunks: Any, default: Chunks, shape: tuple[int, ...], dtype: np
         if any(min(sizes, default=0) < (length > 0) for sizes, length in zip(found, shape, strict=True)):
             raise ValueError("every chunk needs at least 1 element")
     except (ValueError, TypeError, KeyError, NotImplementedError, IndexError, ZeroDivisionError) as error:
+        reason = "every chunk needs at least 1 element" if isinstance(error, ZeroDivisionError) else error
         raise ArgumentError(
-            f"chunks is {shown(chunks)}, which does not fit the output {shape}: {error}. Write a number per axis, as "
+            f"chunks is {shown(chunks)}, which does not fit the output {shape}: {reason}. Write a number per axis, as "
             f"chunks={tuple(max(sizes) for sizes in default)}"
         ) from None
     return found

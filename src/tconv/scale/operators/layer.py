@@ -71,6 +71,9 @@ class LayerOperator:
             return self
         return LayerOperator(*self._parts, given)
 
+    def __repr__(self) -> str:
+        return f"<{self.name}, {self.dtype}>"
+
     def fingerprint_parts(self) -> tuple[Any, ...]:
         """Return weight, bias, geometry and activation."""
         return self._parts

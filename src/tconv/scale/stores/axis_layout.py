@@ -169,7 +169,7 @@ def bare_axes(shape: tuple[int, ...], ndim: int) -> AxisLayout:
     if not 0 <= extra <= 2:
         raise ShapeError(
             f"an array of shape {shape} has {len(shape)} axes; with {ndim} spatial ones it needs {ndim}, {ndim + 1} "
-            f"[C, *sizes] or {ndim + 2} [N, C, *sizes]. {_example(len(shape))}"
+            f"[C, *sizes] or {ndim + 2} [N, C, *sizes]. {_example(len(shape), ndim)}"
         )
     space = "ZYX"[-ndim:] if ndim <= 3 else "ABDEFGHIJK"[:ndim]
     names = ("", "C", "NC")[extra] + space
@@ -184,23 +184,28 @@ def named_axes(axes: Axes, shape: tuple[int, ...], ndim: int) -> AxisLayout:
     names = tuple(axes)
     if not all(isinstance(name, str) for name in names) or len(names) != len(shape):
         raise ArgumentError(
-            f"axes is {axes!r}; one name for each axis of shape {shape} is needed. {_example(len(shape))}"
+            f"axes is {axes!r}; one name for each axis of shape {shape} is needed. {_example(len(shape), ndim)}"
         )
     letters = [_letter(name) for name in names]
     if len(set(letters)) != len(letters):
         raise ArgumentError(f'axes is {axes!r}, which names an axis twice. Write axes="TCZYX", for example')
     channel = letters.index("C") if "C" in letters else None
     space = [letters.index(letter) for letter in "ZYX" if letter in letters]
-    if len(space) < ndim:
+    if len(space) < ndim and not (isinstance(axes, str) and ndim in (2, 3)):  # longer names may be any
         others = [axis for axis in range(len(names)) if axis != channel and letters[axis] != "N"]
         space = others if len(others) >= ndim else []
     if len(space) < ndim:
-        raise ArgumentError(f"axes is {axes!r}; {ndim} spatial axes are needed, of Z, Y and X. {_example(len(shape))}")
+        raise ArgumentError(
+            f"axes is {axes!r}; {ndim} spatial axes are needed, of Z, Y and X. {_example(len(shape), ndim)}"
+        )
     return AxisLayout(names, tuple(shape), channel, tuple(space[-ndim:]))
 
 
-def _example(count: int) -> str:
-    return f'Write axes="{"TCZYX"[-min(max(count, 1), 5) :]}", for example'
+def _example(count: int, ndim: int) -> str:
+    if count < ndim:
+        return f"Use an array of {ndim} axes at least"
+    names = "TC" + "ZYX"[-ndim:]
+    return f'Write axes="{(names if count <= len(names) else "TCZYX")[-count:]}", for example'
 
 
 def _letter(name: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tconv._arguments import shown
-from tconv.errors import ArgumentError, FileError
+from tconv.errors import ArgumentError, FileError, ShapeError
 from tconv.scale.stores.axis_layout import Axes, AxisLayout, bare_axes
 from tconv.scale.stores.store import ImageSource, ImageTarget
 
@@ -73,6 +73,8 @@ _MEMBERS = {
     ".scn": "tiff_store",
 }
 """Module of each ending; longer endings stand before shorter ones that they contain."""
+_READ_ONLY = ".svs", ".ndpi", ".scn"
+"""Endings of scanners' own kinds of TIFF, which are not written."""
 _OBJECTS = {
     "zarr": "zarr_store:source_of_object",
     "dask": "lazy_arrays:dask_source",
@@ -110,7 +112,12 @@ def open_source(
     options = SourceOptions(ndim, level, page, axes)
     if isinstance(source, (str, os.PathLike)):
         path, inner, member = _located(source, reading=True)
-        opened: ImageSource = member.open_path(path, inner, options)
+        try:
+            opened: ImageSource = member.open_path(path, inner, options)
+        except (ShapeError, ArgumentError) as error:
+            if path.name in str(error):
+                raise
+            raise type(error)(f"{source}: {error}") from None
         return opened
     if hasattr(source, "read_bytes") and hasattr(source, "identity"):  # an ImageSource
         return source  # type: ignore[no-any-return]
@@ -195,13 +202,16 @@ def _located(given: str | os.PathLike[str], reading: bool) -> tuple[Path, str, S
         ending = next((ending for ending in _MEMBERS if part.endswith(ending)), None)
         if ending and (count == len(path.parts) or ending.endswith(".zarr")):
             inner = "/".join(path.parts[count:])
+            if ending in _READ_ONLY and not reading:
+                raise FileError(f"{path} has an ending that is only read; .tif is written. Write {path.stem}.tif")
             return Path(*path.parts[:count]), inner, format_of(ending)
     if reading and is_zarr_folder(path):
         return path, "", format_of(".zarr")
     if reading and not path.exists():
         raise FileError(f"{path} does not exist; a path to read is needed. Use the path of a file that is there")
+    known = [ending for ending in _MEMBERS if reading or ending not in _READ_ONLY]
     raise FileError(
-        f"{path} has an ending of no known format; one of {', '.join(_MEMBERS)} is needed. "
+        f"{path} has an ending of no known format; one of {', '.join(known)} is needed. "
         f"Write {path.stem}.zarr, for example"
     )
 

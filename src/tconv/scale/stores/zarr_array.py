@@ -117,6 +117,13 @@ class ZarrSource:
         """Return values [C, *region]. Raises FileError for damaged chunks."""
         return self.store.read(image, region)
 
+    def check_written(self, image: int, region: Region) -> None:
+        """Raise FileError for files that are not there, which are read as the fill value."""
+        folder, selection = self.store.folder, self.layout.selection(image, region)
+        for file in () if folder is None else unit_files(folder, self.store.array, selection):
+            if not file.exists():
+                raise FileError(f"{file} is missing. Restore it from a copy, or write it anew")
+
     def read_bytes(self, region: Region) -> int:
         """Return the most bytes that reading allocates: the values, and chunks as they are and decoded."""
         return self.store.read_bytes(region)
