@@ -12,12 +12,13 @@ import tconv
 from scale_stand_ins import TILES, CountingSource, Failing, SmallJob, Stopped, Wrapped, layer, own_threads, picture
 from tconv.errors import DtypeError, FileError, ShapeError, TooLargeError
 from tconv.geometry import Geometry
-from tconv.scale import path_changes
+from tconv.scale import job_plan, path_changes
 from tconv.scale.job import Job
 from tconv.scale.journal import read_journal
 from tconv.scale.operators.layer import LayerOperator, computed
 from tconv.scale.stores.formats import open_source, target_for
 from tconv.scale.stores.memory_array import ArraySource, ArrayTarget
+from tconv.scale.tile_plan import plan_stage
 from tconv.scale.tile_run import Stage, run_tile
 
 pytest.importorskip("llvmlite")
@@ -69,6 +70,36 @@ def test_parts_of_a_tile_have_its_bits(small):
     assert small.is_right()
     assert job.plan.stages[0].part == (7, 9)
     assert "computed in parts of 7 x 9" in str(job.plan)
+
+
+def test_a_job_goes_on_in_other_parts_of_its_tiles(small, monkeypatch):
+    """As under a lower bound: the inputs of tiles have the checksums of the parts in which they were read."""
+    parts = [(16, 20), (5, 24), (7, 9)]
+
+    def in_parts(stage, *arguments):
+        need = plan_stage(stage, *arguments)
+        stage.part = parts[0]
+        return need
+
+    monkeypatch.setattr(job_plan, "plan_stage", in_parts)
+    for computed_parts in (
+        7,
+        9,
+    ):  # three tiles in parts of half, three of a quarter; those at the right edge have fewer
+        small.stop_after(computed_parts)
+        os.utime(small.input)  # all inputs are compared
+        parts.pop(0)
+    report = small.job(tile=None).run()
+    assert report.done_before == 6
+    assert small.is_right()
+    os.utime(small.input)
+    assert small.job(tile=None).run().was_done
+    assert small.job(tile=None).verify(inputs=True).is_whole
+    altered = np.load(small.input)
+    altered[0, 0, 0] += 1
+    np.save(small.input, altered)
+    with pytest.raises(FileError, match="has changed since the job began"):
+        small.job(tile=None).run()
 
 
 def test_a_tile_by_itself_has_the_same_checksums(small):

@@ -17,6 +17,7 @@ from tconv.cli.progress_bar import TileProgressBar, shown_tiles
 from tconv.errors import ArgumentError, TconvError
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
+from tconv.scale.memory_bound import size_text
 from tconv.scale.pipeline import LocalExecutor
 from tconv.upsampling.file_batch import is_folder, output_folder
 from tconv.upsampling.option_names import COMMAND
@@ -192,6 +193,8 @@ def _print_plan(report: Report, job: TileJob, plan: JobPlan) -> None:
     notes = [*job.upsampler.notes, *job.warnings]
     if not isinstance(job.job.executor, LocalExecutor):
         notes.append("workers pay on several machines, or where reading and decoding take longer than computing")
+    if plan.enough is not None:
+        notes.append(f"with --max-memory {size_text(plan.enough)}, less work is for borders")
     for note in notes:
         report.line("note", note)
     report.facts["plan"] = {
@@ -220,6 +223,8 @@ def _print_report(report: Report, job: TileJob, done: JobReport, verified: bool)
         alone = isinstance(job.job.executor, LocalExecutor)
         of, each = ("", "") if alone else (" of the process that had most", " for each")
         report.line("memory", f"{si(done.peak_memory, 'B')} at the peak{of}, {si(done.max_memory, 'B')} allowed{each}")
+        if done.peak_memory > done.max_memory:
+            report.line("warning", f"the peak of memory is above --max-memory {si(done.max_memory, 'B')}")
     if not verified:
         report.line("verify", f"{_same('--overwrite', '--no-resume')} --verify reads all of it again")
     report.facts |= {

@@ -126,6 +126,8 @@ class Job:
     def _planned(self, header: dict[str, Any] | None) -> JobPlan:
         """Return the plan, with the tiles of a journal where none are given: the one that was made, if it holds."""
         if self._plan is not None and header == self._planned_for:
+            for stage, planned in zip(self.stages, self._plan.stages, strict=True):
+                stage.tile, stage.part = planned.tile, planned.part
             return self._plan
         self._planned_for = header
         self._take_tiles(header)
@@ -137,12 +139,14 @@ class Job:
             executor.description,
             executor.windows,
             executor.results,
-            may_split=header is None,
             in_turn=isinstance(executor, LocalExecutor),
         )
 
     def _take_tiles(self, header: dict[str, Any] | None) -> None:
-        """Take the tile sizes of a journal where none are given: another bound of memory does not change them."""
+        """Take the tile sizes of a journal where none are given: another bound of memory does not change them.
+
+        Its parts are the first that are tried.
+        """
         for number, (stage, (tile, part)) in enumerate(zip(self.stages, self._as_given, strict=True)):
             if tile is not None:  # as the plan has it, and the journal
                 tile = tuple(min(each, size) for each, size in zip(tile, stage.output_sizes, strict=False))
@@ -221,6 +225,7 @@ class Job:
             stored = [stage.target.stored for stage in self.stages]
             states = journal.state.stages
             report = verify_tiles(self.output, journal.state, lambda stage, *region: stored[stage](*region), progress)
+            self._take_parts(journal)
             for number, stage in enumerate(self.stages if inputs else ()):
                 check_inputs(stage, number, states[number])
             if repair and report.damaged:
@@ -338,6 +343,7 @@ class Job:
         share = sum(stage.count for stage in state.stages) / max(1, plan.tiles)
         check_free_space(self.output.parent, int(plan.disk * (1 - share)), str(self.output))
         journal.go_on()
+        self._note_parts(journal)
         if "created" not in state.notes:
             if not self._in_place:
                 remove(self._place)
@@ -354,6 +360,22 @@ class Job:
                 journal.lost(number, lost)
                 state.stages[number].done[lost] = False
         self._check_inputs(journal, now, ended)
+
+    def _take_parts(self, journal: Journal) -> list[Any]:
+        """Tell the stages the parts of all sessions, and return them: the checksums of inputs are those of parts."""
+        assert journal.state.header is not None
+        first = [entries["part"] for entries in journal.state.header["stages"]]
+        known = [first, *journal.state.notes.get("parts", [])]
+        for stage, *before in zip(self.stages, *known, strict=True):
+            stage.parts_before = tuple(part and tuple(part) for part in before)
+        return known
+
+    def _note_parts(self, journal: Journal) -> None:
+        """Note the parts of this session, if they are others than those of all before."""
+        known, parts = self._take_parts(journal), [stage.part and list(stage.part) for stage in self.stages]
+        if parts not in known:
+            journal.state.notes["parts"] = [*known[1:], parts]
+            journal.note(parts=journal.state.notes["parts"])
 
     def _compared(self, journal: Journal, path: Path, is_done: bool) -> tuple[dict[str, Any], JobPlan]:
         """Return this job's fingerprint and plan. Raises FileError with what differs from that of a journal."""
@@ -393,6 +415,7 @@ class Job:
         """
         now, _ = self._compared(journal, output, True)
         journal.go_on()
+        self._take_parts(journal)
         self._check_inputs(journal, now, is_done=True)
         moved = not self._in_place and journal.state.notes.get("moving") == _identity(output)
         for number, stage in enumerate(self.stages):

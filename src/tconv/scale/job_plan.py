@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 
 from tconv._memory import si
-from tconv.scale.memory_bound import release_memory, resident_bytes
+from tconv.scale.memory_bound import release_memory, resident_bytes, size_text
 from tconv.scale.regions import Sizes, region_sizes, whole
-from tconv.scale.tile_plan import MemoryBudget, Need, plan_stage, totals
+from tconv.scale.tile_plan import MemoryBudget, Need, memory_with_borders, plan_stage, totals
 from tconv.scale.tile_run import Stage
 
 RESERVE = 24 << 20
 """Bytes that are left for what a prediction does not count: small arrays, and the rounding of pages."""
 _COMPILER = 56 << 20
 """Bytes of the compiler of the kernel, which runs at the first call of a layer on a machine."""
+_MUCH, _LITTLE = 1.3, 0.1
+"""Work of tiles, in multiples of that of the whole, that is told with the bound under which borders have less."""
 _TRIAL = 16
 _TRIAL_WORK = 1 << 31
 """Multiply-adds of a trial, at most: a tenth of a second."""
@@ -44,6 +46,8 @@ class StagePlan:
     """multiply-adds without any borders between tiles"""
     bytes_read: int
     bytes_written: int
+    enough: int | None = None
+    """bytes of tiles with which their borders would be little work, where it is much; else None"""
 
     @property
     def halo(self) -> float:
@@ -85,6 +89,12 @@ class JobPlan:
         return self.base_memory + self.reserve + max(stage.need.memory for stage in self.stages)
 
     @property
+    def enough(self) -> int | None:
+        """Bound of memory under which borders would be little work, where it is much; else None."""
+        most = max((stage.enough or 0 for stage in self.stages), default=0)
+        return self.base_memory + self.reserve + most if most else None
+
+    @property
     def tiles(self) -> int:
         """Number of tiles of all stages."""
         return sum(stage.tiles for stage in self.stages)
@@ -101,6 +111,8 @@ class JobPlan:
             f"memory    {si(self.memory, 'B')} predicted, {si(self.base_memory, 'B')} of it before the start; "
             f"bound {si(self.max_memory, 'B')}"
         )
+        if self.enough is not None:
+            lines.append(f"borders   little work with max_memory={size_text(self.enough)!r}")
         if self.disk:
             lines.append(f"disk      up to {si(self.disk, 'B')}")
         lines.append(f"runs on   {self.executor}")
@@ -136,6 +148,7 @@ def plan_job(
         work, read = totals(stage, in_turn)
         shape = stage.target.shape
         assert stage.tile is not None
+        whole_work = shape[0] * stage.operator.work(whole(stage.output_sizes), stage.sizes)
         planned.append(
             StagePlan(
                 stage.operator.name,
@@ -147,9 +160,10 @@ def plan_job(
                 stage.tile_count,
                 need,
                 work,
-                shape[0] * stage.operator.work(whole(stage.output_sizes), stage.sizes),
+                whole_work,
                 read,
                 math.prod(shape) * stage.target.dtype.itemsize,
+                memory_with_borders(stage, _LITTLE) if stage.part and work > _MUCH * whole_work else None,
             )
         )
     disk = sum(stage.target.disk_bytes() for stage in stages)

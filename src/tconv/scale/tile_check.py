@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tconv.errors import FileError
 from tconv.scale.job_fingerprint import plain
 from tconv.scale.journal import Journal, StageState
@@ -35,7 +37,15 @@ def changed_tiles(stage: Stage, number: int, state: StageState) -> list[int]:
     An input that was away for a while, and is back, may have been read as zeros meanwhile.
     """
     unseen = sorted(place for place in state.unseen if state.done[place])
-    return [place for place in unseen if window_checksum(stage, stage.tile_of(number, place)) != state.windows[place]]
+    return [
+        place for place in unseen if not _has_window(stage, stage.tile_of(number, place), int(state.windows[place]))
+    ]
+
+
+def _has_window(stage: Stage, tile: Tile, checksum: int) -> bool:
+    """Return True if the inputs of a tile have this checksum, in the parts in which a session has read them."""
+    parts = dict.fromkeys((stage.part, *stage.parts_before))
+    return any(window_checksum(replace(stage, part=part), tile) == checksum for part in parts)
 
 
 def check_inputs(stage: Stage, number: int, state: StageState, is_done: bool = False) -> int:
@@ -48,7 +58,7 @@ def check_inputs(stage: Stage, number: int, state: StageState, is_done: bool = F
     for place, tile in enumerate(stage.tiles(number)):
         if not state.done[place]:
             continue
-        if window_checksum(stage, tile) != int(state.windows[place]):
+        if not _has_window(stage, tile, int(state.windows[place])):
             region = ", ".join(f"{span.start}:{span.stop}" for span in stage.operator.window(tile.outputs, stage.sizes))
             raise FileError(
                 f"{stage.source.name} has changed since the job began: image {tile.image} at [{region}] has other "

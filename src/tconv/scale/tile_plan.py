@@ -214,7 +214,7 @@ def _fitting(
         need = needed(stage, tile, part, *many)
         if need.memory <= budget:
             return need, part
-    if part is not None or not may_split:
+    if not may_split:
         return None, part
     for smaller in _halved(tile):
         for many in dict.fromkeys([(windows, results), (1, 1)]):
@@ -239,7 +239,7 @@ def memory_with_borders(stage: Stage, share: float, may_split: bool = True) -> i
     whole = _samples(sizes, tile)[0]
     most = (1 + share) * work(whole, stage.sizes)
     least = needed(stage, tile, None, 1, 1).memory
-    for part in _halved(tile) if may_split and stage.part is None else ():
+    for part in _halved(tile) if may_split else ():
         pieces = _classes(region_sizes(whole), part)
         if sum(count * work(placed(piece, whole), stage.sizes) for piece, count in pieces) > most:
             break

@@ -52,6 +52,8 @@ class Stage:
     """Sizes of a tile: whole units of the target. None before they are planned."""
     part: Sizes | None = None
     """Sizes of what is computed at once, where a tile is too large for the memory; None for whole tiles."""
+    parts_before: tuple[Sizes | None, ...] = ()
+    """Parts that sessions with another bound of memory had."""
     windows: int = 2
     """Most inputs that are in memory at once: of the part that is computed, and of those that are read before."""
     results: int = 2
