@@ -19,7 +19,7 @@ from tconv.models.running.work import ancestors
 from tconv.models.steps.step import Region, Shape
 from tconv.models.watch import Watch
 
-MEMORY = 352_000_000
+MEMORY = 320_000_000
 """Bytes of buffers that a run may use, unless that would double its work."""
 _MOST_WORK = 2.0
 """Work of all bands together, as a multiple of that of the whole width."""
