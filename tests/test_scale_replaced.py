@@ -174,6 +174,13 @@ def test_the_plan_is_that_of_the_tiles_that_run(small):
     assert job.is_done
 
 
+def test_tiles_larger_than_the_output_go_on_as_they_were_given(small):
+    with pytest.raises(Stopped):
+        small.job(operator=Failing(small.operator, 3), tile=(8, 10**6)).run()
+    assert small.job(tile=(8, 10**6)).run().done_before == 3
+    assert small.job(tile=(8, 10**6)).run().was_done
+
+
 def test_only_a_job_that_runs_says_that_it_goes_on(small):
     with pytest.raises(Stopped) as stopped:
         small.job(operator=Failing(small.operator, 3)).run()
