@@ -48,8 +48,10 @@ def install(root, shadow):
         return True
 
     os.fsync = os.fdatasync = synced
-    if "tconv.scale.stores.zarr_files" in sys.modules:
-        sys.modules["tconv.scale.stores.zarr_files"]._sync_file_system = synced_all
+    if "tconv" in sys.modules:
+        from tconv.scale.stores import zarr_files
+
+        zarr_files._sync_file_system = synced_all
 
 
 def record(descriptor, shadow):

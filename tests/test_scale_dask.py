@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from collections import Counter
 
 import dask
@@ -111,7 +113,7 @@ def test_schedulers_have_the_same_bits(scheduler):
     rng = np.random.default_rng(2)
     x, weight, bias, geometry = random_call(rng, 2)
     y = tconv.scale.conv_transpose(dask.array.from_array(x, chunks=(1, 2, 5, 5)), weight, bias, geometry=geometry)
-    options = {"num_workers": 2} if scheduler == "processes" else {}
+    options = {"num_workers": 1} if scheduler == "processes" else {}
     np.testing.assert_array_equal(y.compute(scheduler=scheduler, **options), whole(x, weight, bias, geometry))
 
 
@@ -246,6 +248,10 @@ def test_a_process_keeps_one_object_of_a_fingerprint():
     assert first is second
     assert first.value is second.value
     assert pickle.loads(pickle.dumps(first)) is first
+    content = pickle.dumps(Shared("4567", np.arange(9), outlives_tasks=False))
+    kept = weakref.ref(pickle.loads(content))
+    gc.collect()
+    assert kept() is None
 
 
 def test_one_team_of_threads_computes_at_a_time(monkeypatch):
@@ -288,6 +294,17 @@ def test_stores_are_read_by_the_tasks_themselves(tmp_path):
     assert tconv.scale.apply(layer, array).name == tconv.scale.apply(layer, array).name
     with pytest.raises(FileError, match="does not exist"):
         tconv.scale.apply(layer, str(tmp_path / "none.zarr"))
+
+
+def test_parts_of_a_file_and_stores_in_memory_are_told_apart(tmp_path):
+    x = np.random.default_rng(9).standard_normal((1, 1, 12, 6)).astype("f")
+    np.save(tmp_path / "x.npy", x)
+    mapped, parts = np.load(tmp_path / "x.npy", mmap_mode="r"), (x[:, :, :6], x[:, :, 6:], x[:, :, ::2])
+    given = [mapped[:, :, :6], mapped[:, :, 6:], mapped[:, :, ::2]]
+    given += [zarr.create_array(zarr.storage.MemoryStore(), data=part) for part in parts]
+    lazy = [tconv.scale.apply(tconv.scale.layer(UP, stride=2), each) for each in given]
+    for y, part in zip(dask.compute(*lazy, scheduler="sync"), 2 * parts, strict=True):
+        np.testing.assert_array_equal(y, tconv.conv_transpose(part, UP, stride=2, method="simd"))
 
 
 def test_arrays_of_numpy_are_cut_under_the_chunks_of_the_output():

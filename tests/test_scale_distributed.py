@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -53,13 +54,17 @@ class Servers:
         arguments = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
         self.scheduler = self._start("dask_scheduler", *arguments)
         wait_for(file.exists)
-        self.workers = [self._start("dask_worker", "--scheduler-file", str(file), *WORKER) for _ in range(workers)]
         wait_for(lambda: file.read_text().strip().endswith("}"))
-        import json
-
         self.address = json.loads(file.read_text())["address"]
+        if workers:
+            self.add(workers)
+
+    def add(self, workers):
+        """Start as many workers, and return their processes."""
+        started = [self._start("dask_worker", self.address, *WORKER) for _ in range(workers)]
         with Client(self.address, set_as_default=False) as client:
             client.wait_for_workers(workers, timeout=30)
+        return started
 
     def _start(self, command, *arguments):
         call = [sys.executable, "-m", f"distributed.cli.{command}", *arguments]
@@ -101,7 +106,7 @@ def store(tmp_path):
 
 
 def job(store, executor, **options):
-    made = job_of(OPERATOR, store, store.with_name("y.zarr"), tile=32, chunks=16, shards=32, **options)
+    made = job_of(OPERATOR, store, store.with_name("y.zarr"), tile=48, chunks=24, shards=48, **options)
     made.executor = executor
     return made
 
@@ -141,6 +146,18 @@ def count_operators():
 count_operators.__module__ = "__main__"  # so that it travels by value
 
 
+def count_stages():
+    import gc
+
+    from tconv.scale.workers.worker_tasks import WorkerStage
+
+    gc.collect()
+    return sum(isinstance(each, WorkerStage) for each in gc.get_objects())
+
+
+count_stages.__module__ = "__main__"
+
+
 # -- jobs --------------------------------------------------------------------------------------------------------
 
 
@@ -148,6 +165,7 @@ def test_a_job_on_a_scheduler(servers, store, capfd):
     most = []
 
     def look(progress):
+        assert progress.dashboard in (None, executor.dashboard)
         most.append(len(client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))))
 
     with Client(servers.address, set_as_default=False) as client, DaskExecutor(scheduler=servers.address) as executor:
@@ -155,8 +173,11 @@ def test_a_job_on_a_scheduler(servers, store, capfd):
         report = made.run()
         assert executor.description == f"workers of {servers.address}"
         assert executor.dashboard.startswith(("http://", "no dashboard"))
+        assert f"ran on    {executor.description}; dashboard {report.dashboard}" in str(report)
+        assert report.dashboard == executor.dashboard
         assert 10**7 < executor.peak_memory < 10**9
         pids = client.run(os.getpid)
+        wait_for(lambda: not any(client.run(count_stages).values()))  # with their files and threads
     np.testing.assert_array_equal(output(store), WHOLE)
     assert os.getpid() not in pids.values()
     assert max(most) <= 8
@@ -167,17 +188,22 @@ def test_a_job_on_a_scheduler(servers, store, capfd):
 
 def test_local_workers_that_are_killed_are_started_again(store, capfd):
     executor = DaskExecutor(workers=2)
-    killed = []
+    victims = []
 
     def kill(progress):
-        if progress.tiles_done > 20 and not killed:
-            killed.append(executor._cluster._processes[0].pid)
-            os.kill(killed[0], signal.SIGKILL)
+        if progress.tiles_done > 3 and not victims:
+            process, states = executor._cluster._processes[0], executor._cluster._local.scheduler.workers
+            process.send_signal(signal.SIGSTOP)
+            if any(state.pid == process.pid and state.processing for state in [*states.values()]):
+                victims.append(process)
+                process.kill()
+            else:  # it has no tile to lose just now
+                process.send_signal(signal.SIGCONT)
 
     report = job(store, executor, progress=kill).run()
     executor.close()
     np.testing.assert_array_equal(output(store), WHOLE)
-    assert killed
+    assert victims
     assert report.done_before == 0
     assert 1 <= executor.repeated <= 4
     assert not children()
@@ -204,21 +230,21 @@ def test_an_interrupt_ends_local_workers_and_the_job_goes_on_later(store):
 
 
 def test_lost_servers_end_a_job_and_it_goes_on_with_others(tmp_path, servers, store, monkeypatch, capfd):
-    monkeypatch.setattr(distributed_run, "_PATIENCE", 1.0)
-    for part, message, count in (("worker", "all workers of", 3), ("scheduler", "the scheduler at", 15)):
-        folder = tmp_path / part
-        folder.mkdir()
-        own = Servers(folder, 1)
-        victim = own.workers[0] if part == "worker" else own.scheduler
-        try:
+    for module in (cluster, distributed_run):
+        monkeypatch.setattr(module, "PATIENCE", 1.0)
+    own = Servers(tmp_path, 0)
+    try:
+        for message, count in (("all workers of", 3), ("the scheduler at", 10)):
+            (worker,) = own.add(1)
+            victim = worker if count == 3 else own.scheduler
             with DaskExecutor(scheduler=own.address) as executor, pytest.raises(ClusterError, match=message):
                 job(store, executor, progress=lambda p, v=victim, n=count: p.tiles_done > n and v.kill()).run()
-        finally:
-            own.end()
-        assert not store.with_name("y.zarr").exists()
+            assert not store.with_name("y.zarr").exists()
+    finally:
+        own.end()
     with DaskExecutor(scheduler=servers.address) as executor:
         report = job(store, executor).run()
-    assert report.done_before > 15
+    assert report.done_before > 10
     np.testing.assert_array_equal(output(store), WHOLE)
     assert not capfd.readouterr().err
 

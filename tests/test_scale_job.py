@@ -244,6 +244,19 @@ def test_another_version_is_refused(small, monkeypatch):
         small.job().run()
 
 
+def test_a_processor_of_other_vectors_is_refused(small, monkeypatch):
+    """It may fuse multiply-adds, and have other bits."""
+    from tconv.kernels.simd import cpu_target
+
+    small.stop_after(3)
+    chip = cpu_target.target()
+    monkeypatch.setattr(cpu_target, "target", lambda: chip._replace(lanes=2))
+    with pytest.raises(
+        FileError, match=rf"the kind of processor: .*, {chip.lanes} lanes in the journal, .*, 2 lanes now"
+    ):
+        small.job().run()
+
+
 def test_another_method_is_refused(small):
     small.stop_after(4)
     operator = Wrapped(small.operator)

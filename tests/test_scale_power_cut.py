@@ -55,9 +55,10 @@ def cuts(template, folder, kind, every=1, seeds=(None, 0), first=False):
 
 
 def test_a_job_that_keeps_its_promises_loses_nothing(template, tmp_path):
-    wrong, twice = cuts(template, tmp_path, "SmallJob")
-    assert not wrong
-    assert twice <= scale_breakers.GROUP
+    for every, seed in ((1, None), (3, 0)):
+        wrong, twice = cuts(template, tmp_path, "SmallJob", every, [seed])
+        assert not wrong
+        assert twice <= scale_breakers.GROUP
 
 
 @pytest.mark.parametrize("kind", scale_breakers.BROKEN, ids=lambda kind: kind.__name__)

@@ -8,9 +8,10 @@ import pytest
 import tconv.scale
 from scale_stand_ins import Failing, SmallJob, Stopped, layer, picture
 from tconv.errors import ArgumentError, FileError, GeometryError
+from tconv.geometry import Geometry
 from tconv.scale.job import Job, working_path
 from tconv.scale.journal import Journal, journal_path
-from tconv.scale.operators.layer import computed
+from tconv.scale.operators.layer import LayerOperator, computed
 from tconv.scale.stores.memory_array import ArraySource, ArrayTarget
 from tconv.scale.tile_run import Stage
 
@@ -161,6 +162,35 @@ def test_a_dask_array_whose_files_changed_is_compared(tmp_path):
         tconv.scale.run(operator, da.from_zarr(tmp_path / "x.zarr"), output, tile=(1, sizes[2]))
 
 
+def test_chunks_that_change_places_are_noticed(tmp_path):
+    """Their number, bytes and times stay the same."""
+    zarr = pytest.importorskip("zarr")
+    operator, x = layer(), picture(sizes=(32, 32))
+    stored = zarr.create_array(tmp_path / "x.zarr", shape=x.shape, chunks=(2, 16, 16), dtype="f4", compressors=None)
+    stored[:] = x
+    output, sizes = tmp_path / "y.npy", computed(operator, x).shape
+    with pytest.raises(Stopped):
+        tconv.scale.run(Failing(operator, 9), tmp_path / "x.zarr", output, tile=(1, sizes[2]))
+    one, other = (tmp_path / "x.zarr/c/0/0" / name for name in "01")
+    one.rename(tmp_path / "kept")
+    other.rename(one)
+    (tmp_path / "kept").rename(other)
+    with pytest.raises(FileError, match="has changed since the job began"):
+        tconv.scale.run(operator, tmp_path / "x.zarr", output, tile=(1, sizes[2]))
+
+
+@pytest.mark.parametrize("ending", ["npy", "tif", "zarr"])
+def test_an_input_that_was_moved_is_the_same_input(tmp_path, ending):
+    operator, x = layer(into=3), picture(channels=3)
+    first, second, output = tmp_path / f"x.{ending}", tmp_path / f"moved.{ending}", tmp_path / "y.npy"
+    tconv.scale.run(LayerOperator(np.eye(3, dtype="f4")[..., None, None], None, Geometry((1, 1), 1, 0)), x, first)
+    with pytest.raises(Stopped):
+        tconv.scale.run(Failing(operator, 3), first, output, tile=(1, 10**6))
+    first.rename(second)
+    assert tconv.scale.run(operator, second, output, tile=(1, 10**6)).done_before == 3
+    np.testing.assert_array_equal(np.load(output).reshape(-1), computed(operator, x).reshape(-1))
+
+
 # -- what is said ------------------------------------------------------------------------------------------------
 
 
@@ -172,6 +202,13 @@ def test_the_plan_is_that_of_the_tiles_that_run(small):
     assert job.plan.tiles == 1
     assert job.run().tiles == 1
     assert job.is_done
+
+
+def test_tiles_larger_than_the_output_go_on_as_they_were_given(small):
+    with pytest.raises(Stopped):
+        small.job(operator=Failing(small.operator, 3), tile=(8, 10**6)).run()
+    assert small.job(tile=(8, 10**6)).run().done_before == 3
+    assert small.job(tile=(8, 10**6)).run().was_done
 
 
 def test_only_a_job_that_runs_says_that_it_goes_on(small):

@@ -146,6 +146,15 @@ def test_a_map_whose_file_was_replaced_is_read_itself(tmp_path):
     assert np.all(open_source(mapped).read(0, whole((4, 5))) == 1)
 
 
+def test_parts_of_a_memory_map_have_identities_of_their_own(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(36, dtype="f4").reshape(6, 6))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    parts = [open_source(each).identity()["modified"] for each in (mapped[:3], mapped[3:], mapped[:3].view("i4"))]
+    assert parts[0] == open_source(mapped[:3]).identity()["modified"]
+    assert len({*map(str, parts)}) == 3
+    assert open_source(mapped).identity() != open_source(mapped.T).identity()
+
+
 def test_a_memory_map_of_the_caller_is_written(tmp_path):
     out = np.lib.format.open_memmap(tmp_path / "y.npy", "w+", "f4", (37, 53, 3))
     x = numbers((37, 53, 3), "f4")

@@ -256,12 +256,41 @@ def test_damage_is_found_by_verification(run):
     np.testing.assert_array_equal(read("b.tif"), tconv.upsample(path, kernel="bicubic"))
 
 
+def test_a_tile_that_is_gone_is_found_and_made_anew(run):
+    path = write_tiff("a.tif", picture(100, 100, 3))
+    command = [path, "-o", "b.zarr", "--kernel", "bicubic", "--chunks", "64", "--max-memory", MEMORY]
+    _, printed, _ = run(*command)
+    assert "192 random outputs of 1 tile agree" in printed  # those of no other computation are counted
+    next(each for each in Path("b.zarr/c").rglob("*") if each.is_file()).unlink()
+    code, _, errors = run(*command)
+    assert code == 1
+    assert "Make them anew by --repair, or all by --overwrite" in errors
+    code, printed, _ = run(*command, "--verify")
+    assert code == 1
+    assert "is missing" in printed
+    assert "--repair makes them anew" in printed
+    code, printed, _ = run(*command, "--repair")
+    assert code == 0
+    assert "1 tile made anew" in printed
+    np.testing.assert_array_equal(pixels_of("b.zarr"), tconv.upsample(path, kernel="bicubic"))
+
+
 def test_a_default_name_and_a_folder(run):
     path = write_tiff("a.tif", picture(60, 60, 3))
     assert run(path, "--max-memory", MEMORY)[0] == 0
     assert Path("a_x2.tif").is_file()
     assert run(path, "--max-memory", MEMORY, "-o", "large/", "--kernel", "bicubic")[0] == 0
     assert Path("large/a_x2.tif").is_file()
+
+
+def test_names_of_stores_and_of_pictures_beside_them():
+    for name in "scan.1.zarr", "scan.2.ome.zarr":
+        zarr.save_array(name, picture(8, 9), zarr_format=3)
+    for name, large in (("scan.1.zarr", "scan.1_x2.zarr"), ("scan.2.ome.zarr", "scan.2_x2.ome.zarr")):
+        assert tconv.upsample(name, 2, axes="YX", output="large/") == Path("large") / large
+    os.mkdir("pictures.zarr")
+    np.save("pictures.zarr/a.npy", picture(8, 9))
+    assert tconv.upsample("pictures.zarr/a.npy", 2).shape == (16, 18)
 
 
 def test_numbers_that_a_network_does_not_expect_are_warned_of(run):
@@ -303,7 +332,7 @@ def test_a_call_that_was_stopped_goes_on():
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_command_goes_on(how, run, code_folder):
-    x = picture(400, 500, 3)
+    x = picture(260, 300, 3)
     write_tiff("a.tif", x)
     options = ["a.tif", "-o", "b.zarr", "--max-memory", MEMORY, "--tile", "64", "--chunks", "64"]
     command = [sys.executable, "-m", "tconv", "upsample", *options]
@@ -322,7 +351,7 @@ def test_a_killed_command_goes_on(how, run, code_folder):
         assert re.search(rb"interrupted at \d+% .*tiles done.*To go on: tconv upsample a.tif", errors)
     code, printed, _ = run(*options)
     assert code == 0
-    assert re.search(r"going on at \d+% \(\d+ of 208 tiles done\)", printed)
+    assert re.search(r"going on at \d+% \(\d+ of 90 tiles done\)", printed)
     np.testing.assert_array_equal(pixels_of("b.zarr"), tconv.upsample(x))
 
 
@@ -342,7 +371,7 @@ from tconv.upsampling.tile_options import TileOptions
 from tconv.upsampling.upsampler_selection import Selection
 from pathlib import Path
 
-TileJob(Path("a.npy"), Selection(kernel="bicubic"), Path("b.npy"))
+TileJob(Path("a.npy"), Selection(kernel="bicubic"), Path("b.npy")).plan  # which has the code of the kernel compiled
 bound = resident_bytes() + (72 << 20)
 tconv.upsample("a.npy", kernel="bicubic", output="b.npy", max_memory=bound)
 print(bound, peak_bytes())
@@ -355,6 +384,7 @@ print(bound, peak_bytes())
 def test_what_is_refused_before_anything_runs():
     path = write_tiff("a.tif", picture(60, 60, 3))
     np.savez("a.npz", a=picture(20, 20))
+    zarr.open_group("s.zarr", mode="w").create_array("0", data=picture(3, 20, 20))
     before = sorted(os.listdir())
     cases = [
         ((path,), {"max_memory": MEMORY}, ArgumentError, 'output is not given.*output="large.zarr"'),
@@ -362,6 +392,15 @@ def test_what_is_refused_before_anything_runs():
         ((path,), {"max_memory": "1MB", "output": "b.zarr"}, TooLargeError, "max_memory is 1 MB.*Write max_memory="),
         ((path,), {"max_memory": "lots", "output": "b.zarr"}, ArgumentError, "max_memory is 'lots'"),
         ((path,), {"max_memory": MEMORY, "output": path}, FileError, "is the input itself"),
+        (("s.zarr/0",), {"output": "s.zarr", "overwrite": True}, FileError, "s.zarr is the input, too, or contains it"),
+        (("s.zarr/0",), {"output": "s.zarr/0/1"}, FileError, "s.zarr/0/1 lies in the input s.zarr/0"),
+        ((path,), {"resume": "no", "output": "c.zarr"}, ArgumentError, "resume is 'no'; True or False"),
+        ((path,), {"progress": 5, "output": "c.zarr"}, ArgumentError, "progress is 5; a function of a Progress"),
+        ((path,), {"axes": 5, "output": "c.zarr"}, ArgumentError, "axes is 5; names of axes in order"),
+        ((path,), {"axes": b"YXC", "output": "c.zarr"}, ArgumentError, "axes is b'YXC'; names of axes in order"),
+        ((path,), {"tile": "64", "output": "c.zarr"}, tconv.errors.GeometryError, "tile is '64'"),
+        ((path,), {"tile": 1.5, "output": "c.zarr"}, tconv.errors.GeometryError, "tile is 1.5"),
+        ((path,), {"output": "c.svs", "max_memory": MEMORY}, FileError, "c.svs is not written tile by tile"),
         (([path, path],), {"max_memory": MEMORY, "output": "b/"}, ArgumentError, "several inputs"),
         (("a.npz",), {"max_memory": MEMORY, "output": "b.zarr"}, ArgumentError, "is an archive"),
         ((path,), {"page": 7, "output": "b.zarr"}, (ArgumentError, FileError), "page"),
@@ -383,6 +422,7 @@ def test_the_command_names_its_options(run):
         (["-o", "b.zarr", "--max-memory", "1MB"], "--max-memory is 1 MB.*Write --max-memory [0-9.]+MB"),
         (["-o", "b.zarr", "--max-memory", "x"], "--max-memory is"),
         (["-o", "b.zarr", "--chunks", "0"], "--chunks is 0.*--chunks 1024"),
+        (["-o", "b.tif", "--chunks", "100", "--max-memory", MEMORY], "Write --chunks 112x112"),
         (["-o", "b.zarr", "--workers", "0"], "--workers is 0"),
         (["-o", "b.zarr", "--page", "x"], "--page is x"),
         ([path, "-o", "b/", "--max-memory", "1GB"], "several inputs"),
@@ -392,6 +432,8 @@ def test_the_command_names_its_options(run):
         code, _, errors = run(path, *options)
         assert code == 1
         assert re.search(text, errors), errors
+    code, _, errors = run("--max-memory", "1GB")
+    assert (code, "without an input" in errors) == (1, True)
     assert os.listdir() == ["a.tif"]
 
 

@@ -99,7 +99,7 @@ FILTERS = {
 
 
 @pytest.mark.parametrize("method", FILTERS)
-@pytest.mark.parametrize("shape", [(3, 37, 53), (3, 1, 1), (3, 1, 23), (3, 29, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 23, 31), (3, 1, 1), (3, 1, 23), (3, 29, 1)], ids=str)
 def test_tiles_of_filters_have_the_bits_of_the_whole(shape, method):
     for dtype in "u1", "f4":
         x = picture(shape, dtype)
@@ -124,7 +124,7 @@ def test_tiles_of_one_pixel():
 
 def test_strips_inside_a_tile_do_not_show(monkeypatch):
     monkeypatch.setattr(tile_upsampler, "_STRIP", 700)
-    x = picture((3, 23, 31), "u1")
+    x = picture((3, 17, 22), "u1")
     for options in FILTERS["bicubic x3"], FILTERS["kernel x2"], {"scale": 5, "model": "photo"}:
         assert_tiles_have_the_bits_of_the_whole(operator_for(x, options=options), x, [(40, 50)])
 

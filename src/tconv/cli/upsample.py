@@ -47,9 +47,9 @@ def as_text(_: Any, tokens: Any) -> str:
 _TEXT = Parameter(converter=as_text)
 
 
-def as_number(value: Any) -> str | None:
-    """Return the text of an option, which `as_text` has read."""
-    return None if value is None else str(value)
+def _given(**options: Any) -> dict[str, str | None]:
+    """Return the texts of options, as `as_text` has read them."""
+    return options
 
 
 def run(
@@ -171,8 +171,8 @@ def run(
     tiles = read_tile_options(
         max_memory,
         resume,
-        {"tile": tile, "chunks": chunks, "shards": shards},
-        {"level": as_number(level), "page": as_number(page), "workers": as_number(workers)},
+        _given(tile=tile, chunks=chunks, shards=shards),
+        _given(level=level, page=page, workers=workers),
         axes,
         scheduler,
     )
@@ -180,7 +180,7 @@ def run(
         network = read_network_options(value_range, channel_order, COMMAND)
         target = read_target_size(scale, width, height, COMMAND)
         selection = Selection(target, model, kernel, weights, COMMAND, network)
-        if verify or repair or any(is_tiled(source, output, tiles) for source in sources):
+        if verify or repair or tiles.given or any(is_tiled(source, output, tiles) for source in sources):
             from tconv.cli.upsample_tiles import Switches, run_tiles
 
             switches = Switches(overwrite, no_alpha, no_check, verify or repair, repair)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tconv._memory import si
 from tconv.cli.console import Report
 from tconv.cli.progress_bar import TileProgressBar, shown_tiles
-from tconv.errors import TconvError
+from tconv.errors import ArgumentError, TconvError
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
 from tconv.scale.pipeline import LocalExecutor
@@ -29,6 +29,7 @@ _NAMES = r"\b(max_memory|tile|chunks|shards|axes|level|page|workers|scheduler)"
 _WORDS = {
     rf"{_NAMES}=": lambda name: f"{COMMAND.name(name)} ",
     rf"{_NAMES} is\b": lambda name: f"{COMMAND.name(name)} is",
+    r"\bJob\.verify\(repair=(True)\)": lambda _: "--repair",
     r"\bresume=(False)": lambda _: "--no-resume",
     r"\boverwrite=(True)": lambda _: "--overwrite",
 }
@@ -54,12 +55,20 @@ def run_tiles(
     switches: Switches,
 ) -> int:
     """Enlarge one picture tile by tile, print what is done, and return the exit code."""
+    if not sources:
+        raise ArgumentError(
+            "options of tiles were given without an input; the photograph of tconv is enlarged as a whole. Write "
+            "tconv upsample huge.tif -o huge.zarr"
+        )
     if len(sources) != 1 or (os.path.isdir(sources[0]) and not is_store(sources[0])):
         refuse_many(options, COMMAND)
     path = None if output is None else Path(output)
     folder = path if path is not None and is_folder(output, path) and not is_store(path) else None
-    with output_folder(folder):
-        return _run(report, sources[0], None if folder else path, folder, selection, options, switches)
+    try:
+        with output_folder(folder):
+            return _run(report, sources[0], None if folder else path, folder, selection, options, switches)
+    except TconvError as error:
+        raise _in_command_words(error) from None
 
 
 def _run(
@@ -88,19 +97,26 @@ def _run(
             plan = job.plan
             job.look_at_sample()
         _print_plan(report, job, plan)
+        was_done = job.job.is_done
+        # a finished output is read before it runs: a run refuses one that lacks tiles
+        is_whole = not (switches.verify and was_done) or _verify(report, job, switches.repair)
+        if not is_whole and not switches.repair:
+            return _print_damage(report)
         with shown_tiles(quiet=report.as_json) as bar, report.timed("tiles"):
-            watch.bar, watch.executor = bar, job.job.executor
+            watch.bar = bar
             done = job.run()
     except (KeyboardInterrupt, SystemExit) as stop:
         if watch.last is None:
             raise
         return _print_interrupt(watch.last, job.path, 130 if isinstance(stop, KeyboardInterrupt) else 143)
-    except TconvError as error:
-        raise _in_command_words(error) from None
     _print_report(report, job, done, switches.verify)
-    code = _verify(report, job, switches.repair) if switches.verify else 0
+    if not is_whole:
+        report.line("repair", f"{done.done_now:,} tile{'s' * (done.done_now != 1)} made anew")
+        report.facts["repaired"] = done.done_now
+    if switches.verify and not was_done and not _verify(report, job, switches.repair):
+        return _print_damage(report)
     report.close()
-    return code
+    return 0
 
 
 class _Watch:
@@ -110,7 +126,6 @@ class _Watch:
         self._report = report
         self.last: Progress | None = None
         self.bar: TileProgressBar | None = None
-        self.executor: Any = None
         self._dashboard: str | None = None
 
     def __call__(self, progress: Progress) -> None:
@@ -118,11 +133,10 @@ class _Watch:
         if self.last is None and progress.tiles_done:
             self._report.line("resume", f"going on at {_share_done(progress)}")
         self.last = progress
-        dashboard = getattr(self.executor, "dashboard", None)
-        if dashboard and dashboard != self._dashboard:
-            self._dashboard = dashboard
-            self._report.line("dashboard", dashboard)
-            self._report.facts["dashboard"] = dashboard
+        if progress.dashboard and progress.dashboard != self._dashboard:
+            self._dashboard = progress.dashboard
+            self._report.line("dashboard", progress.dashboard)
+            self._report.facts["dashboard"] = progress.dashboard
         if self.bar is not None:
             self.bar.show(progress)
 
@@ -149,6 +163,7 @@ def _in_command_words(error: TconvError) -> TconvError:
     for pattern, words in _WORDS.items():
         text = re.sub(pattern, lambda found, words=words: words(found[1]), text)  # type: ignore[misc]
     text = re.sub(r"(--[a-z-]+ )'([^']*)'", r"\1\2", text)
+    text = re.sub(r"(Write --[a-z]+ )\((\d+), (\d+)\)", r"\1\2x\3", text)
     return type(error)(text)
 
 
@@ -247,18 +262,20 @@ def _bytes_of(path: Path) -> int:
     return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
 
 
-def _verify(report: Report, job: TileJob, repaired: bool) -> int:
-    """Read a finished output again, print what is found, and return the exit code; make damaged tiles anew if asked."""
+def _verify(report: Report, job: TileJob, repair: bool) -> bool:
+    """Read a finished output again, print what is found, and return True if it is whole.
+
+    With `repair` the next run makes damaged tiles anew.
+    """
     with report.timed("verify"):
-        found = job.job.verify(repair=repaired)
+        found = job.job.verify(repair=repair)
     report.line("verified", str(found))
     report.facts["verified"] = {"tiles": found.tiles, "damaged": list(map(str, found.damaged)), "whole": found.is_whole}
-    if found.is_whole or not repaired:
-        if not found.is_whole:
-            report.line("repair", f"{shlex.join(['tconv', *sys.argv[1:]])} --repair makes them anew")
-        return 0 if found.is_whole else 1
-    with report.timed("repair"):
-        done = job.run()
-    report.line("repair", f"{done.done_now:,} tile{'s' * (done.done_now != 1)} made anew")
-    report.facts["repaired"] = done.done_now
-    return 0
+    return found.is_whole
+
+
+def _print_damage(report: Report) -> int:
+    """Print what to do about damaged tiles, and return the exit code."""
+    report.line("repair", f"{shlex.join(['tconv', *sys.argv[1:]])} --repair makes them anew")
+    report.close()
+    return 1

@@ -19,7 +19,7 @@ from tconv._arguments import int_of
 from tconv.errors import ArgumentError, ClusterError, GeometryError
 from tconv.scale.chunks.shared_object import Shared
 from tconv.scale.tile_run import Stage, Tile, TileRecord
-from tconv.scale.workers.cluster import Cluster, quiet_logs, require_distributed, threads_of_each
+from tconv.scale.workers.cluster import PATIENCE, Cluster, quiet_logs, require_distributed, threads_of_each
 from tconv.scale.workers.worker_checks import check_versions, check_workers, failed
 from tconv.scale.workers.worker_tasks import (
     Done,
@@ -31,8 +31,6 @@ from tconv.scale.workers.worker_tasks import (
     trial_of,
 )
 
-_PATIENCE = 10.0
-"""Seconds without a scheduler, or without any worker, after which a job ends."""
 _LOOK = 0.25
 _MOST_SENT = 1 << 26
 """Bytes of an input in memory that is sent to workers."""
@@ -137,9 +135,9 @@ def _outcome(future: Any) -> tuple[Any, BaseException | None]:
     with suppress(OSError, TimeoutError, CancelledError):  # the scheduler or the worker ends just now
         try:
             if future.status == "finished":
-                return future.result(timeout=_PATIENCE), None
+                return future.result(timeout=PATIENCE), None
             if future.status == "error":
-                return None, future.exception(timeout=_PATIENCE)
+                return None, future.exception(timeout=PATIENCE)
         finally:
             future.release()
     return None, None
@@ -184,7 +182,9 @@ class _Run:
         counter = RepeatCounter(f"tconv-tile-{self._token}")
         self._counter = counter.name
         client.register_plugin(counter)
-        self._stage = client.submit(_same, Shared(self._token, content), key=f"tconv-stage-{self._token}")
+        self._stage = client.submit(
+            _same, Shared(self._token, content, outlives_tasks=False), key=f"tconv-stage-{self._token}"
+        )
         check_workers(cluster, self._stage)
         self._most = 0
         self._lost_since: float | None = None
@@ -289,7 +289,7 @@ class _Run:
             self._most = sum(min(threads, self._at_once) + 1 for threads in workers.values())
             return
         self._lost_since = self._lost_since or now
-        if now - self._lost_since > _PATIENCE or cluster.is_hopeless:
+        if now - self._lost_since > cluster.patience:
             raise self._lost()
 
     def _lost(self) -> ClusterError:
@@ -303,7 +303,7 @@ class _Run:
 
     def _wait_for_workers(self) -> None:
         """Wait a little for the first worker. Raises ClusterError if there is none."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + PATIENCE
         while not self._cluster.workers():
             if time.monotonic() > end:
                 raise ClusterError(

@@ -18,6 +18,13 @@ class Executor(Protocol):
     results: int
     """Most outputs that a process has at once: of the tile that it computes and of those that it writes."""
 
+    repeated: int
+    """Tiles that a worker got because the worker that had them was lost."""
+    peak_memory: int
+    """Most resident bytes of a worker; 0 without workers."""
+    dashboard: str | None
+    """Address of the dashboard of Dask, or the reason why there is none; None before workers have started."""
+
     @property
     def description(self) -> str:
         """Words for reports: "this process, 2 threads"."""
@@ -30,4 +37,8 @@ class Executor(Protocol):
         target is open in this process. An exception of any part ends all others and is raised; closing the iterator
         (an interrupt) ends them, too, within the step that runs. No thread and no task is left.
         """
+        ...
+
+    def close(self) -> None:
+        """End worker processes, after the last stage."""
         ...

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tconv._arguments import ints_of
+from tconv._arguments import ints_of, shown
 from tconv.errors import ArgumentError, FileError
 from tconv.scale.job import Job
 from tconv.scale.job_plan import JobPlan
@@ -52,8 +52,9 @@ def run(network: Any, source: Any, output: Any, **options: Any) -> JobReport:
     - progress: function that is called with a `Progress` while it runs.
 
     Raises TooLargeError, before anything runs, if the smallest tile does not fit into `max_memory` or the output onto
-    the disk; FileError for files that cannot be read or written, for an output that exists, and for a journal of
-    another version, network, input or setting; ShapeError and DtypeError for a source that the network does not take.
+    the disk; FileError for files that cannot be read or written, for an output that exists or is the input, and for a
+    journal of another version, network, input, setting or processor; ShapeError and DtypeError for a source that the
+    network does not take; ArgumentError and GeometryError for arguments; ClusterError for workers that are lost.
     """
     job = job_of(network, source, output, **_known("run", options))
     try:
@@ -117,6 +118,9 @@ def job_of(
     progress: Callable[[Progress], None] | None = None,
 ) -> Job:
     """Return the job of `run`; nothing runs. `network` may be a `TileOperator`, `source` an `ImageSource`."""
+    for name, value in (("resume", resume), ("overwrite", overwrite)):
+        if not isinstance(value, bool):
+            raise ArgumentError(f"{name} is {shown(value)}; True or False is needed. Write {name}=True")
     if progress is not None and not callable(progress):
         raise ArgumentError(f"progress is {progress!r}; a function of a Progress is needed. Write progress=print")
     operator = operator_of(network)

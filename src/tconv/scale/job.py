@@ -20,17 +20,25 @@ from tconv.scale.job_plan import JobPlan, plan_job
 from tconv.scale.job_report import JobReport, Progress
 from tconv.scale.journal import Journal, JournalState, journal_path, read_journal, working_path
 from tconv.scale.memory_bound import bytes_of, peak_bytes
-from tconv.scale.path_changes import check_free_space, exists, publish, remove, sync_folder
+from tconv.scale.path_changes import check_free_space, exists, publish, refused, remove
 from tconv.scale.pipeline import LocalExecutor
 from tconv.scale.stage_run import StageRun
+from tconv.scale.stores.raw_file import sync_directory
 from tconv.scale.tile_check import altered_tiles, changed_tiles, check_inputs, missing_tiles
 from tconv.scale.tile_run import Stage
 from tconv.scale.verification import VerifyReport, verify_tiles
 
 
-def _identity(path: Path) -> int:
-    """Return what tells a file or folder from others beside it, whatever its name."""
-    return path.lstat().st_ino
+def _identity(path: Path) -> list[int]:
+    """Return what tells a file or folder from others beside it, whatever its name: a number may be given again.
+
+    Raises FileError if it is gone.
+    """
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise refused(path, "read", error) from error
+    return [status.st_ino, status.st_mtime_ns]
 
 
 class Job:
@@ -109,11 +117,14 @@ class Job:
             executor.windows,
             executor.results,
             may_split=header is None,
+            in_turn=isinstance(executor, LocalExecutor),
         )
 
     def _take_tiles(self, header: dict[str, Any] | None) -> None:
         """Take the tile sizes of a journal where none are given: another bound of memory does not change them."""
         for number, (stage, (tile, part)) in enumerate(zip(self.stages, self._as_given, strict=True)):
+            if tile is not None:  # as the plan has it, and the journal
+                tile = tuple(min(each, size) for each, size in zip(tile, stage.output_sizes, strict=False))
             stage.tile, stage.part = tile, part
             entries = header["stages"][number] if header and number < len(header["stages"]) else None
             if entries and len(entries["tile"]) == len(stage.output_sizes) and tile in (None, tuple(entries["tile"])):
@@ -131,9 +142,7 @@ class Job:
             return self._run_with_journal(time.monotonic())
         finally:
             self.__dict__.pop("_found", None)  # it has grown
-            close = getattr(self.executor, "close", None)  # of worker processes
-            if close is not None:
-                close()
+            self.executor.close()
 
     def _run_with_journal(self, start: float) -> JobReport:
         if self.output is None:
@@ -286,7 +295,7 @@ class Job:
             stage.target.create(self._place)
         for stage in self.stages:
             stage.target.open(self._place)
-        sync_folder(self._place.parent)
+        sync_directory(self._place.parent)
         journal.note(created=True)
 
     def _go_on(self, journal: Journal, ended: bool) -> None:

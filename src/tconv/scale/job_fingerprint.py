@@ -24,11 +24,20 @@ def fingerprint_of(stages: Sequence[Stage]) -> dict[str, Any]:
         {
             "journal": VERSION,
             "tconv": sys.modules["tconv"].__version__,
-            "machine": platform.machine(),
+            "machine": _machine(),
             "stages": [_stage_entries(stage) for stage in stages],
         }
     )
     return found
+
+
+def _machine() -> str:
+    """Return the kind of processor, and the width of its vectors: others may fuse multiply-adds, or sum otherwise."""
+    try:
+        from tconv.kernels.simd.cpu_target import target
+    except ImportError:
+        return platform.machine()
+    return f"{platform.machine()}, {target().lanes} lanes"
 
 
 def _stage_entries(stage: Stage) -> dict[str, Any]:

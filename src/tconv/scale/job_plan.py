@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,10 +115,12 @@ def plan_job(
     windows: int = 2,
     results: int = 2,
     may_split: bool = True,
+    in_turn: bool = False,
 ) -> JobPlan:
     """Choose the sizes of all tiles, where they are not given, and return the plan.
 
-    With `may_split`, tiles that are too large are computed in parts. Raises TooLargeError if not even one tile fits
+    With `may_split`, tiles that are too large are computed in parts; with `in_turn`, one thread computes all tiles, in
+    the order of `Stage.tiles_in_turn`. Raises TooLargeError if not even one tile fits
     into `max_memory` beside what the process has.
     """
     for stage in stages:
@@ -128,7 +131,7 @@ def plan_job(
     planned = []
     for stage in stages:
         need = plan_stage(stage, MemoryBudget(max_memory, base, reserve), windows, results, may_split)
-        work, read = totals(stage)
+        work, read = totals(stage, in_turn)
         shape = stage.target.shape
         assert stage.tile is not None
         planned.append(
@@ -144,7 +147,7 @@ def plan_job(
                 work,
                 shape[0] * stage.operator.work(whole(stage.output_sizes), stage.sizes),
                 read,
-                _bytes_of(shape, stage.target.dtype.itemsize),
+                math.prod(shape) * stage.target.dtype.itemsize,
             )
         )
     disk = sum(stage.target.disk_bytes() for stage in stages)
@@ -156,7 +159,7 @@ def compiled(stage: Stage) -> bool:
 
     Operators that need more than a window, and those whose few outputs are much work, are left out.
     """
-    operator, sizes = stage.operator, stage.sizes
+    operator, sizes = getattr(stage.operator, "unchecked", stage.operator), stage.sizes
     outputs = tuple(slice(0, min(size, _TRIAL)) for size in stage.output_sizes)
     try:
         if operator.work(outputs, sizes) > _TRIAL_WORK:
@@ -172,10 +175,3 @@ def compiled(stage: Stage) -> bool:
 def _words(store: Any) -> str:
     """Return the name and the format of a source or target."""
     return store.description if store.name in store.description else f"{store.name}, {store.description}"
-
-
-def _bytes_of(shape: tuple[int, ...], itemsize: int) -> int:
-    total = itemsize
-    for size in shape:
-        total *= size
-    return total

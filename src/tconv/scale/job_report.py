@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tconv._memory import si
+from tconv.scale.executor import Executor
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.memory_bound import MemoryWatch
 
@@ -27,15 +28,23 @@ class Progress(NamedTuple):
     max_memory: int
     tiles_done: int
     tiles: int
+    dashboard: str | None = None
+    """address of Dask's dashboard, or the reason why there is none; None before workers have started, or without any"""
 
 
 class Meter:
     """Counter of finished tiles, which calls `progress` at most ten times a second."""
 
     def __init__(
-        self, progress: Callable[[Progress], None] | None, total: int, tiles: int, done: int, tiles_done: int
+        self,
+        progress: Callable[[Progress], None] | None,
+        total: int,
+        tiles: int,
+        done: int,
+        tiles_done: int,
+        executor: Executor,
     ) -> None:
-        self._progress, self._total, self._tiles = progress, total, tiles
+        self._progress, self._total, self._tiles, self._executor = progress, total, tiles, executor
         self._done, self._before, self._tiles_done = done, done, tiles_done
         self._start, self._told = time.monotonic(), 0.0
 
@@ -54,7 +63,15 @@ class Meter:
         left = (self._total - self._done) / rate if rate > 0 else float("inf")
         self._progress(
             Progress(
-                self._done, self._total, rate, left, memory.look(), memory.bound or 0, self._tiles_done, self._tiles
+                self._done,
+                self._total,
+                rate,
+                left,
+                memory.look(),
+                memory.bound or 0,
+                self._tiles_done,
+                self._tiles,
+                self._executor.dashboard,
             )
         )
 
@@ -80,6 +97,8 @@ class JobReport:
     """most resident bytes of this process while the job ran, or of a worker that said it"""
     was_done: bool = False
     """True if the output was there, and nothing was read or written"""
+    dashboard: str | None = None
+    """address of Dask's dashboard, or the reason why there was none; None without workers"""
 
     @property
     def tiles(self) -> int:
@@ -106,4 +125,5 @@ class JobReport:
             f"bytes     {si(read, 'B')} read, {si(written, 'B')} written, in the whole job\n"
             f"memory    {si(self.peak_memory, 'B')} at the peak, {si(self.plan.memory, 'B')} predicted; bound "
             f"{si(self.max_memory, 'B')}"
+            + (f"\nran on    {self.plan.executor}; dashboard {self.dashboard}" if self.dashboard else "")
         )

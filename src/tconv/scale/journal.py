@@ -30,7 +30,7 @@ from xxhash import xxh3_64_intdigest
 
 from tconv._arrays import Array
 from tconv.errors import FileError
-from tconv.scale.path_changes import refused, sync_folder
+from tconv.scale.stores.raw_file import refusal, sync_directory
 
 VERSION = 1
 
@@ -129,7 +129,7 @@ def read_journal(path: Path) -> JournalState:
         with path.open("rb") as file:
             return _read(file, path)
     except OSError as error:
-        raise refused(path, "read", error) from error
+        raise refusal(path, "read", error) from error
 
 
 def _read(file: Any, path: Path) -> JournalState:
@@ -219,7 +219,7 @@ class Journal:
             self.state, self.is_damaged = JournalState(), True
         except OSError as error:
             os.close(self._file)
-            raise refused(path, "read", error) from error
+            raise refusal(path, "read", error) from error
         except BaseException:
             os.close(self._file)
             raise
@@ -234,8 +234,8 @@ class Journal:
             self._append([text])
             os.fsync(self._file)
         except OSError as error:
-            raise refused(self.path, "written", error) from error
-        sync_folder(self.path.parent)
+            raise refusal(self.path, "written", error) from error
+        sync_directory(self.path.parent)
         self.state.header, self.state.seed = json.loads(text), xxh3_64_intdigest(text)
         self.state.stages = [StageState(stage["tiles"]) for stage in header["stages"]]
 
@@ -245,7 +245,7 @@ class Journal:
             os.ftruncate(self._file, self.state.end)
             os.lseek(self._file, 0, os.SEEK_END)
         except OSError as error:
-            raise refused(self.path, "written", error) from error
+            raise refusal(self.path, "written", error) from error
 
     def start(self, stage: int, number: int) -> None:
         """Note that the work on a tile begins. It is not waited for."""
@@ -275,7 +275,7 @@ class Journal:
             if sync:
                 os.fsync(self._file)
         except OSError as error:
-            raise refused(self.path, "written", error) from error
+            raise refusal(self.path, "written", error) from error
 
     def _append(self, lines: list[bytes]) -> None:
         seed = self.state.seed
@@ -303,7 +303,7 @@ def _locked(path: Path) -> int:
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         except OSError as error:
-            raise refused(path, "written", error) from error
+            raise refusal(path, "written", error) from error
         try:
             lock_file(file, path)
             if os.path.exists(path) and os.path.samestat(os.fstat(file), path.stat()):

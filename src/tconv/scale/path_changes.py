@@ -10,23 +10,13 @@ import errno
 import os
 import shutil
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from tconv._memory import si
 from tconv.errors import FileError, TooLargeError
+from tconv.scale.stores.raw_file import refusal, sync_directory
 
 _AT_FDCWD, _NOREPLACE, _EXCHANGE = -100, 1, 2
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the system can."""
-    with suppress(OSError):
-        file = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
 
 
 def publish(working: Path, final: Path, overwrite: bool) -> None:
@@ -41,8 +31,8 @@ def publish(working: Path, final: Path, overwrite: bool) -> None:
     except FileExistsError:
         raise exists(final) from None
     except OSError as error:
-        raise refused(final, "written", error) from error
-    sync_folder(final.parent)
+        raise refusal(final, "written", error) from error
+    sync_directory(final.parent)
 
 
 def _move(working: Path, final: Path) -> None:
@@ -88,7 +78,7 @@ def remove(path: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        raise refused(path, "removed", error) from error
+        raise refusal(path, "removed", error) from error
 
 
 def exists(path: Path) -> FileError:
@@ -96,21 +86,12 @@ def exists(path: Path) -> FileError:
     return FileError(f"{path} exists, and nothing is overwritten. Choose another name, or write overwrite=True")
 
 
-def refused(path: Path, action: str, error: OSError) -> FileError:
-    """Return the error for a file that cannot be read or written."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    advice = "Free some space, or write to another disk" if full else "Choose a name where you may write"
-    if action == "read":
-        advice = "Give the name of a file that you may read"
-    return FileError(f"{path} cannot be {action}: {error.strerror or error}. {advice}")
-
-
 def check_free_space(folder: Path, needed: int, name: str) -> None:
     """Raise TooLargeError if a folder's disk has fewer free bytes than an output needs."""
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise refused(folder, "written", error) from error
+        raise refusal(folder, "written", error) from error
     if needed > free:
         raise TooLargeError(
             f"{name} needs up to {si(needed, 'B')} of disk; {si(free, 'B')} are free in {folder}. Free some space, or "

@@ -42,6 +42,8 @@ class LocalExecutor:
     syncs = False
     windows = 2
     results = 2
+    repeated = peak_memory = 0
+    dashboard: str | None = None
 
     @property
     def description(self) -> str:
@@ -67,6 +69,9 @@ class LocalExecutor:
             raise
         finally:
             running.end()
+
+    def close(self) -> None:
+        """End nothing: no thread is left."""
 
 
 class _Pipeline:

@@ -37,7 +37,7 @@ class StageRun:
         self._before = sum(state.count for state in self._states)
         self._made = sum(map(done_elements, range(len(stages)), stages, self._states))
         self._total = sum(stage.target.shape[0] * elements(whole(stage.output_sizes)) for stage in stages)
-        self._meter = Meter(progress, self._total, plan.tiles, self._made, self._before)
+        self._meter = Meter(progress, self._total, plan.tiles, self._made, self._before, executor)
 
     def run(self, output: Path | None, start: float) -> JobReport:
         """Run what is not done, and return the report."""
@@ -52,7 +52,6 @@ class StageRun:
                     refuse_changed_input(self._journal, number, stage)
                     self._journal.done(number, [], seen=True)
         self._meter.tell(self._watch)
-        repeated = int(getattr(self._executor, "repeated", 0))  # by workers, in place of others that were lost
         return JobReport(
             output,
             plan,
@@ -60,9 +59,10 @@ class StageRun:
             self._total - self._made,
             plan.tiles - self._before,
             self._before,
-            sum(state.done_twice for state in states) + repeated,
+            sum(state.done_twice for state in states) + self._executor.repeated,
             (self._journal.state.sessions if self._journal else 0) + 1,
-            max(self._watch.peak, int(getattr(self._executor, "peak_memory", 0))),  # of workers, too
+            max(self._watch.peak, self._executor.peak_memory),
+            dashboard=self._executor.dashboard,
         )
 
     def _prepare(self, number: int, stage: Stage) -> None:

@@ -275,8 +275,11 @@ def _mean_bytes_read(stage: Stage, window: Region, tile: Sizes) -> int:
     return int(read)
 
 
-def totals(stage: Stage) -> tuple[int, int]:
-    """Return the multiply-adds and the bytes read of all tiles: borders included, parts as they are."""
+def totals(stage: Stage, in_turn: bool = False) -> tuple[int, int]:
+    """Return the multiply-adds and the bytes read of all tiles: borders included, parts as they are.
+
+    With `in_turn`, tiles of a network that are computed below each other have the rows between them once.
+    """
     assert stage.tile is not None
     work = read = 0
     for outputs, count in _classes(stage.output_sizes, stage.tile):
@@ -284,6 +287,9 @@ def totals(stage: Stage) -> tuple[int, int]:
             place = placed(piece, outputs)
             work += count * pieces * stage.operator.work(place, stage.sizes)
             read += count * pieces * bytes_read(stage, stage.operator.window(place, stage.sizes))
+    if in_turn and stage.part is None and getattr(stage.operator, "goes_down", False):
+        columns = _classes(stage.output_sizes, (stage.output_sizes[0], *stage.tile[1:]))
+        work = sum(count * stage.operator.work(outputs, stage.sizes) for outputs, count in columns)
     images = stage.target.shape[0]
     return images * work, images * read
 

@@ -161,7 +161,9 @@ class CustomKernel(WholeScale):
         width = frame.width or x.shape[2]
         columns = frame.columns or slice(0, self.scale * width)
         span = self.window(columns, width, 1)
-        x = x.take(np.clip(np.arange(span.start, span.stop), 0, width - 1) - frame.left, 2)
+        inside = slice(max(span.start, 0), min(span.stop, width))  # never empty: k >= scale
+        x = x[..., inside.start - frame.left : inside.stop - frame.left]
+        x = np.pad(x, ((0, 0), (0, 0), (inside.start - span.start, span.stop - inside.stop)), mode="edge")
         geometry = self._geometry([first, span.start], x.shape[1:], [rows, columns])
         y = conv_transpose_strip(x[None] if self.mixes else x[:, None], self.weight.astype(x.dtype), geometry)
         return y[0] if self.mixes else y[:, 0]

@@ -153,7 +153,7 @@ def upsample(
     In TIFF files NaN, and GDAL's no-data value, mark pixels without data: those stay so, and leave others alone.
     """
     target = read_target_size(scale, width, height, PYTHON)
-    for name, value in (("check", check), ("overwrite", overwrite)):
+    for name, value in (("check", check), ("overwrite", overwrite), ("resume", resume)):
         if not isinstance(value, bool):
             raise ArgumentError(f"{name} is {shown(value)}; True or False is needed. Write {name}=True")
     if alpha is not None and not isinstance(alpha, bool):

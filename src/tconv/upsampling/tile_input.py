@@ -11,11 +11,13 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, DtypeError, ShapeError
+from tconv.io import array_files
 from tconv.io.picture import Picture
+from tconv.io.picture_reading import ENDINGS as PICTURE_ENDINGS
 from tconv.io.picture_reading import open_picture
 from tconv.io.picture_writing import samples_of
 from tconv.scale.stores.axis_layout import named_axes
-from tconv.scale.stores.formats import endings, open_source
+from tconv.scale.stores.formats import endings, is_zarr_folder, open_source
 from tconv.scale.stores.memory_array import ArraySource
 from tconv.scale.stores.raw_file import file_errors
 from tconv.scale.stores.store import ImageSource
@@ -56,10 +58,12 @@ def is_deferred(image: Any) -> bool:
 
 
 def is_store(path: Path) -> bool:
-    """Return True for a path into a Zarr store."""
+    """Return True for a path into a Zarr store; a file of another kind in a folder whose name ends so is none."""
+    if path.suffix.lower() in (*PICTURE_ENDINGS, *array_files.ENDINGS) and not path.is_dir():
+        return False
     if any(part.lower().endswith(".zarr") for part in path.parts):
         return True
-    return any(os.path.lexists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
+    return is_zarr_folder(path)
 
 
 def is_tiled(image: Any, output: Any, options: TileOptions) -> bool:
@@ -179,7 +183,7 @@ def _of_picture(
     if source.shape[0] > 1:
         notes.append(f"all {source.shape[0]:,} pages; {selection.naming.example('page', 0)} takes the first")
     upsampler = upsampler_for(source.name, selection, upsampler, [batch], notes, alpha)
-    stem = Path(source.name).stem if path is None else path.stem
+    stem = _stem(Path(source.name) if path is None else path)
     return TileInput(source, batch, notes, path, stem), upsampler.fitted(*source.shape[2:])
 
 
@@ -206,8 +210,14 @@ def _of_values(
         source.picture = _with_samples(picture)  # type: ignore[attr-defined]
     batch = Batch(_shape(source), values, bands=not is_pixels and channels - has_alpha not in (1, 3))
     upsampler = upsampler_for(source.name, selection, upsampler, [batch], notes, alpha)
-    stem = "image" if path is None else path.name.partition(".")[0] if is_store(path) else path.stem
+    stem = "image" if path is None else _stem(path)
     return TileInput(source, batch, notes, path, stem), upsampler.fitted(*source.shape[2:])
+
+
+def _stem(path: Path) -> str:
+    """Return the name of a file or store without its ending: of two stores scan.1.zarr and scan.2.zarr two names."""
+    name = path.name
+    return name[: -len(".ome.zarr")] if name.lower().endswith(".ome.zarr") else path.stem
 
 
 def _with_samples(picture: Picture) -> Picture:

@@ -18,7 +18,6 @@ from tconv.scale.functional import job_of
 from tconv.scale.job import Job
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
-from tconv.scale.stores.formats import endings
 from tconv.upsampling.definition_check import CheckResult
 from tconv.upsampling.file_run import file_ids
 from tconv.upsampling.learned import is_layered
@@ -29,7 +28,7 @@ from tconv.upsampling.run import range_warning
 from tconv.upsampling.tile_input import (
     TileInput,
     axes_of,
-    is_of_tiles,
+    is_store,
     open_tiles,
     refuse_unlike_whole,
 )
@@ -41,7 +40,7 @@ from tconv.upsampling.upsampler_selection import Selection
 USUAL_MEMORY = "1GB"
 """Bound of memory of a call that states none."""
 _WRITTEN = ".ome.zarr", ".npy", ".tif", ".tiff", ".btf"
-"""Endings that a default name keeps."""
+"""Endings of files that are written tile by tile; a default name keeps that of the input."""
 _SIDE, _SHORT_SIDE = 192, 48
 """Side of the part of a picture that a network, or a deep one, is tried on before the job."""
 
@@ -75,7 +74,6 @@ class TileJob:
         self.shape = n, self.operator.channels[1], *self.operator.output_sizes((height, width))
         self.path = output or self._default_path(folder)
         self._refuse_place()
-        self.operator.warm_up((height, width))
         self.job: Job = job_of(
             self.operator,
             source,
@@ -118,10 +116,9 @@ class TileJob:
     def _refuse_place(self) -> None:
         """Raise FileError for an output that is the input, and for a format that is not written tile by tile."""
         path, given = self.path, self.input.path
-        if not is_of_tiles(path):
-            kinds = ", ".join(endings())
+        if not (is_store(path) or path.name.lower().endswith(_WRITTEN)):
             raise FileError(
-                f"{path} is not written tile by tile; {kinds} are. Write "
+                f"{path} is not written tile by tile; .zarr, {', '.join(_WRITTEN)} are. Write "
                 f"{self._naming.example('output', path.with_suffix('.zarr'))}"
             )
         if given is not None and os.path.lexists(path) and file_ids([path]) & file_ids([given]):
@@ -210,7 +207,7 @@ def lazy_upsample(image: Any, selection: Selection, alpha: bool | None, checked:
 
 def refuse_many(options: TileOptions, naming: Naming = PYTHON) -> NoReturn:
     """Raise ArgumentError for several inputs in a call that works tile by tile."""
-    reason = f"{naming.name(options.given[0])} was given" if options.given else "the output is a Zarr store"
+    reason = f"{naming.name(options.given[0])} was given, and " if options.given else ""
     raise ArgumentError(
-        f"{reason}, and there are several inputs; one at a time is made by tiles. Write a call for each"
+        f"{reason}there are several inputs; one at a time is read and written by tiles. Write a call for each"
     )

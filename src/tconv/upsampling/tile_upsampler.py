@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,6 @@ PLACES = 64
 """Places of a tile that are recomputed; an upsampler with a `block` has a square of them."""
 _SHARE = 0.1
 """Share of the time of the work that the check of squares may take, after the first."""
-_SMALL = 64
-"""Side of the tile that is computed before a job begins."""
 _STRIP = 1 << 22
 """Bytes of the numbers of one strip of a tile."""
 
@@ -65,6 +64,13 @@ class UpsamplerOperator:
         self._layered = upsampler.model is not None and is_layered(upsampler.model, upsampler.block)
         self.checks = TileChecks()
         """Outputs that were recomputed in this process."""
+
+    @property
+    def unchecked(self) -> UpsamplerOperator:
+        """The same without a check, for outputs that nobody keeps: the first tile that is checked is one of the job."""
+        other = copy(self)
+        other.checked, other.checks = False, TileChecks()
+        return other
 
     def fingerprint_parts(self) -> tuple[Any, ...]:
         """Return the upsampler, and the meaning of the values."""
@@ -197,19 +203,6 @@ class UpsamplerOperator:
         height, width = region_sizes(self._own_window(outputs, sizes))
         passes = self.upsampler.passes((self.channels[0], height, width), self.values.computed)
         return sum(each.problem.macs.exact for each in passes) or elements(outputs) * self.channels[1]
-
-    def warm_up(self, sizes: Sizes) -> None:
-        """Compute a small tile of zeros, so that the code of the kernel is there before memory is measured."""
-        if self._network is not None and self._network.model.network.has_means:
-            return
-        outputs = tuple(slice(0, min(size, _SMALL)) for size in self.output_sizes(sizes))
-        window = self.window(outputs, sizes)
-        x = np.zeros((self.channels[0], *region_sizes(window)), self.dtype)
-        checked, self.checked = self.checked, False
-        try:
-            self.compute(x, window, sizes, outputs, np.empty((self.channels[1], *region_sizes(outputs)), self.result))
-        finally:
-            self.checked = checked
 
     def prepare(self, read: Read, sizes: Sizes, memory: int) -> Any:
         """Return the means over a whole picture that its network reads; None if there is nothing."""

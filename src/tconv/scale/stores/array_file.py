@@ -49,10 +49,12 @@ class NpySource:
         return 2 * self.shape[1] * elements(region) * self.dtype.itemsize + (1 << 22)
 
     def identity(self) -> dict[str, Any]:
-        """Return shape and dtype, and size and time of the file."""
+        """Return shape and dtype, and size and time of the file; the place in it, as maps may show several parts."""
         with file_errors(self.raw.path, "read"):
             status = self.raw.path.stat()
-        modified = [str(self.raw.path), status.st_size, status.st_mtime_ns]
+        is_reversed = self._stored is not self.layout
+        place = [self.raw.offset, str(self.raw.dtype), is_reversed]
+        modified = [str(self.raw.path), status.st_size, status.st_mtime_ns, *place]
         return {
             "shape": list(self.layout.shape),
             "dtype": str(self.dtype),

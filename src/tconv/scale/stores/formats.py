@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tconv._arguments import shown
 from tconv.errors import ArgumentError, FileError
 from tconv.scale.stores.axis_layout import Axes, AxisLayout, bare_axes
 from tconv.scale.stores.store import ImageSource, ImageTarget
@@ -102,6 +103,10 @@ def open_source(
     Raises FileError for files that are missing, damaged or of no known format, ShapeError and ArgumentError for axes
     that do not fit.
     """
+    if axes is not None and not isinstance(axes, (str, list, tuple)):
+        raise ArgumentError(
+            f'axes is {shown(axes)}; names of axes in order are needed. Write axes="TCZYX", for example'
+        )
     options = SourceOptions(ndim, level, page, axes)
     if isinstance(source, (str, os.PathLike)):
         path, inner, member = _located(source, reading=True)
@@ -169,6 +174,11 @@ def endings() -> tuple[str, ...]:
     return tuple(_MEMBERS)
 
 
+def is_zarr_folder(path: Path) -> bool:
+    """Return True for a folder that is an array or a group of Zarr, whatever its name."""
+    return path.is_dir() and any(os.path.lexists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
 def _located(given: str | os.PathLike[str], reading: bool) -> tuple[Path, str, StoreFormat]:
     """Return the path of a file or store, the place in it, and its format."""
     text = os.fspath(given)
@@ -186,7 +196,7 @@ def _located(given: str | os.PathLike[str], reading: bool) -> tuple[Path, str, S
         if ending and (count == len(path.parts) or ending.endswith(".zarr")):
             inner = "/".join(path.parts[count:])
             return Path(*path.parts[:count]), inner, format_of(ending)
-    if reading and path.is_dir() and any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")):
+    if reading and is_zarr_folder(path):
         return path, "", format_of(".zarr")
     if reading and not path.exists():
         raise FileError(f"{path} does not exist; a path to read is needed. Use the path of a file that is there")

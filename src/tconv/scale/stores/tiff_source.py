@@ -312,14 +312,13 @@ class TiffSource:
         return int(self._table.shape[1]) * (self.pages.samples if self.pages.planar else 1)
 
     def identity(self) -> dict[str, Any]:
-        """Return path, sizes, type, the chosen pages, and size and time of the file as it is now. Raises FileError."""
+        """Return sizes, type, the chosen pages, and path, size and time of the file as it is now. Raises FileError."""
         path, _, series, level, page, _ = self._arguments
         chosen = {"series": series, "level": level, "page": page}
         with file_errors(path, "read"):
             status = path.stat()
-        changed = [status.st_size, status.st_mtime_ns]
+        changed = [str(path), status.st_size, status.st_mtime_ns]
         return {
-            "path": str(path),
             "shape": list(self.shape),
             "dtype": str(self.dtype),
             **chosen,

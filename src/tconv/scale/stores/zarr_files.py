@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from xxhash import xxh3_64_intdigest
+
 from tconv.errors import DtypeError, FileError, MissingExtraError
 from tconv.scale.stores.memory_array import check_numbers
 from tconv.scale.stores.raw_file import file_errors, refusal, sync_directory
@@ -71,9 +73,13 @@ def _near(folder: Path) -> str:
 
 
 def chunk_identity(folder: Path) -> list[Any]:
-    """Return the metadata's hash, and number, bytes and newest time of the files of an array: one walk, no reading."""
+    """Return the metadata's hash, and number, bytes and sum of the files of an array: one walk, no reading.
+
+    The sum is that of hashes of each file's name, bytes and time: chunks that change places, or an old one that comes
+    back, are noticed.
+    """
     digest = hashlib.sha256()
-    count = total = newest = 0
+    count = total = files = 0
     with file_errors(folder, "read"):
         for name in (*METADATA, ".zattrs"):
             document = folder / name
@@ -87,8 +93,10 @@ def chunk_identity(folder: Path) -> list[Any]:
                         pending.append(entry.path)
                     elif entry.name not in METADATA and not entry.name.endswith(".partial"):
                         status = entry.stat()
-                        count, total, newest = count + 1, total + status.st_size, max(newest, status.st_mtime_ns)
-    return [str(folder), digest.hexdigest()[:32], count, total, newest]
+                        text = f"{entry.path[len(str(folder)) :]} {status.st_size} {status.st_mtime_ns}"
+                        count, total = count + 1, total + status.st_size
+                        files += xxh3_64_intdigest(text.encode(errors="surrogateescape"))
+    return [str(folder), digest.hexdigest()[:32], count, total, files % 2**64]
 
 
 def has_chunks(folder: Path) -> bool:

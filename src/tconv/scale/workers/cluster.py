@@ -18,6 +18,8 @@ from typing import Any
 from tconv.errors import ClusterError, MissingExtraError
 from tconv.kernels.num_threads import get_num_threads
 
+PATIENCE = 10.0
+"""Seconds without a scheduler, or without any worker, after which a job ends."""
 _CONNECT_SECONDS = 8
 _START_SECONDS = 60
 _MOST_RESTARTS = 3
@@ -159,9 +161,11 @@ class Cluster:
                 self._processes[number] = self._process()
 
     @property
-    def is_hopeless(self) -> bool:
-        """True if all workers were local ones, and none lives or will be started again."""
-        return bool(self._processes) and all(process.poll() is not None for process in self._processes)
+    def patience(self) -> float:
+        """Seconds in which a worker may still come: local ones are on their way, if they live."""
+        if not self._processes or not self.is_connected:
+            return PATIENCE
+        return _START_SECONDS if any(process.poll() is None for process in self._processes) else 0
 
 
 def threads_of_each(workers: int) -> int:
