@@ -20,10 +20,10 @@ from tconv.scale.job_plan import JobPlan, plan_job
 from tconv.scale.job_report import JobReport, Progress
 from tconv.scale.journal import Journal, JournalState, journal_path, read_journal, working_path
 from tconv.scale.memory_bound import bytes_of, peak_bytes
-from tconv.scale.path_changes import check_free_space, exists, publish, refused, remove
+from tconv.scale.path_changes import check_free_space, exists, publish, remove
 from tconv.scale.pipeline import LocalExecutor
 from tconv.scale.stage_run import StageRun
-from tconv.scale.stores.raw_file import sync_directory
+from tconv.scale.stores.raw_file import refusal, sync_directory
 from tconv.scale.tile_check import altered_tiles, changed_tiles, check_inputs, missing_tiles
 from tconv.scale.tile_run import Stage
 from tconv.scale.verification import VerifyReport, verify_tiles
@@ -37,7 +37,7 @@ def _identity(path: Path) -> list[int]:
     try:
         status = path.lstat()
     except OSError as error:
-        raise refused(path, "read", error) from error
+        raise refusal(path, "read", error) from error
     return [status.st_ino, status.st_mtime_ns]
 
 
