@@ -19,7 +19,7 @@ class Executor(Protocol):
     """Most outputs that a process has at once: of the tile that it computes and of those that it writes."""
 
     repeated: int
-    """Tiles that a worker got because the worker that had them was lost."""
+    """Tiles that a worker made in place of another one that was lost."""
     peak_memory: int
     """Most resident bytes of a worker; 0 without workers."""
     dashboard: str | None

@@ -40,8 +40,7 @@ class LocalExecutor:
     """Executor of tiles in this process."""
 
     syncs = False
-    windows = 2
-    results = 2
+    windows = results = 2
     repeated = peak_memory = 0
     dashboard: str | None = None
 
