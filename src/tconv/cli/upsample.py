@@ -39,31 +39,18 @@ _GROUP = "Larger than memory"
 _TILES = Parameter(group=_GROUP)
 
 
-def as_text(_: Any, tokens: Any) -> str:
-    """Return the text of a number, which `read_target_size` reads and refuses with an explanation."""
-    return str(tokens[0].value)
-
-
-_TEXT = Parameter(converter=as_text)
-
-
-def _given(**options: Any) -> dict[str, str | None]:
-    """Return the texts of options, as `as_text` has read them."""
-    return options
-
-
 def run(
     *inputs: Annotated[str, Parameter(name="INPUT")],
     output: Annotated[str | None, Parameter(alias="-o")] = None,
-    scale: Annotated[float | None, Parameter(converter=as_text)] = None,
-    width: Annotated[int | None, Parameter(converter=as_text)] = None,
-    height: Annotated[int | None, Parameter(converter=as_text)] = None,
+    scale: str | None = None,
+    width: str | None = None,
+    height: str | None = None,
     model: str | None = None,
     kernel: str | None = None,
     weights: str | None = None,
     value_range: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     channel_order: str | None = None,
-    threads: Annotated[int | None, Parameter(converter=as_text)] = None,
+    threads: str | None = None,
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     no_alpha: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     no_check: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
@@ -72,13 +59,13 @@ def run(
     resume: Annotated[bool, Parameter(group=_GROUP, negative="--no-resume", show_default=False)] = True,
     verify: Annotated[bool, Parameter(group=_GROUP, negative=(), show_default=False)] = False,
     repair: Annotated[bool, Parameter(group=_GROUP, negative=(), show_default=False)] = False,
-    level: Annotated[int | None, _TILES, _TEXT] = None,
-    page: Annotated[int | None, _TILES, _TEXT] = None,
+    level: Annotated[str | None, _TILES] = None,
+    page: Annotated[str | None, _TILES] = None,
     axes: Annotated[str | None, _TILES] = None,
     tile: Annotated[str | None, _TILES] = None,
     chunks: Annotated[str | None, _TILES] = None,
     shards: Annotated[str | None, _TILES] = None,
-    workers: Annotated[int | None, _TILES, _TEXT] = None,
+    workers: Annotated[str | None, _TILES] = None,
     scheduler: Annotated[str | None, _TILES] = None,
 ) -> int:
     """Make pictures or feature maps larger with transposed convolutions.
@@ -171,8 +158,8 @@ def run(
     tiles = read_tile_options(
         max_memory,
         resume,
-        _given(tile=tile, chunks=chunks, shards=shards),
-        _given(level=level, page=page, workers=workers),
+        {"tile": tile, "chunks": chunks, "shards": shards},
+        {"level": level, "page": page, "workers": workers},
         axes,
         scheduler,
     )

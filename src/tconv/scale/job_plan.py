@@ -18,6 +18,8 @@ from tconv.scale.tile_run import Stage
 
 RESERVE = 24 << 20
 """Bytes that are left for what a prediction does not count: small arrays, and the rounding of pages."""
+_PYRAMID = 12 << 20
+"""Bytes left for holes in the heap, where levels are decoded that were just written."""
 _COMPILER = 56 << 20
 """Bytes of the compiler of the kernel, which runs at the first call of a layer on a machine."""
 _MUCH, _LITTLE = 1.3, 0.1
@@ -137,7 +139,7 @@ def plan_job(
     """
     for stage in stages:
         stage.check()
-    reserve = RESERVE if all(map(compiled, stages)) else RESERVE + _COMPILER
+    reserve = RESERVE + (_PYRAMID if len(stages) > 1 else 0) + (0 if all(map(compiled, stages)) else _COMPILER)
     release_memory(max_memory // 4)
     base = resident_bytes()
     planned = []

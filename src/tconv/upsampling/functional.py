@@ -207,7 +207,7 @@ def _upsample_tiles(image: Any, call: _Call, output: Any) -> Any:
     if output is None and is_deferred(image):
         return lazy_upsample(image, call.selection, call.alpha, call.check, call.tiles)
 
-    if isinstance(image, (list, tuple)) or (isinstance(image, Path) and image.is_dir() and not is_store(image)):
+    if isinstance(image, (list, tuple)) or (isinstance(image, Path) and os.path.isdir(image) and not is_store(image)):
         refuse_many(call.tiles, PYTHON)
     if output is None:
         raise ArgumentError(

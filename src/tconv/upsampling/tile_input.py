@@ -59,7 +59,7 @@ def is_deferred(image: Any) -> bool:
 
 def is_store(path: Path) -> bool:
     """Return True for a path into a Zarr store; a file of another kind in a folder whose name ends so is none."""
-    if path.suffix.lower() in (*PICTURE_ENDINGS, *array_files.ENDINGS) and not path.is_dir():
+    if path.suffix.lower() in (*PICTURE_ENDINGS, *array_files.ENDINGS) and not os.path.isdir(path):
         return False
     if any(part.lower().endswith(".zarr") for part in path.parts):
         return True

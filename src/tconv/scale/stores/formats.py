@@ -183,7 +183,7 @@ def endings() -> tuple[str, ...]:
 
 def is_zarr_folder(path: Path) -> bool:
     """Return True for a folder that is an array or a group of Zarr, whatever its name."""
-    return path.is_dir() and any(os.path.lexists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
+    return os.path.isdir(path) and any(os.path.lexists(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
 def _located(given: str | os.PathLike[str], reading: bool) -> tuple[Path, str, StoreFormat]:
@@ -207,7 +207,7 @@ def _located(given: str | os.PathLike[str], reading: bool) -> tuple[Path, str, S
             return Path(*path.parts[:count]), inner, format_of(ending)
     if reading and is_zarr_folder(path):
         return path, "", format_of(".zarr")
-    if reading and not path.exists():
+    if reading and not os.path.exists(path):
         raise FileError(f"{path} does not exist; a path to read is needed. Use the path of a file that is there")
     known = [ending for ending in _MEMBERS if reading or ending not in _READ_ONLY]
     raise FileError(
