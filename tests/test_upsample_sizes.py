@@ -291,6 +291,15 @@ def test_the_memory_of_a_run_is_predicted(python, words):
 # -- the command -------------------------------------------------------------------------------------------------
 
 
+def test_numbers_are_read_as_they_are_typed_beside_pydantic(run):
+    """The library of the command line checks options by Pydantic once anything has imported that."""
+    pytest.importorskip("pydantic")
+    Image.fromarray(noise(40, 60, 3)).save("a.png")
+    code, out, err = run("a.png", "--scale", "4/3", "--threads", "1")
+    assert (code, err) == (0, ""), err
+    assert out.startswith("upsample  1.33333 times"), out
+
+
 def test_the_command_takes_scales_widths_and_heights(run):
     Image.fromarray(noise(40, 60, 3)).save("a.png", dpi=(300, 300))
     for words, name, size, text in [
