@@ -508,3 +508,21 @@ def test_the_page_about_large_pictures_runs(python):
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 3
     python("\n".join(blocks))
+
+
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [
+        ("tifffile", ("x.tif", "-o", "y.tif", "--max-memory", "1GB")),
+        ("zarr", ("x.npy", "-o", "y.zarr")),
+        ("distributed", ("x.npy", "-o", "y.npy", "--workers", "2")),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(run, monkeypatch, package, words):
+    np.save("x.npy", picture(3, 20, 30))
+    tifffile.imwrite("x.tif", picture(20, 30, 3), photometric="rgb")
+    monkeypatch.setitem(sys.modules, package, None)
+    code, _, err = run(*words)
+    assert code == 1
+    assert f'needs {package}, which is not installed. Write: pip install "tconv[scale]"' in err
+    assert not list(Path().glob("y*"))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tconv._memory import si
 from tconv.cli.console import Report
 from tconv.cli.progress_bar import TileProgressBar, shown_tiles
-from tconv.errors import ArgumentError, TconvError
+from tconv.errors import ArgumentError, MissingExtraError, TconvError
 from tconv.scale.job_plan import JobPlan
 from tconv.scale.job_report import JobReport, Progress
 from tconv.scale.memory_bound import size_text
@@ -168,6 +168,8 @@ def _same(*without: str) -> str:
 
 def _in_command_words(error: TconvError) -> TconvError:
     """Return an error with the names of options as the command has them."""
+    if isinstance(error, MissingExtraError):  # it names none, and is made of other words
+        return error
     text = str(error)
     for pattern, words in _WORDS.items():
         text = re.sub(pattern, lambda found, words=words: words(found[1]), text)  # type: ignore[misc]
