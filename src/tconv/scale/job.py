@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tconv._cached_property import cached_property
 from tconv.errors import ArgumentError, FileError, TconvError
 from tconv.scale.executor import Executor
 from tconv.scale.job_fingerprint import differences, fingerprint_of, modified_inputs, refuse_differences
