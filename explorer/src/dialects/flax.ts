@@ -4,7 +4,7 @@ import { refuse } from "../arithmetic/refusal";
 import { compact, dilations, entriesOf, kernelOf, keywords, plainGeometry, strides } from "./arguments";
 import type { Rules } from "./dialect";
 import { laxCropped, laxReasons, paddingOfCrop } from "./lax";
-import { shown, source, type Value } from "./value";
+import { list, shown, source, type Value } from "./value";
 import * as words from "./words";
 
 const isWhole = (value: Value): boolean => typeof value === "boolean" || Number.isInteger(value);
@@ -32,7 +32,7 @@ export const flax: Rules = {
     }
     if (typeof padding === "string") return laxCropped(plain, padding);
     const entries = entriesOf(padding) ?? kernel.map(() => padding);
-    const pairs = entries.map((entry) => (isWhole(entry) ? [entry, entry] : entry));
+    const pairs = list(entries.map((entry) => (isWhole(entry) ? [entry, entry] : entry)));
     if (!pairs.every(entriesOf)) {
       refuse(
         "padding",
