@@ -26,7 +26,7 @@ export const frameworkCode: Panel = {
       "div",
       { class: "framework-code" },
       make("p", { class: "link" }, make("label", { for: "page-link" }, "Link of this page "), link, " ", copyButton(() => link.value, "the link", actions)),
-      make("p", { class: "note" }, "All settings and the pinned cell are behind the #, so the link shows the same page again, in every copy of it."),
+      make("p", { class: "hint" }, "All settings and the pinned cell are behind the #, so the link shows the same page again, in every copy of it."),
       calls,
     );
     return {
@@ -73,7 +73,7 @@ function section(name: string, code: string | null, layout: string, reasons: rea
     code !== null && copyButton(() => code, `the ${name} call`, actions),
     why && make("p", { class: "why-not" }, why),
     code !== null && make("pre", { tabindex: 0, "aria-label": `${name} call` }, code),
-    layout !== "" && make("p", { class: "note" }, layout),
+    layout !== "" && make("p", { class: "hint" }, layout),
   );
 }
 
