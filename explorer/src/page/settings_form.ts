@@ -92,7 +92,7 @@ export function settingsForm(store: Store): View {
 
   return {
     element,
-    draw({ settings, mistakes }, changed) {
+    draw({ settings, mistakes, notes }, changed) {
       if (!changed.scene) return;
       if (built !== `${settings.dialect} ${settings.rank}`) build(settings);
       for (const radio of axes.querySelectorAll("input")) radio.checked = radio.value === String(settings.rank);
@@ -107,6 +107,7 @@ export function settingsForm(store: Store): View {
       for (const [name, field] of fields) {
         const own = mistakes.filter((mistake) => mistake.field === name || (mistake.field === "channels" && name === "channels-input"));
         field.blame(own.length ? own.map((mistake) => mistake.text).join(" ") : null);
+        field.remark(notes.find((note) => note.field === name)?.text ?? null);
       }
       const blamed = [...fields].find(([, field]) => field.element.querySelector(".mistake:not([hidden])"));
       if (blamed) for (let at: HTMLElement | null = blamed[1].element; at; at = at.parentElement) if (at instanceof HTMLDetailsElement) at.open = true;
@@ -117,6 +118,7 @@ export function settingsForm(store: Store): View {
 function wordField(word: Word, rank: () => number, change: (text: string) => void): Field {
   const options = { name: word.name, label: word.name, hint: word.hint, least: word.least, most: word.most };
   if (word.kind === "sizes") return sizeField(options, rank, change);
+  if (word.kind === "count") return sizeField(options, () => 1, change);
   if (word.kind === "choice") return choiceField(options, (word.choices ?? []).map((one) => [one, one || "(left out)"]), change);
   return word.kind === "flag" ? flagField(options, change) : textField(options, change);
 }

@@ -32,7 +32,7 @@ export function createStore(settings: Settings, selection: Selection, announce: 
     const mistakes = [...flagged, ...built.mistakes.filter((mistake) => !flags.has(mistake.field))];
     const scene = mistakes.length ? null : built.scene;
     if (scene) lastScene = scene;
-    moment = { settings: next, scene, mistakes, selection: scene ? fitting(chosen, scene) : chosen };
+    moment = { settings: next, scene, mistakes, notes: built.notes, selection: scene ? fitting(chosen, scene) : chosen };
     changed.scene = true;
     later();
   };
