@@ -1,6 +1,6 @@
 /** The page: settings, boards and panels around one store. */
 
-import { cellViews } from "./boards/views";
+import { boardViews } from "./boards/views";
 import { make } from "./page/elements";
 import { followTheme, onTheme, themeButton } from "./page/theme";
 import { notices } from "./page/notices";
@@ -34,7 +34,7 @@ into("#tools", themeButton());
 into("#examples", presetLinks());
 into("#notices", complaints.element);
 into("#settings", settingsForm(store));
-into("#boards", ...cellViews(store, createPanels("near")(store)));
+into("#boards", ...boardViews(store, createPanels("near")(store)));
 into("#panels", createPanels("below")(store));
 onTheme(() => store.repaint());
 
