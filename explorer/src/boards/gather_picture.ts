@@ -7,8 +7,9 @@ import type { Store } from "../state/store";
 import { Board } from "./board";
 import { cellBoard } from "./cell_boards";
 import { inputFace, kernelFace, kernelShape, outputFace } from "./cell_faces";
-import { type Frame, spotOf } from "./face";
-import { cellMarks, type Lit, pairMarks } from "./lit";
+import { mix } from "./colour";
+import { spotOf } from "./face";
+import { cellMarks, pairMarks, withProducts } from "./lit";
 import { type Picture, timesText } from "./picture";
 
 export function gatherPicture(store: Store): Picture {
@@ -24,8 +25,8 @@ export function gatherPicture(store: Store): Picture {
       const phase = (place: (axis: Axis) => (at: number) => number) => (row: number, column: number) => {
         const places = axes.length === 1 ? [column] : [row, column];
         const number = axes.reduce((all, axis, a) => all * axis.stride + remainder(place(axis)(places[a]!), axis.stride), 0);
-        const { cells, surface } = colours();
-        return axes.every((axis) => axis.stride === 1) ? surface : cells[number % cells.length]!;
+        const { lines, page, surface } = colours();
+        return axes.every((axis) => axis.stride === 1) ? surface : mix(page, lines[number % lines.length]!, 0.3);
       };
       return [
         { face: outputFace(scene, selection, phase((axis) => (at) => at + axis.crop[0])), caption: timesText(scene.outputShape) },
@@ -33,28 +34,14 @@ export function gatherPicture(store: Store): Picture {
         { face: kernelFace(scene, selection, phase((axis) => (tap) => tap * axis.dilation)), caption: timesText(kernelShape(scene)) },
       ];
     },
-    marks(scene, selection, lit) {
+    marks(_scene, selection, lit) {
       return [
         { cells: cellMarks(lit, selection, "output"), frames: [] },
-        { cells: cellMarks(lit, selection, "input"), frames: windowOn(scene, lit) },
+        { cells: withProducts(cellMarks(lit, selection, "input"), lit), frames: [] },
         { cells: pairMarks(lit, (pair) => (pair.output ? spotOf(pair.tap) : null)), frames: [] },
       ];
     },
   };
-}
-
-/** Frame of the kernel on the input: a tap is as wide as an input divided by the stride. */
-function windowOn(scene: Scene, lit: Lit): Frame[] {
-  if (lit.cell?.board !== "output") return [];
-  const { index } = lit.cell;
-  const sides = scene.geometry.axes.map((axis, a) => {
-    const last = index[a]! + axis.crop[0];
-    const half = 0.5 / axis.stride;
-    const from = (last - axis.dilation * (axis.kernel - 1)) / axis.stride + 0.5 - half;
-    return [from, last / axis.stride + 0.5 + half - from] as const;
-  });
-  const [[row, rows], [column, columns]] = sides.length === 1 ? [[0, 1] as const, sides[0]!] : [sides[0]!, sides[1]!];
-  return [{ row, column, rows, columns, colour: colours().chosen, width: 2, dashed: true }];
 }
 
 const remainder = (number: number, by: number): number => ((number % by) + by) % by;

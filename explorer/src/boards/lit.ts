@@ -5,6 +5,7 @@ import type { Product, Scene } from "../arithmetic/scene";
 import { colours } from "../page/theme";
 import { type Cell, type Selection, shownCell } from "../state/selection";
 import { type Mark, type Spot, spotOf } from "./face";
+import { short } from "./number_text";
 
 /** A product that lights, with what pairs its cells: a colour and a number. */
 export interface Pair extends Product {
@@ -54,6 +55,17 @@ export function cellMarks(lit: Lit, selection: Selection, board: Cell["board"], 
       return index && place(index);
     }),
   ];
+}
+
+/** Return the marks of the inputs of an output with the products in the cells: "4 × 5". */
+export function withProducts(marks: readonly Mark[], lit: Lit): Mark[] {
+  if (lit.cell?.board !== "output") return [...marks];
+  const { surface } = colours();
+  const texts = new Map(lit.pairs.map((pair) => [pair.badge, `${short(pair.x)}×${short(pair.w)}`]));
+  return marks.map((mark) => {
+    const text = mark.badge && texts.get(mark.badge);
+    return text ? { ...mark, look: { fill: surface, text } } : mark;
+  });
 }
 
 function chosenMark([row, column]: Spot, colour: string, dashed = false): Mark {

@@ -27,7 +27,7 @@ const turned: Turn = (input, output) => [output, input];
 
 /** Picture of y = K-transpose x. */
 export function transposePicture(store: Store): Picture {
-  const board = lineBoard(store, "matrix-transpose", "K\u1d40", "output");
+  const board = lineBoard(store, "matrix-transpose", "K transposed", "output");
   const x = lineBoard(store, "matrix-input", "INPUT", "input");
   const y = lineBoard(store, "matrix-output", "OUTPUT", "output");
   return {

@@ -66,10 +66,9 @@ export function paintPicture(store: Store): Picture {
   /** Cells that an input element paints, with its products in them. */
   function landed(scene: Scene, lit: Lit): Mark[] {
     const hue = hues[flat(lit.cell!.index, scene.inputShape)]!;
-    const { chosen } = colours();
     return lit.pairs.map((pair) => {
       const [row, column] = painting.spotOfFull(pair.full);
-      return { row, column, colour: chosen, look: { fill: hue, text: short(pair.product), hatched: !pair.output } };
+      return { row, column, look: { fill: hue, text: short(pair.product), hatched: !pair.output } };
     });
   }
 

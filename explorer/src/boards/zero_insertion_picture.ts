@@ -8,8 +8,9 @@ import type { Store } from "../state/store";
 import { Board } from "./board";
 import { cellBoard } from "./cell_boards";
 import { channelOf, kernelFace, kernelShape, longestOf, outputFace } from "./cell_faces";
+import { shades } from "./colour";
 import { type Face, type Frame, gridOf, indexAt, type Spot, spotOf } from "./face";
-import { cellMarks, type Lit, pairMarks } from "./lit";
+import { cellMarks, type Lit, pairMarks, withProducts } from "./lit";
 import { short } from "./number_text";
 import { type Picture, timesText } from "./picture";
 
@@ -38,6 +39,7 @@ export function zeroInsertionPicture(store: Store): Picture {
 
   function spreadFace(scene: Scene, channel: number): Face {
     const [rows, columns] = gridOf(spreads.map((spread) => spread.length));
+    const hues = shades(...gridOf(scene.inputShape));
     const values = channelOf(scene.x, channel, product(scene.inputShape));
     return {
       rows,
@@ -45,8 +47,11 @@ export function zeroInsertionPicture(store: Store): Picture {
       longest: longestOf(values),
       look: (row, column) => {
         const index = inputAt([row, column]);
-        const { page, surface, cells } = colours();
-        if (index) return { fill: cells[0]!, text: short(values[flat(index, scene.inputShape)]!) };
+        const { page, surface } = colours();
+        if (index) {
+          const at = flat(index, scene.inputShape);
+          return { fill: hues[at]!, text: short(values[at]!) };
+        }
         const places = indexAt([row, column], spreads.length);
         const between = places.every((at, a) => at >= spreads[a]!.input && at <= spreads[a]!.input + spreads[a]!.stride * (scene.inputShape[a]! - 1));
         return { fill: between ? surface : page, text: "0", faint: true };
@@ -81,7 +86,7 @@ export function zeroInsertionPicture(store: Store): Picture {
     marks(scene, selection, lit) {
       const flipped = (tap: readonly number[]): Spot => spotOf(tap.map((t, a) => scene.geometry.axes[a]!.kernel - 1 - t));
       return [
-        { cells: cellMarks(lit, selection, "input", place), frames: windowOf(lit) },
+        { cells: withProducts(cellMarks(lit, selection, "input", place), lit), frames: windowOf(lit) },
         { cells: pairMarks(lit, (pair) => (pair.output ? flipped(pair.tap) : null)), frames: [] },
         { cells: cellMarks(lit, selection, "output"), frames: [] },
       ];
