@@ -1,7 +1,6 @@
 /** The gather: each output cell sums the inputs below the kernel's window, times the taps that meet them. */
 
 import type { Axis } from "../arithmetic/geometry";
-import type { Scene } from "../arithmetic/scene";
 import { colours } from "../page/theme";
 import type { Store } from "../state/store";
 import { Board } from "./board";

@@ -6,6 +6,7 @@ import type { View } from "../state/view";
 import { gatherPicture } from "./gather_picture";
 import { matrixPicture, transposePicture } from "./matrix_picture";
 import { paintPicture } from "./paint_picture";
+import { numberTables } from "./number_tables";
 import { pictureView } from "./picture";
 import { shownChannels } from "./shown_channels";
 import { timeControls } from "./time_controls";
@@ -13,10 +14,11 @@ import { zeroInsertionPicture } from "./zero_insertion_picture";
 
 /** Make the views; `near` stands below the first one. */
 export function boardViews(store: Store, near: View): View[] {
-  const paint = titled("paint", "Paint", "The scatter: every input element paints the kernel, scaled by its value. Overlapping paint is added.", [
+  const paint = titled("paint", "Paint", "The scatter: every input element paints the kernel, scaled by its value. Where paint overlaps it is added: the grey cells.", [
     shownChannels(store),
     pictureView(paintPicture(store)),
     timeControls(store),
+    numberTables(),
   ]);
   const gather = titled("gather", "Gather", "The same from the output's side: each output cell sums the inputs that reach it, times their taps. Cells of one colour use the same taps.", [
     pictureView(gatherPicture(store)),
@@ -25,8 +27,8 @@ export function boardViews(store: Store, near: View): View[] {
     pictureView(zeroInsertionPicture(store)),
   ]);
   const matrix = titled("matrix", "Matrix", "The same as a product. K is the matrix of the ordinary convolution; the transposed convolution multiplies by its transpose.", [
-    pictureView(transposePicture(store)),
     pictureView(matrixPicture(store)),
+    pictureView(transposePicture(store)),
   ]);
   return [paint, near, gather, zeros, matrix];
 }

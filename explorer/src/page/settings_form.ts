@@ -57,8 +57,7 @@ export function settingsForm(store: Store): View {
   );
   const element = make(
     "form",
-    { class: "settings", "aria-labelledby": "settings-title", onsubmit: (event) => event.preventDefault() },
-    make("h2", { id: "settings-title" }, "Settings"),
+    { class: "settings", "aria-label": "Settings", onsubmit: (event) => event.preventDefault() },
     keep(
       "dialect",
       choiceField({ name: "dialect", label: "in the words of" }, Object.values(dialects).map((one) => [one.name, one.framework]), (name) =>
@@ -163,4 +162,13 @@ function changeRank(store: Store, rank: 1 | 2): void {
 function unreadable(name: string, text: string, rank: number): string {
   const needed = rank === 2 ? "one whole number, or one per axis, is needed. Write 3 or 3x2" : "a whole number is needed. Write 3";
   return `${name} is ${text.trim() || "empty"}; ${needed}`;
+}
+
+/** Fold the settings away on a narrow page, where they would stand above the boards. */
+export function foldSettings(): void {
+  const box = document.querySelector<HTMLDetailsElement>("#settings-box")!;
+  const wide = matchMedia("(min-width: 861px)");
+  const fold = (): void => void (box.open = wide.matches);
+  wide.addEventListener("change", fold);
+  fold();
 }
