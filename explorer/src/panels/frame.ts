@@ -18,7 +18,7 @@ export interface Panel {
 export function framed(panel: Panel, actions: Actions): View {
   const content = panel.make(actions);
   const element = make("details", { class: `panel ${panel.place}`, id: `panel-${panel.name}`, open: panel.open });
-  element.append(make("summary", {}, make("h2", {}, panel.title)), make("div", { class: "panel-body" }, content.element));
+  element.append(make("summary", {}, make(panel.place === "near" ? "h3" : "h2", {}, panel.title)), make("div", { class: "panel-body" }, content.element));
   let last: Moment | null = null;
   const missed = { scene: true, selection: true };
   const draw = () => {

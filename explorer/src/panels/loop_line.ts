@@ -90,7 +90,7 @@ function cropped(geometry: Geometry, full: readonly number[], hasChannels: boole
 function runsOf(scene: Scene, selection: Selection): HTMLElement[] {
   const cell = shownCell(selection);
   const { title, products } = cell ? cellRuns(scene, cell) : timeRuns(scene, selection.time);
-  if (!title) return [make("p", { class: "note" }, "Point at a cell, or play the scatter: the values of the marked line stand here.")];
+  if (!title) return [make("p", { class: "hint" }, "Point at a cell, or play the scatter: the values of the marked line stand here.")];
   if (products.length === 0) return [make("p", {}, `${title}: none. No input reaches it.`)];
   const totals = new Map<string, number>();
   const lines = products.map((each) => {
