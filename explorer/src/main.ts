@@ -50,16 +50,25 @@ foldSettings();
 
 // the address follows the state; browsers allow few changes a second
 let writing = 0;
+let telling = 0;
+let first = true;
+// said when the slider rests
+function tell(text: string): void {
+  clearTimeout(telling);
+  if (!first) telling = window.setTimeout(() => say(text), 700);
+  first = false;
+}
 store.add({
   element: make("i"),
-  draw({ settings, selection, scene }, changed) {
+  draw({ settings, selection, scene, mistakes }, changed) {
+    if (changed.scene) tell(scene ? `OUTPUT is ${scene.outputShape.join(" by ")}.` : mistakes.map((mistake) => mistake.text).join(" "));
     document.querySelector("#boards")!.classList.toggle("stale", !scene);
     if (!changed.scene && !changed.selection) return;
     clearTimeout(writing);
     writing = window.setTimeout(() => {
       const next = addressOf(settings, selection) + (address.embed ? "&embed" : "");
-      const first = !location.hash && next === addressOf(readAddress("").settings);
-      if (next !== location.hash && !first) history.replaceState(null, "", next);
+      const isFirstLook = !location.hash && next === addressOf(FIRST_LOOK);
+      if (next !== location.hash && !isFirstLook) history.replaceState(null, "", next);
     }, 250);
   },
 });

@@ -106,13 +106,13 @@ export function paintMarks(context: CanvasRenderingContext2D, marks: Marks, cell
 }
 
 function paintMark(context: CanvasRenderingContext2D, mark: Mark, cell: number, longest: number): void {
-  const size = fontSize(cell, Math.max(longest, mark.look?.text?.length ?? 0));
+  const border = mark.colour ? Math.max(1.5, Math.min(4, cell / 9)) : 0;
+  const size = fontSize(cell - 1.5 * border, Math.max(longest, mark.look?.text?.length ?? 0));
   // a text that does not fit leaves the number that stands there
   if (mark.look && (size || !fontSize(cell, longest))) paintLook(context, mark.look, cell, mark.row, mark.column, size);
   if (!mark.colour) return;
-  const width = Math.max(1.5, Math.min(4, cell / 9));
-  paintFrame(context, { row: mark.row, column: mark.column, rows: 1, columns: 1, colour: mark.colour, width, dashed: mark.dashed ?? false }, cell);
-  if (mark.badge && cell >= 26) paintBadge(context, mark, mark.colour, cell);
+  paintFrame(context, { row: mark.row, column: mark.column, rows: 1, columns: 1, colour: mark.colour, width: border, dashed: mark.dashed ?? false }, cell);
+  if (mark.badge && cell >= 26 && !(mark.look?.text && size)) paintBadge(context, mark, mark.colour, cell);
 }
 
 function paintBadge(context: CanvasRenderingContext2D, mark: Mark, colour: string, cell: number): void {

@@ -1,16 +1,17 @@
 /** The scatter: each input element paints the kernel, scaled by its value, into the output. */
 
 import { flat } from "../arithmetic/indices";
-import type { Scene } from "../arithmetic/scene";
+import type { Product, Scene } from "../arithmetic/scene";
 import { colours } from "../page/theme";
 import type { Selection } from "../state/selection";
 import type { Store } from "../state/store";
 import { Board } from "./board";
+import { Brush } from "./brush";
 import { cellBoard } from "./cell_boards";
 import { inputFace, kernelFace, kernelShape, longestOf } from "./cell_faces";
 import { grey, mix, shades } from "./colour";
-import { type Face, type Frame, gridOf, indexAt, type Look, type Mark, spotOf } from "./face";
-import { cellMarks, type Lit, pairMarks } from "./lit";
+import { type Face, type Frame, gridOf, indexAt, type Look, type Mark, type Marks, spotOf } from "./face";
+import { cellMarks, type Lit, litBy, pairMarks } from "./lit";
 import { short } from "./number_text";
 import { Painting } from "./painting";
 import { type Picture, timesText } from "./picture";
@@ -19,9 +20,12 @@ export function paintPicture(store: Store): Picture {
   let painting: Painting;
   let selection: Selection;
   let hues: string[] = [];
+  let drawnScene: Scene;
   const input = cellBoard({ name: "input", title: "INPUT", board: "input" }, store);
   const kernel = new Board({ name: "kernel", title: "KERNEL" });
   const output = cellBoard({ name: "output", title: "OUTPUT", board: "output", indexOf: outputIndex }, store);
+
+  const brush = new Brush(() => output.light(outputMarks(drawnScene, selection, litBy(drawnScene, selection))));
 
   function outputIndex([row, column]: readonly [number, number]): number[] {
     const [top, left] = painting.first;
@@ -72,12 +76,20 @@ export function paintPicture(store: Store): Picture {
     });
   }
 
-  function around(lit: Lit): Frame[] {
-    const [first, last] = [lit.pairs[0], lit.pairs.at(-1)];
+  function around(pairs: readonly Product[]): Frame[] {
+    const [first, last] = [pairs[0], pairs.at(-1)];
     if (!first || !last) return [];
     const [row, column] = painting.spotOfFull(first.full);
     const [bottom, right] = painting.spotOfFull(last.full);
     return [{ row, column, rows: bottom - row + 1, columns: right - column + 1, colour: colours().chosen, width: 3 }];
+  }
+
+  function outputMarks(scene: Scene, chosen: Selection, lit: Lit): Marks {
+    const isInput = lit.cell?.board === "input";
+    const place = (index: readonly number[]) => painting.spotOfOutput(index);
+    const own = cellMarks(isInput ? { ...lit, pairs: [] } : lit, chosen, "output", place);
+    if (isInput) return { cells: [...landed(scene, lit), ...own], frames: around(lit.pairs) };
+    return { cells: own, frames: lit.cell ? [] : brush.frames() };
   }
 
   return {
@@ -86,6 +98,8 @@ export function paintPicture(store: Store): Picture {
       selection = chosen;
       painting = new Painting(scene, selection.shown.output);
       painting.advance(selection.time);
+      drawnScene = scene;
+      brush.put(scene, painting, selection.shown.output, selection.time);
       hues = shades(...gridOf(scene.inputShape));
       const cut = scene.geometry.axes.some((axis) => axis.crop[0] > 0 || axis.crop[1] > 0);
       return [
@@ -95,17 +109,17 @@ export function paintPicture(store: Store): Picture {
       ];
     },
     marks(scene, chosen, lit) {
+      selection = chosen;
       const isInput = lit.cell?.board === "input";
-      const place = (index: readonly number[]) => painting.spotOfOutput(index);
-      const outputs = cellMarks(isInput ? { ...lit, pairs: [] } : lit, chosen, "output", place);
       return [
-        { cells: cellMarks(lit, chosen, "input"), frames: [] },
+        { cells: cellMarks(lit, chosen, "input"), frames: lit.cell ? [] : brush.element() },
         { cells: isInput ? [] : pairMarks(lit, (pair) => spotOf(pair.tap)), frames: [] },
-        { cells: isInput ? [...landed(scene, lit), ...outputs] : outputs, frames: isInput ? around(lit) : [] },
+        outputMarks(scene, chosen, lit),
       ];
     },
     advance(chosen, before) {
       selection = chosen;
+      brush.put(drawnScene, painting, selection.shown.output, selection.time);
       const spots = painting.advance(selection.time);
       if (spots && Number.isFinite(before.time) && Number.isFinite(selection.time)) output.refresh(spots);
       else output.repaint();

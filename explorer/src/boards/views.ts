@@ -28,9 +28,19 @@ export function boardViews(store: Store, near: View): View[] {
   ]);
   const matrix = titled("matrix", "Matrix", "The same as a product. K is the matrix of the ordinary convolution; the transposed convolution multiplies by its transpose.", [
     pictureView(matrixPicture(store)),
-    pictureView(transposePicture(store)),
+    beside(pictureView(transposePicture(store)), [
+      "A row of K is an input element: the taps stand where it paints.",
+      "A row of K transposed is an output cell: the taps stand where it gathers. Row times INPUT is the sum.",
+      "K transposed is not the inverse of K: it gives the size back, not the numbers.",
+    ]),
   ]);
   return [paint, near, gather, zeros, matrix];
+}
+
+/** Put sentences beside a view. */
+function beside(view: View, sentences: readonly string[]): View {
+  const notes = make("ul", { class: "legend" }, ...sentences.map((sentence) => make("li", {}, sentence)));
+  return { element: make("div", { class: "beside" }, view.element, notes), draw: view.draw };
 }
 
 function titled(name: string, title: string, sentence: string, views: readonly View[]): View {

@@ -10,9 +10,9 @@ export function hints(): HTMLElement {
     make(
       "ol",
       {},
-      make("li", {}, make("b", {}, "Point at a cell. "), "In the OUTPUT: the inputs and taps that it sums light up. In the INPUT: what it paints. A click pins it."),
+      make("li", {}, make("b", {}, "Point at an OUTPUT cell. "), "The inputs and taps that it sums light up. A click pins it."),
       make("li", {}, make("b", {}, "Press Play. "), "The input elements paint one after the other."),
-      make("li", {}, make("b", {}, "Move padding. "), "It cuts the border of the output off. Then change the stride."),
+      make("li", {}, make("b", {}, "Move padding. "), "It cuts the border of the output off. Then try the stride."),
     ),
   );
 }
