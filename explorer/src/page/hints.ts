@@ -10,7 +10,7 @@ export function hints(): HTMLElement {
     make(
       "ol",
       {},
-      make("li", {}, make("b", {}, "Point at an OUTPUT cell. "), "The inputs and taps that it sums light up. A click pins it."),
+      make("li", {}, make("b", {}, "Point at or tap an OUTPUT cell. "), "The inputs and taps that it sums light up. A click pins it."),
       make("li", {}, make("b", {}, "Press Play. "), "The input elements paint one after the other."),
       make("li", {}, make("b", {}, "Move padding. "), "It cuts the border of the output off. Then try the stride."),
     ),
