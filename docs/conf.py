@@ -12,7 +12,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-sys.path.insert(0, str(DOCS / "_extensions"))
+sys.path[:0] = [str(DOCS / "_extensions"), str(ROOT / "src")]
 
 # Cells run this checkout, whatever is installed, and print nothing but their own.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -24,7 +24,15 @@ author = "the authors of tconv"
 project_copyright = "the authors of tconv, Apache-2.0"
 language = "en"
 
-extensions = ["myst_nb", "sphinx_design", "sphinx_copybutton", "cell_tabs", "repository_links"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "myst_nb",
+    "sphinx_design",
+    "sphinx_copybutton",
+    "cell_tabs",
+    "docstring_prose",
+    "repository_links",
+]
 exclude_patterns = ["_build", "_extensions", "_static", "**/.ipynb_checkpoints"]
 nitpicky = True
 
@@ -32,6 +40,11 @@ nitpicky = True
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist", "attrs_inline"]
 myst_heading_anchors = 4
 myst_url_schemes = {"http": None, "https": None, "explorer": "_static/explorer.html#{{path}}"}
+
+# -- the API reference: docstrings are prose with `code` in single backticks, and examples
+default_role = "code"
+autodoc_member_order = "groupwise"
+nitpick_ignore_regex = [(r"py:.*", r".*")]  # types in signatures: of other libraries, or of no use to a caller
 
 # -- cells
 nb_custom_formats = {".md": "python_cells.read"}
