@@ -24,15 +24,8 @@ author = "the authors of tconv"
 project_copyright = "the authors of tconv, Apache-2.0"
 language = "en"
 
-extensions = [
-    "sphinx.ext.autodoc",
-    "myst_nb",
-    "sphinx_design",
-    "sphinx_copybutton",
-    "cell_tabs",
-    "docstring_prose",
-    "repository_links",
-]
+extensions = ["sphinx.ext.autodoc", "myst_nb", "sphinx_design", "sphinx_copybutton"]
+extensions += ["cell_tabs", "docstring_prose", "repository_links"]  # of docs/_extensions
 exclude_patterns = ["_build", "_extensions", "_static", "**/.ipynb_checkpoints"]
 nitpicky = True
 

@@ -16,7 +16,7 @@ MARKUP = re.compile(r"[*|\\]|(?<=\w)_(?!\w)")  # of reStructuredText, outside of
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Change each docstring that the reference shows, and leave out the fields' docstrings of named tuples."""
+    """Change each docstring that the reference shows; that of a named tuple's field says nothing and is left out."""
     app.connect("autodoc-process-docstring", _change)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -26,10 +26,10 @@ def _change(_app: Sphinx, _what: str, _name: str, _value: Any, _options: Any, li
 
 
 def as_restructured_text(lines: list[str]) -> list[str]:
-    """Return the lines of a docstring with its markup escaped and its indented blocks marked as literal.
+    r"""Return the lines of a docstring with its markup escaped and its indented blocks marked as literal.
 
     >>> as_restructured_text(["Return x[*k], `a * b`:", "", "    y = x * k", "", ">>> 2 * 3", "6"])
-    ['Return x[\\\\*k], `a * b`:', '', '::', '', '    y = x * k', '', '>>> 2 * 3', '6']
+    ['Return x[\\*k], `a * b`:', '', '::', '', '    y = x * k', '', '>>> 2 * 3', '6']
     """
     found: list[str] = []
     literal = False
