@@ -7,7 +7,7 @@ GitHub shows such a page as it is. Behind `python` a block may have words:
     ```python tab="PyTorch"       blocks next to each other become tabs
     ```python not-run="a GPU"     not a cell, for a reason
 
-A comment runs, too, and is shown nowhere: the check of a cell that a reader need not see.
+Blocks of a terminal and of files have words of their own: see console_cells.py. A comment runs, too, and is shown nowhere: the check of a cell that a reader need not see.
 
     <!-- python
     assert y.shape == (3, 3)
@@ -24,6 +24,8 @@ import nbformat.v4 as notebooks
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from nbformat import NotebookNode
+
+from console_cells import expanded
 
 TAGS = {"hide-input", "hide-output", "remove-input", "remove-output", "scroll-output", "raises-exception"}
 FENCE = re.compile(r"^ *(?:>|[-*] )* *```+ *python\b", re.M)
@@ -53,6 +55,7 @@ def read(text: str) -> NotebookNode:
     Raises ValueError for words that no cell has, and for a block of Python that would not run: one in a list, a quote
     or a directive, or one that says no reason.
     """
+    text = expanded(text)
     lines = text.splitlines()
     tokens = MarkdownIt("commonmark").parse(text)
     blocks = [token for token in tokens if token.level == 0 and _is_code(token)]
