@@ -1,9 +1,9 @@
 """Blocks of a terminal that run as cells, and blocks that are files of the cells' folder.
 
-```console run                each `$ ` line runs; what it prints is compared with the lines below it, where a line
-                              `...` stands for any lines, and shown whole. GitHub shows the block as it is.
-```console run as-written     it is compared, too, but shown as the page has it: where all of it would be long
-```toml file="my_chip.toml"   a file that later cells and commands read
+- ``console run``: each line behind a dollar runs. What it prints is compared with the lines below it, where a line of
+  three dots stands for any lines, and is shown whole. GitHub shows the block as it is.
+- ``console run as-written``: it is compared, too, but shown as the page has it, where all of it would be long.
+- ``toml file="my_chip.toml"``: a file that later cells and commands read.
 """
 
 from __future__ import annotations

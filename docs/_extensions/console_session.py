@@ -31,11 +31,10 @@ def run(command: str, expected: str) -> None:
 
 def _pattern(expected: str) -> str:
     lines = expected.splitlines(keepends=True)
-    return "".join(
-        r"(?:.*\n)*?"
-        if line == "...\n"
-        else re.escape(line[:-4]) + ".*\n"
-        if line.endswith(" ...\n")
-        else re.escape(line)
-        for line in lines
-    )
+    return "".join(map(_line_pattern, lines))
+
+
+def _line_pattern(line: str) -> str:
+    if line == "...\n":
+        return r"(?:.*\n)*?"
+    return re.escape(line[:-4]) + ".*\n" if line.endswith(" ...\n") else re.escape(line)

@@ -7,11 +7,13 @@ GitHub shows such a page as it is. Behind `python` a block may have words:
     ```python tab="PyTorch"       blocks next to each other become tabs
     ```python not-run="a GPU"     not a cell, for a reason
 
-Blocks of a terminal and of files have words of their own: see console_cells.py. A comment runs, too, and is shown nowhere: the check of a cell that a reader need not see.
+A comment runs, too, and is shown nowhere: the check of a cell that a reader need not see.
 
     <!-- python
     assert y.shape == (3, 3)
     -->
+
+Blocks of a terminal, and blocks that are files, have words of their own: see console_cells.py.
 """
 
 from __future__ import annotations
@@ -21,11 +23,10 @@ import shlex
 from textwrap import dedent
 
 import nbformat.v4 as notebooks
+from console_cells import expanded
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from nbformat import NotebookNode
-
-from console_cells import expanded
 
 TAGS = {"hide-input", "hide-output", "remove-input", "remove-output", "scroll-output", "raises-exception"}
 FENCE = re.compile(r"^ *(?:>|[-*] )* *```+ *python\b", re.M)
