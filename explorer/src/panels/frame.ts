@@ -1,0 +1,40 @@
+/** Contract of a panel, and the frame around it: a heading that opens and closes it. */
+
+import type { Actions, Moment, View, ViewFactory } from "../state/view";
+import { make } from "./elements";
+
+export interface Panel {
+  /** Short name, as in the id of its element: "panel-size". */
+  readonly name: string;
+  readonly title: string;
+  /** Directly under the boards, or below all of them. */
+  readonly place: "near" | "below";
+  /** True if it is open at first. */
+  readonly open: boolean;
+  readonly make: ViewFactory;
+}
+
+/** Return the panel in its frame. A closed panel draws nothing; it draws the last moment when it is opened. */
+export function framed(panel: Panel, actions: Actions): View {
+  const content = panel.make(actions);
+  const element = make("details", { class: `panel ${panel.place}`, id: `panel-${panel.name}`, open: panel.open });
+  element.append(make("summary", {}, make("h2", {}, panel.title)), make("div", { class: "panel-body" }, content.element));
+  let last: Moment | null = null;
+  const missed = { scene: true, selection: true };
+  const draw = () => {
+    if (!last || !element.open || !(missed.scene || missed.selection)) return;
+    const changed = { ...missed };
+    missed.scene = missed.selection = false;
+    content.draw(last, changed);
+  };
+  element.addEventListener("toggle", draw);
+  return {
+    element,
+    draw(moment, changed) {
+      last = moment;
+      missed.scene ||= changed.scene;
+      missed.selection ||= changed.selection;
+      draw();
+    },
+  };
+}
