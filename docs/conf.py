@@ -15,7 +15,8 @@ ROOT = DOCS.parent
 sys.path[:0] = [str(DOCS / "_extensions"), str(ROOT / "src")]
 
 # Cells run this checkout, whatever is installed, and print nothing but their own.
-os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
+_FOLDERS = [str(ROOT / "src"), str(DOCS / "_extensions")]
+os.environ["PYTHONPATH"] = os.pathsep.join([*_FOLDERS, *filter(None, [os.environ.get("PYTHONPATH")])])
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
