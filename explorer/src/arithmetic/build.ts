@@ -14,7 +14,7 @@ import { makeScene, type Channels, type Scene } from "./scene";
 /** Most elements per axis that the page draws, by the number of axes. */
 export const MOST_INPUTS = { 1: 512, 2: 64 } as const;
 const MOST_OUTPUTS = { 1: 4096, 2: 512 } as const;
-const MOST_TAPS = { 1: 128, 2: 32 } as const;
+export const MOST_TAPS = { 1: 128, 2: 16 } as const;
 const MOST_CHANNELS = 16;
 const MOST_STEP = 64;
 const MOST_CROP = 10_000;
