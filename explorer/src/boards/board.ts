@@ -23,6 +23,8 @@ export class Board {
   private cell = 0;
   private cursor: Spot | null = null;
   private marks: Marks = NO_MARKS;
+  private visible = false;
+  private stale = true;
   private readonly ground = make("canvas", { "aria-hidden": true });
   private readonly above = make("canvas", { "aria-hidden": true });
   private readonly surface: HTMLElement;
@@ -44,6 +46,9 @@ export class Board {
     );
     this.element = make("figure", { class: `board-figure board-${options.name}` }, make("figcaption", {}, make("b", {}, options.title), " ", this.sizes), this.surface);
     if (interactive) this.listen();
+    // boards out of sight are drawn when they come near: a change of a setting draws few
+    new IntersectionObserver((entries) => this.seen(entries.at(-1)!.isIntersecting), { rootMargin: "300px" }).observe(this.surface);
+    addEventListener("beforeprint", () => this.seen(true));
   }
 
   /** Show a face with cells of this many pixels. */
@@ -52,34 +57,48 @@ export class Board {
     this.cell = cell;
     this.sizes.textContent = caption;
     this.surface.setAttribute("aria-label", `${this.options.title}, ${caption}`);
-    const [width, height] = [Math.ceil(face.columns * cell), Math.ceil(face.rows * cell)];
+    const [width, height] = this.size();
     this.surface.style.width = `${width}px`;
     this.surface.style.height = `${height}px`;
-    paintFace(sized(this.ground, width, height), face, cell);
     this.cursor = this.cursor && this.within(this.cursor);
+    this.repaint();
     this.light(this.marks);
   }
 
   /** Draw some cells again, as the face has them now. */
   refresh(spots: readonly Spot[]): void {
-    const context = this.ground.getContext("2d");
-    if (!context || !this.face) return;
+    if (!this.face || this.stale) return;
+    const context = this.ground.getContext("2d")!;
     for (const [row, column] of spots) paintCell(context, this.face, this.cell, row, column);
     this.frames();
   }
 
   /** Draw all cells again. */
   repaint(): void {
-    const context = this.ground.getContext("2d");
-    if (context && this.face) paintFace(context, this.face, this.cell);
+    this.stale = !this.visible;
+    if (!this.face || this.stale) return;
+    paintFace(sized(this.ground, ...this.size()), this.face, this.cell);
   }
 
   /** Light marks above the cells. */
   light(marks: Marks): void {
     this.marks = marks;
-    if (!this.face) return;
-    const context = sized(this.above, Math.ceil(this.face.columns * this.cell), Math.ceil(this.face.rows * this.cell));
-    paintMarks(context, marks, this.cell, this.face.longest);
+    if (!this.face || !this.visible) return;
+    paintMarks(sized(this.above, ...this.size()), marks, this.cell, this.face.longest);
+  }
+
+  private seen(visible: boolean): void {
+    const before = this.visible;
+    this.visible = visible;
+    if (!visible || before) return;
+    if (this.stale) this.repaint();
+    this.light(this.marks);
+  }
+
+  /** Width and height in pixels. */
+  private size(): [number, number] {
+    const { columns, rows } = this.face!;
+    return [Math.ceil(columns * this.cell), Math.ceil(rows * this.cell)];
   }
 
   private frames(): void {
