@@ -25,6 +25,11 @@ export function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`;
 }
 
+/** Code or output of a program, named for screen readers; it scrolls by itself, so the keyboard must reach it. */
+export function codeBlock(name: string, ...content: readonly Child[]): HTMLPreElement {
+  return make("pre", { tabindex: 0, role: "group", "aria-label": name }, ...content);
+}
+
 /** A table of numbers, a row per first index, that scrolls by itself where it is wide. */
 export function numberTable(values: ArrayLike<number>, shape: readonly number[], caption: string): HTMLElement {
   const columns = shape.at(-1) ?? 1;

@@ -4,12 +4,13 @@ import { Refusal } from "../arithmetic/refusal";
 import type { Scene } from "../arithmetic/scene";
 import type { Dialect } from "../dialects/dialect";
 import { dialects } from "../dialects/registry";
-import { parsed, source } from "../dialects/value";
+import { source } from "../dialects/value";
 import { addressOf } from "../state/address";
 import type { Settings } from "../state/settings";
 import type { Actions, Moment } from "../state/view";
+import { argumentsText } from "./applied_settings";
 import { copyButton } from "./copying";
-import { fill, make } from "./elements";
+import { codeBlock, fill, make } from "./elements";
 import type { Panel } from "./frame";
 
 const FIRST = ["torch", "tensorflow", "keras", "jax", "onnx"];
@@ -41,7 +42,7 @@ export const frameworkCode: Panel = {
 
 function callsOf({ scene, settings }: Moment, actions: Actions): HTMLElement[] {
   if (!scene) return [make("p", {}, "No operator: see the message beside the setting.")];
-  const own = section("tconv", tconvCode(settings), "x and weight in this framework's own layouts.", [], actions);
+  const own = section("tconv", tconvCode(settings), `x and weight in ${dialects[settings.dialect]!.framework}'s layouts; arrays of NumPy, or of the frameworks.`, [], actions);
   const names = Object.keys(dialects);
   const first = [settings.dialect, ...FIRST.filter((name) => name !== settings.dialect)];
   const of = (name: string) => dialectCall(dialects[name]!, scene, actions);
@@ -49,7 +50,7 @@ function callsOf({ scene, settings }: Moment, actions: Actions): HTMLElement[] {
   return [
     own,
     ...first.map(of),
-    make("details", { class: "others" }, make("summary", {}, `${others.length} others: ${others.map((name) => dialects[name]!.framework).join(", ")}`), ...others.map(of)),
+    make("details", { class: "others" }, make("summary", {}, `Others: ${others.map((name) => dialects[name]!.framework).join(", ")}`), ...others.map(of)),
   ];
 }
 
@@ -69,10 +70,9 @@ function section(name: string, code: string | null, layout: string, reasons: rea
   return make(
     "section",
     {},
-    make("h3", {}, name),
-    code !== null && copyButton(() => code, `the ${name} call`, actions),
+    make("div", { class: "call-head" }, make("h3", {}, name), code !== null && copyButton(() => code, `the ${name} call`, actions)),
     why && make("p", { class: "why-not" }, why),
-    code !== null && make("pre", { tabindex: 0, "aria-label": `${name} call` }, code),
+    code !== null && codeBlock(`${name} call`, code),
     layout !== "" && make("p", { class: "hint" }, layout),
   );
 }
@@ -93,8 +93,6 @@ function layouts(dialect: Dialect, groups: number, rank: number): string {
 }
 
 /** Call of tconv with the words of the dialect. */
-export function tconvCode({ dialect, words, rank }: Settings): string {
-  const known = dialects[dialect]!.words(rank).filter((word) => (words[word.name] ?? word.fallback) !== word.fallback);
-  const given = known.map((word) => `, ${word.name}=${source(parsed(words[word.name]!))}`).join("");
-  return `y = tconv.conv_transpose(x, weight${dialect === "torch" ? "" : `, dialect=${source(dialect)}`}${given})`;
+function tconvCode(settings: Settings): string {
+  return `y = tconv.conv_transpose(x, weight${settings.dialect === "torch" ? "" : `, dialect=${source(settings.dialect)}`}${argumentsText(settings)})`;
 }

@@ -4,7 +4,7 @@ import type { Geometry } from "../arithmetic/geometry";
 import { indexOf } from "../arithmetic/indices";
 import type { Product, Scene } from "../arithmetic/scene";
 import { shownCell, type Selection } from "../state/selection";
-import { fill, make, shown } from "./elements";
+import { codeBlock, fill, make, shown } from "./elements";
 import { outputName } from "./place_names";
 import type { Panel } from "./frame";
 
@@ -18,7 +18,7 @@ export const loopLine: Panel = {
   place: "near",
   open: true,
   make: () => {
-    const code = make("pre", { class: "loop", tabindex: 0, "aria-label": "The scatter in Python" });
+    const code = codeBlock("The scatter in Python");
     const runs = make("div", { class: "runs" });
     const element = make("div", {}, code, runs);
     return {
@@ -103,7 +103,7 @@ function runsOf(scene: Scene, selection: Selection): HTMLElement[] {
   });
   const rest = lines.length - MOST_RUNS;
   const text = lines.slice(0, MOST_RUNS).join("\n") + (rest > 0 ? `\n… and ${rest} more` : "");
-  return [make("p", {}, `${title}:`), make("pre", { tabindex: 0, "aria-label": "Values of the marked line" }, text)];
+  return [make("p", {}, `${title}:`), codeBlock("Values of the marked line", text)];
 }
 
 function cellRuns(scene: Scene, cell: { board: string; channel: number; index: readonly number[] }): { title: string; products: Product[] } {

@@ -2,7 +2,7 @@
 
 import { fullSize, outputSize } from "../arithmetic/geometry";
 import type { Scene } from "../arithmetic/scene";
-import { count, fill, make } from "./elements";
+import { codeBlock, count, fill, make } from "./elements";
 import type { Panel } from "./frame";
 
 export const sizeFormula: Panel = {
@@ -42,7 +42,7 @@ function axisFormula(scene: Scene, axis: number, title: string | null): HTMLElem
     `output = full − crop in front − crop behind`,
     `       = ${full} − ${signed(lo)} − ${signed(hi)} = ${outputSize(a, n)}`,
   ];
-  return make("section", {}, title && make("h3", {}, title), make("pre", { tabindex: 0, "aria-label": `Size formula of axis ${axis}` }, lines.join("\n")));
+  return make("section", {}, title && make("h3", {}, title), codeBlock(`Size formula of axis ${axis}`, lines.join("\n")));
 }
 
 function signed(value: number): string {
