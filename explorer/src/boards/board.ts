@@ -167,7 +167,10 @@ export class Board {
     const to = steps[event.key];
     if (to) this.move(to);
     else if (event.key === "Enter" || event.key === " ") this.options.onPin?.([row, column]);
-    else if (event.key === "Escape") this.options.onPin?.(null);
+    else if (event.key === "Escape") {
+      this.options.onPin?.(null);
+      this.options.onPoint?.(null);
+    }
     else return;
     event.preventDefault();
   }

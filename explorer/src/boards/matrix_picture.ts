@@ -114,7 +114,9 @@ function matrixFace(scene: Scene, selection: Selection, turn: Turn): Face {
 }
 
 function sizesOf(scene: Scene, turn: Turn): string {
-  return timesText(turn(product(scene.inputShape), product(scene.outputShape))) + (isLarge(scene) ? ", too large to draw" : "");
+  const { input, output } = scene.channels;
+  const block = input * output > 1 ? " between the channels shown" : "";
+  return timesText(turn(product(scene.inputShape), product(scene.outputShape))) + block + (isLarge(scene) ? ", too large to draw" : "");
 }
 
 /** Return true if K has more entries than a screen shows. */
