@@ -2,6 +2,7 @@
 
 import { make } from "../page/elements";
 import { paintCell, paintFace, paintMarks } from "./cell_painter";
+import { CAPTION } from "./fitting";
 import { NO_MARKS, type Face, type Marks, type Spot } from "./face";
 
 export interface BoardOptions {
@@ -29,6 +30,7 @@ export class Board {
   private readonly above = make("canvas", { "aria-hidden": true });
   private readonly surface: HTMLElement;
   private readonly sizes = make("span", { class: "sizes" });
+  private readonly caption = make("figcaption");
 
   constructor(private readonly options: BoardOptions) {
     const interactive = Boolean(options.onPoint);
@@ -44,7 +46,8 @@ export class Board {
       this.ground,
       this.above,
     );
-    this.element = make("figure", { class: `board-figure board-${options.name}` }, make("figcaption", {}, make("b", {}, options.title), " ", this.sizes), this.surface);
+    this.caption.append(make("b", {}, options.title), " ", this.sizes);
+    this.element = make("figure", { class: `board-figure board-${options.name}` }, this.caption, this.surface);
     if (interactive) this.listen();
     // boards out of sight are drawn when they come near: a change of a setting draws few
     new IntersectionObserver((entries) => this.seen(entries.at(-1)!.isIntersecting), { rootMargin: "300px" }).observe(this.surface);
@@ -60,6 +63,7 @@ export class Board {
     const [width, height] = this.size();
     this.surface.style.width = `${width}px`;
     this.surface.style.height = `${height}px`;
+    this.caption.style.maxWidth = `${Math.max(width, CAPTION)}px`;
     this.cursor = this.cursor && this.within(this.cursor);
     this.repaint();
     this.light(this.marks);
