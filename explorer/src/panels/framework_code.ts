@@ -4,11 +4,9 @@ import { Refusal } from "../arithmetic/refusal";
 import type { Scene } from "../arithmetic/scene";
 import type { Dialect } from "../dialects/dialect";
 import { dialects } from "../dialects/registry";
-import { source } from "../dialects/value";
 import { addressOf } from "../state/address";
-import type { Settings } from "../state/settings";
 import type { Actions, Moment } from "../state/view";
-import { argumentsText } from "./applied_settings";
+import { tconvCode } from "./applied_settings";
 import { copyButton } from "./copying";
 import { codeBlock, fill, make } from "./elements";
 import type { Panel } from "./frame";
@@ -42,7 +40,7 @@ export const frameworkCode: Panel = {
 
 function callsOf({ scene, settings }: Moment, actions: Actions): HTMLElement[] {
   if (!scene) return [make("p", {}, "No operator: see the message beside the setting.")];
-  const own = section("tconv", tconvCode(settings), `x and weight in ${dialects[settings.dialect]!.framework}'s layouts; arrays of NumPy, or of the frameworks.`, [], actions);
+  const own = section("tconv", tconvCode(settings, scene.geometry, scene.inputShape), `x and weight in ${dialects[settings.dialect]!.framework}'s layouts; arrays of NumPy, or of the frameworks.`, [], actions);
   const names = Object.keys(dialects);
   const first = [settings.dialect, ...FIRST.filter((name) => name !== settings.dialect)];
   const of = (name: string) => dialectCall(dialects[name]!, scene, actions);
@@ -90,9 +88,4 @@ function layouts(dialect: Dialect, groups: number, rank: number): string {
   });
   const data = axes(dialect.dataPattern, { "*": rank === 1 ? "n" : "h, w" });
   return `x [${data}], weight [${weight}]${flip ? ", its taps stored in reverse" : ""}.`;
-}
-
-/** Call of tconv with the words of the dialect. */
-function tconvCode(settings: Settings): string {
-  return `y = tconv.conv_transpose(x, weight${settings.dialect === "torch" ? "" : `, dialect=${source(settings.dialect)}`}${argumentsText(settings)})`;
 }

@@ -132,7 +132,7 @@ function remedies(scene: Scene, settings: Settings, board: Checkerboard, actions
     const use = () => actions.change({ values: { ...settings.values, weight: { rule: "bilinear" } } });
     items.push(make("li", {}, "Weights whose phases have equal gains, as those of linear interpolation. ", make("button", { type: "button", class: "button quiet", onclick: use }, "Use these weights")));
   }
-  const given = `${settings.dialect === "torch" ? "" : `, dialect="${settings.dialect}"`}${argumentsText(settings)}`;
+  const given = `${settings.dialect === "torch" ? "" : `, dialect="${settings.dialect}"`}${argumentsText(settings, scene.geometry, scene.inputShape)}`;
   items.push(make("li", {}, "Trained weights: ", make("code", {}, `weight = tconv.artifacts.equalise(weight${given})`), " gives every phase the same gain."));
   items.push(make("li", {}, "Or resize first, then an ordinary convolution with stride 1."));
   return [make("h3", {}, "What would remove it"), make("ul", {}, ...items)];

@@ -117,7 +117,7 @@ class Search {
     const next = applied(settings, solution.geometry, solution.input);
     const sizes = [`kernel ${sizesText(solution.geometry.axes.map((axis) => axis.kernel))}`];
     if (String(solution.input) !== String(scene.inputShape)) sizes.unshift(`input ${sizesText(solution.input)}`);
-    const text = `${sizes.join(", ")}${argumentsText({ ...settings, ...next })}`;
+    const text = `${sizes.join(", ")}${argumentsText(settings, solution.geometry, solution.input)}`;
     const apply = (): void => {
       this.typed = false;
       this.actions.change(next);
