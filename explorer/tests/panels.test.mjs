@@ -6,7 +6,7 @@ import { bundled } from "./bundled.mjs";
 import { npyFile } from "./npy_writer.mjs";
 import { openPanel, show, summedValue, textOf } from "./page_actions.mjs";
 
-const { sceneOf, checkerboardOf, responseOf, matrixOf, readAddress, dialects } = await bundled(
+const { sceneOf, checkerboardOf, responseOf, matrixOf, readAddress, dialects, titleOf } = await bundled(
   "arithmetic/build.ts",
   "arithmetic/phases.ts",
   "arithmetic/matrix.ts",
@@ -26,9 +26,9 @@ browserTest("every framework's call is that of its dialect, and is copied", asyn
     navigator.clipboard.writeText = async (text) => void window.copied.push(text);
   });
   for (const dialect of Object.values(dialects)) {
-    await panel.getByRole("button", { name: `Copy the ${dialect.framework} call`, exact: true }).click();
+    await panel.getByRole("button", { name: `Copy the ${titleOf(dialect)} call`, exact: true }).click();
     assert.equal(await page.evaluate(() => window.copied.at(-1)), dialect.code(scene.geometry, scene.inputShape));
-    await page.waitForFunction((name) => document.querySelector("#announcer").textContent.includes(name), dialect.framework);
+    await page.waitForFunction((name) => document.querySelector("#announcer").textContent.includes(name), titleOf(dialect));
   }
   const reasons = dialects.keras.reasonsAgainst(scene.geometry, scene.inputShape);
   if (reasons.length) assert.ok((await panel.innerText()).includes(`Keras cannot say ${reasons[0]}`));

@@ -3,7 +3,7 @@
 import { Refusal } from "../arithmetic/refusal";
 import type { Scene } from "../arithmetic/scene";
 import type { Dialect } from "../dialects/dialect";
-import { dialects } from "../dialects/registry";
+import { dialects, titleOf } from "../dialects/registry";
 import { addressOf } from "../state/address";
 import type { Actions, Moment } from "../state/view";
 import { tconvCode } from "./applied_settings";
@@ -40,7 +40,7 @@ export const frameworkCode: Panel = {
 
 function callsOf({ scene, settings }: Moment, actions: Actions): HTMLElement[] {
   if (!scene) return [make("p", {}, "No operator: see the message beside the setting.")];
-  const own = section("tconv", tconvCode(settings, scene.geometry, scene.inputShape), `x and weight in ${dialects[settings.dialect]!.framework}'s layouts; arrays of NumPy, or of the frameworks.`, [], actions);
+  const own = section("tconv", tconvCode(settings, scene.geometry, scene.inputShape), `x and weight in ${titleOf(dialects[settings.dialect]!)}'s layouts; arrays of NumPy, or of the frameworks.`, [], actions);
   const names = Object.keys(dialects);
   const first = [settings.dialect, ...FIRST.filter((name) => name !== settings.dialect)];
   const of = (name: string) => dialectCall(dialects[name]!, scene, actions);
@@ -48,7 +48,7 @@ function callsOf({ scene, settings }: Moment, actions: Actions): HTMLElement[] {
   return [
     own,
     ...first.map(of),
-    make("details", { class: "others" }, make("summary", {}, `Others: ${others.map((name) => dialects[name]!.framework).join(", ")}`), ...others.map(of)),
+    make("details", { class: "others" }, make("summary", {}, `Others: ${others.map((name) => titleOf(dialects[name]!)).join(", ")}`), ...others.map(of)),
   ];
 }
 
@@ -56,10 +56,10 @@ function dialectCall(dialect: Dialect, scene: Scene, actions: Actions): HTMLElem
   const { geometry, inputShape } = scene;
   const reasons = dialect.reasonsAgainst(geometry, inputShape);
   try {
-    return section(dialect.framework, dialect.code(geometry, inputShape), layouts(dialect, geometry.groups, inputShape.length), reasons, actions);
+    return section(titleOf(dialect), dialect.code(geometry, inputShape), layouts(dialect, geometry.groups, inputShape.length), reasons, actions);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    return section(dialect.framework, null, "", reasons, actions);
+    return section(titleOf(dialect), null, "", reasons, actions);
   }
 }
 
