@@ -207,7 +207,7 @@ browserTest("a mistake in the settings leaves every panel alive", async (page) =
   for (const panel of await page.locator("details.panel").all()) await panel.evaluate((details) => (details.open = true));
   await page.fill("#field-kernel", "0");
   await settled(page);
-  assert.match(await textOf(page, "#panel-code"), /see the message beside the setting/);
+  assert.match(await textOf(page, "#panel-code"), /No operator: kernel is 0; it must be at least 1/);
   await page.fill("#field-kernel", "3");
   await settled(page);
   assert.match(await textOf(page, "#panel-code"), /conv_transpose/);

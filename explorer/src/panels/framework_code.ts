@@ -8,7 +8,7 @@ import { addressOf } from "../state/address";
 import type { Actions, Moment } from "../state/view";
 import { tconvCode } from "./applied_settings";
 import { copyButton } from "./copying";
-import { codeBlock, fill, make } from "./elements";
+import { codeBlock, fill, make, noOperator } from "./elements";
 import type { Panel } from "./frame";
 
 const FIRST = ["torch", "tensorflow", "keras", "jax", "onnx"];
@@ -38,8 +38,9 @@ export const frameworkCode: Panel = {
   },
 };
 
-function callsOf({ scene, settings }: Moment, actions: Actions): HTMLElement[] {
-  if (!scene) return [make("p", {}, "No operator: see the message beside the setting.")];
+function callsOf(moment: Moment, actions: Actions): HTMLElement[] {
+  const { scene, settings } = moment;
+  if (!scene) return [noOperator(moment)];
   const own = section("tconv", tconvCode(settings, scene.geometry, scene.inputShape), `x and weight in ${titleOf(dialects[settings.dialect]!)}'s layouts; arrays of NumPy, or of the frameworks.`, [], actions);
   const names = Object.keys(dialects);
   const first = [settings.dialect, ...FIRST.filter((name) => name !== settings.dialect)];

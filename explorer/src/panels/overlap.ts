@@ -9,7 +9,7 @@ import { colours, onTheme } from "../page/theme";
 import type { Settings } from "../state/settings";
 import type { Actions, Moment } from "../state/view";
 import { applied, argumentsText } from "./applied_settings";
-import { fill, make, numberTable } from "./elements";
+import { fill, make, noOperator, numberTable } from "./elements";
 import type { Panel } from "./frame";
 
 const CELL = 14; // pixels of the picture
@@ -28,7 +28,7 @@ export const overlap: Panel = {
       if (!last) return;
       const { scene, settings } = last;
       if (scene) fill(element, ...content(scene, settings, last.selection.shown, actions));
-      else fill(element, make("p", {}, "No operator: see the message beside the setting."));
+      else fill(element, noOperator(last));
     };
     onTheme(draw);
     return {
