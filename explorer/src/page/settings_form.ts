@@ -164,11 +164,12 @@ function unreadable(name: string, text: string, rank: number): string {
   return `${name} is ${text.trim() || "empty"}; ${needed}`;
 }
 
-/** Fold the settings away on a narrow page, where they would stand above the boards. */
+/** Fold the settings away on a narrow page, where they would stand above the boards; a chapter's frame shows them. */
 export function foldSettings(): void {
   const box = document.querySelector<HTMLDetailsElement>("#settings-box")!;
   const wide = matchMedia("(min-width: 861px)");
-  const fold = (): void => void (box.open = wide.matches);
+  const roomy = document.documentElement.classList.contains("embed") && innerWidth >= 600;
+  const fold = (): void => void (box.open = wide.matches || roomy);
   wide.addEventListener("change", fold);
   fold();
 }
