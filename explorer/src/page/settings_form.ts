@@ -1,7 +1,7 @@
 /** The settings: the dialect with its own words, sizes, channels and numbers. */
 
 import type { Word } from "../dialects/dialect";
-import { dialects } from "../dialects/registry";
+import { dialects, titleOf } from "../dialects/registry";
 import { RULES } from "../state/defaults";
 import type { Settings, Values } from "../state/settings";
 import { readSizes, sizesText } from "../state/sizes";
@@ -60,7 +60,7 @@ export function settingsForm(store: Store): View {
     { class: "settings", "aria-label": "Settings", onsubmit: (event) => event.preventDefault() },
     keep(
       "dialect",
-      choiceField({ name: "dialect", label: "in the words of" }, Object.values(dialects).map((one) => [one.name, one.framework]), (name) =>
+      choiceField({ name: "dialect", label: "in the words of" }, Object.values(dialects).map((one) => [one.name, titleOf(one)]), (name) =>
         changeDialect(store, name),
       ),
     ),
