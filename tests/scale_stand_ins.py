@@ -38,7 +38,7 @@ class SmallJob:
         np.save(self.input, self.x)
         self.right = computed(self.operator, self.x)
 
-    def job(self, *, operator=None, tile=TILE, source=None, target=None, max_memory="2GB", **options) -> Job:
+    def job(self, *, operator=None, tile=TILE, source=None, target=None, max_memory="4GB", **options) -> Job:
         """Return the job, which is made anew for every session, as a process does."""
         operator = operator or self.operator
         source = source or open_source(self.input)

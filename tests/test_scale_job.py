@@ -144,7 +144,7 @@ def test_a_second_stage_reads_the_first(tmp_path):
         Stage(first, ArraySource(x[None]), below, (16, 16)),
         Stage(second, FromTarget(below), ArrayTarget(y), (9, 20)),
     ]
-    report = Job(stages, None, max_memory="2GB").run()
+    report = Job(stages, None, max_memory="4GB").run()
     np.testing.assert_array_equal(middle[0], computed(first, x))
     np.testing.assert_array_equal(y[0], computed(second, middle[0]))
     assert report.tiles == sum(stage.tile_count for stage in stages)
@@ -222,7 +222,7 @@ def test_tiles_that_are_gone_are_made_again(small):
 
 def test_the_tiles_of_the_journal_hold_under_another_bound(small):
     small.stop_after(4, tile=(8, 16))
-    job = small.job(tile=None, max_memory="1.5GB")
+    job = small.job(tile=None, max_memory="6GB")
     assert job.plan.stages[0].tile == (8, 16)
     assert job.run().done_before == 4
     assert small.is_right()
@@ -818,13 +818,13 @@ def test_progress_counts_all_outputs(small):
     assert 0 < seen[0].done < total
     assert seen == sorted(seen, key=lambda each: each.done)
     assert (seen[-1].done, seen[-1].tiles_done, seen[-1].tiles) == (total, TILES, TILES)
-    assert 0 < seen[-1].memory < seen[-1].max_memory == 2 * 10**9
+    assert 0 < seen[-1].memory < seen[-1].max_memory == 4 * 10**9
 
 
 def test_the_report_has_every_figure(small):
     report = small.job().run()
     text = str(report)
-    for words in ("16 now", "elements per second", "read", "written", "at the peak", "predicted", "bound 2 GB"):
+    for words in ("16 now", "elements per second", "read", "written", "at the peak", "predicted", "bound 4 GB"):
         assert words in text
     assert report.plan.halo >= 1
     assert 0 < report.peak_memory <= report.plan.memory <= report.max_memory
@@ -833,6 +833,6 @@ def test_the_report_has_every_figure(small):
 def test_the_plan_is_printed_before_anything_runs(small):
     plan = small.job().plan
     text = str(plan)
-    for words in ("16 of 16 x 24", "multiply-adds", "predicted", "bound 2 GB", "disk", "runs on   this process"):
+    for words in ("16 of 16 x 24", "multiply-adds", "predicted", "bound 4 GB", "disk", "runs on   this process"):
         assert words in text
     assert os.listdir(small.output.parent) == ["x.npy"]

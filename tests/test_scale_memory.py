@@ -1,6 +1,7 @@
 """Memory of jobs: sizes as users write them, tiles that fit the bound, the resident memory of a process, and its pool."""
 
 import gc
+import re
 import sys
 
 import numpy as np
@@ -188,7 +189,7 @@ def test_a_unit_too_large_is_computed_in_parts_with_the_bits_of_the_whole():
     assert need.memory <= whole * 2 // 3
     assert stage.tile == y.shape[2:]
     assert max(stage.part) < max(stage.tile)
-    Job([stage], None, max_memory="2GB").run()
+    Job([stage], None, max_memory="4GB").run()
     np.testing.assert_array_equal(y[0], computed(operator, x))
 
 
@@ -222,6 +223,39 @@ def test_what_does_not_fit_is_refused_with_the_number_that_does():
     plan_stage(smaller, MemoryBudget(6 << 20, 50 << 10, 0), 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("held", "bound", "words"),
+    [
+        (10**8, 10**9, "1 GB (the default)"),
+        (488 * 10**6, 10**9, "1 GB (the default)"),
+        (13 * 10**8, 1_812_000_000, "1.81 GB (the default: 512 MB above what the process has)"),
+    ],
+)
+def test_the_default_bound_leaves_room_beside_what_the_process_has(tmp_path, monkeypatch, held, bound, words):
+    """A notebook that has more than 1 GB already wrote no number that would be too small."""
+    monkeypatch.setattr("tconv.scale.job_plan.resident_bytes", lambda: held)
+    small = SmallJob(tmp_path)
+    plan = small.job(max_memory=None, tile=None).plan
+    assert (plan.base_memory, plan.max_memory) == (held, bound)
+    assert f"bound {words}" in str(plan)
+    report = small.job(max_memory=None, tile=None).run()
+    assert report.max_memory == bound
+    assert f"bound {words}" in str(report)
+    huge = stage_of((20_000, 30_000), unit=(60_000, 60_000))
+    with pytest.raises(
+        TooLargeError, match=rf"^max_memory is {re.escape(words)}; the process has .*Write max_memory='"
+    ):
+        plan_stage(huge, MemoryBudget(bound, held, 0, plan.bound_origin), 2, 2, may_split=False)
+
+
+def test_a_given_bound_stays_as_it_is_in_a_process_that_has_more(tmp_path, monkeypatch):
+    monkeypatch.setattr("tconv.scale.job_plan.resident_bytes", lambda: 13 * 10**8)
+    small = SmallJob(tmp_path)
+    with pytest.raises(TooLargeError, match=r"^max_memory is 1 GB; the process has 1.3 GB before it starts"):
+        small.job(max_memory="1GB", tile=None).run()
+    assert str(small.job(max_memory="4GB", tile=None).plan).count("bound 4 GB\n") == 1
+
+
 def test_a_bound_below_what_the_process_has_is_refused_before_anything_is_made(tmp_path):
     small = SmallJob(tmp_path)
     with pytest.raises(
@@ -236,7 +270,7 @@ def test_a_journal_goes_on_under_a_bound_that_its_tiles_fit_alone(tmp_path):
     small.stop_after(3)
     with pytest.raises(TooLargeError, match=r"one tile \(16, 24\) of"):
         small.job(max_memory="20MB", tile=None).run()
-    assert small.job(max_memory="1GB", tile=None).run().done_before == 3
+    assert small.job(max_memory=None, tile=None).run().done_before == 3
     assert small.is_right()
 
 
@@ -271,7 +305,7 @@ def test_a_stage_begins_without_the_memory_of_the_one_before():
         y = np.zeros((1, 4, *operator.output_sizes((size, size))), "f4")
         source = ArraySource(picture(sizes=(size, size))[None])
         stages.append(Stage(operator, Looking(source), ArrayTarget(y, unit=y.shape[2:])))
-    Job(stages, None, max_memory="2GB").run()
+    Job(stages, None, max_memory="4GB").run()
     assert free == [0, 0]
 
 

@@ -470,7 +470,7 @@ def test_what_is_refused_before_anything_runs():
 def test_the_command_names_its_options(run):
     path = write_tiff("a.tif", picture(60, 60, 3))
     cases = [
-        (["-o", "b.zarr", "--max-memory", "1MB"], "--max-memory is 1 MB.*Write --max-memory [0-9.]+MB"),
+        (["-o", "b.zarr", "--max-memory", "1MB"], "--max-memory is 1 MB.*Write --max-memory [0-9.]+[MG]B"),
         (["-o", "b.zarr", "--max-memory", "x"], "--max-memory is"),
         (["-o", "b.zarr", "--chunks", "0"], "--chunks is 0.*--chunks 1024"),
         (["-o", "b.tif", "--chunks", "100", "--max-memory", MEMORY], "Write --chunks 112x112"),

@@ -123,7 +123,8 @@ def run(
         Print one JSON object instead of lines.
     max_memory
         Most memory of this process, 1GB or 512MB: one .tif, .npy or Zarr store is enlarged tile by tile into another
-        one, with the bits of the whole. A call that was stopped goes on where it stopped. 1GB for Zarr stores.
+        one, with the bits of the whole. A call that was stopped goes on where it stopped. Zarr stores have 1GB
+        without it, or 512MB above what the process holds.
     resume
         --no-resume starts anew.
     verify

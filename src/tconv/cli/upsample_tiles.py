@@ -189,7 +189,7 @@ def _print_plan(report: Report, job: TileJob, plan: JobPlan) -> None:
     text = f"{plan.tiles:,} tile{'s' * (plan.tiles != 1)} of {tile}"
     if plan.halo > 1.0005:
         text += f", {plan.halo - 1:.1%} of the work is for their borders"
-    text += f"; {si(plan.memory, 'B')} of memory, {si(plan.max_memory, 'B')} allowed"
+    text += f"; {si(plan.memory, 'B')} of memory, {plan.bound_text} allowed"
     text += f"; up to {si(plan.disk, 'B')} on the disk; {plan.executor}"
     report.line("plan", text)
     notes = [*job.upsampler.notes, *job.warnings]

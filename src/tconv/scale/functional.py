@@ -29,8 +29,8 @@ def run(network: Any, source: Any, output: Any, **options: Any) -> JobReport:
     >>> import numpy as np, tconv.scale
     >>> layer = tconv.scale.layer(np.ones((3, 8, 4, 4), np.float32), stride=2, padding=1)
     >>> y = np.empty((8, 200, 300), np.float32)
-    >>> report = tconv.scale.run(layer, np.ones((3, 100, 150), np.float32), y, max_memory="1GB")
-    >>> report.tiles, report.peak_memory < 10**9
+    >>> report = tconv.scale.run(layer, np.ones((3, 100, 150), np.float32), y)
+    >>> report.tiles, report.peak_memory <= report.max_memory
     (1, True)
 
     network: a path of a network, what `tconv.models.load` returns, a layer of `tconv.scale.layer`, of `tconv.prepare`
@@ -44,7 +44,7 @@ def run(network: Any, source: Any, output: Any, **options: Any) -> JobReport:
     Options:
 
     - max_memory: resident bytes that the process may have, all that it held before included: "1GB", "512MiB", or a
-      number. Default "1GB". Tile sizes are chosen from it.
+      number. Tile sizes are chosen from it. Default 1 GB, or 512 MB above what the process holds if that is more.
     - tile: sizes of a tile instead, in whole units (shards, chunks, tiles of TIFF) of the output.
     - chunks, shards, compression: sizes along the spatial axes, and the codec, of a new output.
     - axes, level, page: parts of the source, and the names of its axes, such as "YXC" or "TCZYX".
@@ -72,7 +72,7 @@ def plan(network: Any, source: Any, output: Any, **options: Any) -> JobPlan:
     >>> import numpy as np, tconv.scale
     >>> layer = tconv.scale.layer(np.ones((3, 8, 4, 4), np.float32), stride=2, padding=1)
     >>> x, y = np.ones((3, 100, 150), np.float32), np.empty((8, 200, 300), np.float32)
-    >>> tconv.scale.plan(layer, x, y, max_memory="1GB").stages[0].tile
+    >>> tconv.scale.plan(layer, x, y).stages[0].tile
     (200, 300)
 
     Raises the errors of `run`.
@@ -106,7 +106,7 @@ def job_of(
     source: Any,
     output: Any,
     *,
-    max_memory: int | str = "1GB",
+    max_memory: int | str | None = None,
     tile: int | tuple[int, ...] | None = None,
     chunks: int | tuple[int, ...] | None = None,
     shards: int | tuple[int, ...] | None = None,

@@ -44,9 +44,10 @@ def _identity(path: Path) -> list[int]:
 class Job:
     """Stages that write one output. `output` is its final path; None for arrays in memory, which have no journal.
 
-    `max_memory` bounds the resident memory of the process. With `resume`, a job that was stopped goes on; without, it
-    starts anew. An output that exists is replaced only with `overwrite`, at the end. With `repair`, tiles that are done
-    are read again, and damaged ones are made anew. `progress` is called with a `Progress`, ten times a second at most.
+    `max_memory` bounds the resident memory of the process; None is the default of `bound_of`. With `resume`, a job that
+    was stopped goes on; without, it starts anew. An output that exists is replaced only with `overwrite`, at the end.
+    With `repair`, tiles that are done are read again, and damaged ones are made anew. `progress` is called with a
+    `Progress`, ten times a second at most.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Job:
         stages: Sequence[Stage],
         output: Path | str | None,
         *,
-        max_memory: int | str = "1GB",
+        max_memory: int | str | None = None,
         resume: bool = True,
         overwrite: bool = False,
         repair: bool = False,
@@ -68,7 +69,7 @@ class Job:
             other = "overwrite=True" if overwrite else "resume=False"
             raise ArgumentError(f"repair=True keeps what is whole, {other} makes all anew. Leave one of them out")
         self.output = None if output is None else Path(os.path.abspath(output))
-        self.max_memory = bytes_of(max_memory)
+        self.max_memory = None if max_memory is None else bytes_of(max_memory)
         self.executor: Executor = LocalExecutor() if executor is None else executor
         self._resume, self._overwrite, self._repair, self._progress = resume, overwrite, repair, progress
         self._in_place = any(stage.target.in_place for stage in self.stages)

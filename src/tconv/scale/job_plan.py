@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tconv._memory import si
-from tconv.scale.memory_bound import release_memory, resident_bytes, size_text
+from tconv.scale.memory_bound import bound_of, bound_text, release_memory, resident_bytes, size_text
 from tconv.scale.regions import Sizes, region_sizes, whole
 from tconv.scale.tile_plan import MemoryBudget, Need, memory_with_borders, plan_stage, totals
 from tconv.scale.tile_run import Stage
@@ -76,6 +76,7 @@ class JobPlan:
 
     output: Path | None
     max_memory: int
+    """bound of the resident bytes of the process, given or chosen"""
     base_memory: int
     """resident bytes of the process before it starts"""
     stages: tuple[StagePlan, ...]
@@ -84,11 +85,18 @@ class JobPlan:
     executor: str
     reserve: int = RESERVE
     """bytes for what is not counted one by one"""
+    bound_origin: str = ""
+    """where a bound that was not given comes from, in words"""
 
     @property
     def memory(self) -> int:
         """Predicted resident bytes at the peak."""
         return self.base_memory + self.reserve + max(stage.need.memory for stage in self.stages)
+
+    @property
+    def bound_text(self) -> str:
+        """Bound of memory, and where it comes from: "1 GB, the default"."""
+        return bound_text(self.max_memory, self.bound_origin)
 
     @property
     def enough(self) -> int | None:
@@ -111,7 +119,7 @@ class JobPlan:
         lines = [str(stage) for stage in self.stages]
         lines.append(
             f"memory    {si(self.memory, 'B')} predicted, {si(self.base_memory, 'B')} of it before the start; "
-            f"bound {si(self.max_memory, 'B')}"
+            f"bound {self.bound_text}"
         )
         if self.enough is not None:
             lines.append(f"borders   little work with max_memory={size_text(self.enough)!r}")
@@ -124,7 +132,7 @@ class JobPlan:
 def plan_job(
     stages: Sequence[Stage],
     output: Path | None,
-    max_memory: int,
+    max_memory: int | None,
     executor: str,
     windows: int = 2,
     results: int = 2,
@@ -134,19 +142,19 @@ def plan_job(
     """Choose the sizes of all tiles, where they are not given, and return the plan.
 
     With `may_split`, tiles that are too large are computed in parts; with `in_turn`, one thread computes all tiles, in
-    the order of `Stage.tiles_in_turn`. Raises TooLargeError if not even one tile fits
-    into `max_memory` beside what the process has.
+    the order of `Stage.tiles_in_turn`. Raises TooLargeError if not even one tile fits into `max_memory`, or the default
+    if that is None, beside what the process has.
     """
     for stage in stages:
         stage.check()
     reserve = RESERVE + (_PYRAMID if len(stages) > 1 else 0) + (0 if all(map(compiled, stages)) else _COMPILER)
-    release_memory(max_memory // 4)
+    release_memory(bound_of(max_memory, 0).size // 4)
     base = resident_bytes()
+    bound = bound_of(max_memory, base)
+    budget = MemoryBudget(bound.size, base, reserve, bound.origin)
     planned = []
     for number, stage in enumerate(stages):
-        need = plan_stage(
-            stage, MemoryBudget(max_memory, base, reserve), windows, results, may_split, stages[number + 1 :]
-        )
+        need = plan_stage(stage, budget, windows, results, may_split, stages[number + 1 :])
         work, read = totals(stage, in_turn)
         shape = stage.target.shape
         assert stage.tile is not None
@@ -169,7 +177,7 @@ def plan_job(
             )
         )
     disk = sum(stage.target.disk_bytes() for stage in stages)
-    return JobPlan(output, max_memory, base, tuple(planned), disk, executor, reserve)
+    return JobPlan(output, bound.size, base, tuple(planned), disk, executor, reserve, bound.origin)
 
 
 def compiled(stage: Stage) -> bool:

@@ -107,7 +107,7 @@ class JobReport:
 
     @property
     def max_memory(self) -> int:
-        """Bound that was given."""
+        """Bound of the resident bytes, given or chosen."""
         return self.plan.max_memory
 
     def __str__(self) -> str:
@@ -124,6 +124,6 @@ class JobReport:
             f"tiles     {self.done_now} now{before}{again}; work {self.plan.halo:.4g} times that of the whole\n"
             f"bytes     {si(read, 'B')} read, {si(written, 'B')} written, in the whole job\n"
             f"memory    {si(self.peak_memory, 'B')} at the peak, {si(self.plan.memory, 'B')} predicted; bound "
-            f"{si(self.max_memory, 'B')}"
+            f"{self.plan.bound_text}"
             + (f"\nran on    {self.plan.executor}; dashboard {self.dashboard}" if self.dashboard else "")
         )

@@ -1,4 +1,4 @@
-"""Memory of this process: sizes as users write them, the resident bytes now and at the peak, and their release."""
+"""Memory of this process: sizes as users write them, the bound, the resident bytes now and at the peak, and release."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tconv._memory import trim_outputs, trim_pool
+from tconv._memory import si, trim_outputs, trim_pool
 from tconv.errors import ArgumentError
 
 _UNITS = {
@@ -33,6 +33,8 @@ _UNITS = {
     "G": 10**9,
     "T": 10**12,
 }
+_USUAL, _ROOM = 10**9, 512 * 10**6
+"""Bytes that a process may have if none are given, and those it may have beside what it has, if that is more."""
 _SIZE = re.compile(r"\s*((?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][0-9]{1,2})?)\s*([A-Za-z]*)\s*")
 
 
@@ -59,6 +61,41 @@ def bytes_of(size: int | str, name: str = "max_memory") -> int:
             f'{name}="1GB"'
         )
     return count
+
+
+class MemoryBound(NamedTuple):
+    """Most resident bytes of a process."""
+
+    size: int
+    origin: str = ""
+    """where a number that was not given comes from, in words"""
+
+
+def bound_of(given: int | None, base: int) -> MemoryBound:
+    """Return the bound of a process that has `base` bytes before a job: the given one, or else the default.
+
+    >>> bound_of(3 * 10**8, base=10**9).size, bound_of(None, base=10**8).size
+    (300000000, 1000000000)
+    >>> bound_of(None, base=13 * 10**8)
+    MemoryBound(size=1812000000, origin='the default: 512 MB above what the process has')
+
+    A notebook may have more than any fixed number before its first job, and its user wrote none: the default leaves
+    room for tiles there, too.
+    """
+    if given is not None:
+        return MemoryBound(given)
+    if base + _ROOM <= _USUAL:
+        return MemoryBound(_USUAL, "the default")
+    return MemoryBound(base + _ROOM, f"the default: {si(_ROOM, 'B')} above what the process has")
+
+
+def bound_text(size: int, origin: str) -> str:
+    """Return a bound as messages show it.
+
+    >>> bound_text(10**9, ""), bound_text(10**9, "the default")
+    ('1 GB', '1 GB (the default)')
+    """
+    return f"{si(size, 'B')} ({origin})" if origin else si(size, "B")
 
 
 def size_text(size: int) -> str:

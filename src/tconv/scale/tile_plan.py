@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from tconv._memory import si
 from tconv.errors import ShapeError, TooLargeError
-from tconv.scale.memory_bound import size_text
+from tconv.scale.memory_bound import bound_text, size_text
 from tconv.scale.regions import Region, Sizes, elements, placed, region_sizes
 from tconv.scale.tile_run import Stage
 
@@ -65,11 +65,18 @@ class MemoryBudget(NamedTuple):
     bound: int
     base: int
     reserve: int
+    origin: str = ""
+    """where a bound that was not given comes from, in words"""
 
     @property
     def free(self) -> int:
         """Bytes for tiles."""
         return self.bound - self.base - self.reserve
+
+    @property
+    def bound_text(self) -> str:
+        """Bound, and where it comes from."""
+        return bound_text(self.bound, self.origin)
 
 
 class _Measures(NamedTuple):
@@ -260,7 +267,7 @@ def _too_large(
         smaller = "" if unit is None else f", or write units (chunks, shards, tiles) of at most {unit}"
     base = budget.base + budget.reserve
     return TooLargeError(
-        f"max_memory is {si(budget.bound, 'B')}; the process has {si(budget.base, 'B')} before it starts, "
+        f"max_memory is {budget.bound_text}; the process has {si(budget.base, 'B')} before it starts, "
         f"{si(budget.reserve, 'B')} are kept free, and one tile {tile} of {stage.target.name} needs {si(whole, 'B')}, "
         f"or {si(least, 'B')} in parts. Write max_memory={size_text(base + least + _GROWTH)!r}{smaller}"
     )

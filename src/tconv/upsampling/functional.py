@@ -119,8 +119,9 @@ def upsample(
         Threads of this call; afterwards as many as `tconv.set_num_threads` allows.
     max_memory
         Most resident memory of this process, in bytes or as "1GB": the image is read, enlarged and written tile by
-        tile, with the bits of the whole, from .tif, .npy or Zarr into one of those. So it is, with "1GB", for every
-        Zarr store, and with any option below; `output` is needed, `docs/scale.md` has the details.
+        tile, with the bits of the whole, from .tif, .npy or Zarr into one of those. So it is for every Zarr store, and
+        with any option below, then within 1 GB, or 512 MB above what the process holds if that is more; `output` is
+        needed, `docs/scale.md` has the details.
     resume
         False to start anew. Otherwise the same call goes on where another one was stopped.
     repair

@@ -37,8 +37,6 @@ from tconv.upsampling.tile_upsampler import UpsamplerOperator
 from tconv.upsampling.upsampler import Upsampler
 from tconv.upsampling.upsampler_selection import Selection
 
-USUAL_MEMORY = "1GB"
-"""Bound of memory of a call that states none."""
 _WRITTEN = ".ome.zarr", ".npy", ".tif", ".tiff", ".btf"
 """Endings of files that are written tile by tile; a default name keeps that of the input."""
 _SIDE, _SHORT_SIDE = 192, 48
@@ -78,7 +76,7 @@ class TileJob:
             self.operator,
             source,
             self.path,
-            max_memory=USUAL_MEMORY if options.max_memory is None else options.max_memory,
+            max_memory=options.max_memory,
             tile=options.tile,
             chunks=options.chunks,
             shards=options.shards,

@@ -13,7 +13,7 @@ class TileOptions(NamedTuple):
     """Options of a call that works tile by tile; those that are None are chosen."""
 
     max_memory: int | str | None = None
-    """most resident memory of the process: bytes, "1GB" """
+    """most resident memory of the process: bytes, "1GB"; None for the default"""
     resume: bool = True
     tile: int | tuple[int, int] | None = None
     """rows and columns of a tile of the result"""
