@@ -12,6 +12,8 @@ A comment runs, too, and is shown nowhere: the check of a cell that a reader nee
     <!-- python
     assert y.shape == (3, 3)
     -->
+
+Blocks of a terminal, and blocks that are files, have words of their own: see console_cells.py.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import shlex
 from textwrap import dedent
 
 import nbformat.v4 as notebooks
+from console_cells import expanded
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from nbformat import NotebookNode
@@ -53,6 +56,7 @@ def read(text: str) -> NotebookNode:
     Raises ValueError for words that no cell has, and for a block of Python that would not run: one in a list, a quote
     or a directive, or one that says no reason.
     """
+    text = expanded(text)
     lines = text.splitlines()
     tokens = MarkdownIt("commonmark").parse(text)
     blocks = [token for token in tokens if token.level == 0 and _is_code(token)]
