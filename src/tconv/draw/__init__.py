@@ -10,6 +10,7 @@ from tconv.draw.architecture_picture import architecture, architecture_sizes
 from tconv.draw.channels_picture import channels
 from tconv.draw.checkerboard_picture import response
 from tconv.draw.difference_picture import difference
+from tconv.draw.explorer_page import explore
 from tconv.draw.gather_picture import gather
 from tconv.draw.matrix_picture import matrix
 from tconv.draw.overlap_picture import overlap
@@ -23,6 +24,7 @@ __all__ = [
     "architecture_sizes",
     "channels",
     "difference",
+    "explore",
     "gather",
     "matrix",
     "overlap",
