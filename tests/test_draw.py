@@ -199,14 +199,9 @@ class TestMatrix:
     def test_labels_name_the_rows_and_columns(self):
         labels = [text.get_text() for text in draw.matrix([1, 2], 2).texts if text.get_gid() is None]
         assert labels == [
-            "Kernel",
-            *["x[0]", "x[1]", "y[0]", "y[1]", "y[2]", "K"],
-            "y[0]",
-            "y[1]",
-            "y[2]",
-            "x[0]",
-            "x[1]",
-            "K.T",
+            *["KERNEL", "2"],
+            *["x[0]", "x[1]", "y[0]", "y[1]", "y[2]", "K", "INPUT \u00d7 OUTPUT"],
+            *["y[0]", "y[1]", "y[2]", "x[0]", "x[1]", "K.T", "OUTPUT \u00d7 INPUT"],
         ]
 
     def test_lines_separate_the_rows_of_the_images(self):
@@ -217,7 +212,7 @@ class TestMatrix:
     def test_a_large_matrix_has_colours_only(self):
         ax = draw.matrix(np.ones((4, 4)), (8, 8), stride=2, padding=1)
         assert set(drawn(ax)) == {"kernel"}
-        assert {"64 inputs", "256 outputs"} <= {text.get_text() for text in ax.texts}
+        assert {"64 INPUTS", "256 OUTPUTS"} <= {text.get_text() for text in ax.texts}
         assert [mesh.get_array().shape[:2] for mesh in meshes(ax)] == [(4, 4), (64, 256), (256, 64)]
 
     def test_small_axes_have_colours_only(self):
@@ -349,19 +344,19 @@ class TestRefusals:
             (
                 ShapeError,
                 lambda: draw.scatter(np.ones((1, 1, 2, 2)), K),
-                "x has shape (1, 1, 2, 2); a bare 1-D or 2-D array is needed, without batch and channels. "
+                "x has shape (1, 1, 2, 2); a bare array of 1, 2 or 3 axes is needed, without batch and channels. "
                 "Write x[0, 0], one channel of one image",
             ),
             (
                 ShapeError,
                 lambda: draw.matrix(np.float64(3), 2),
-                "w has shape (); a bare 1-D or 2-D array is needed, without batch and channels. Write [w]",
+                "w has shape (); a bare array of 1, 2 or 3 axes is needed, without batch and channels. Write [w]",
             ),
             (
                 ShapeError,
                 lambda: draw.scatter([1, 2], K),
-                "x has shape (2,) and w has shape (2, 2); both must be 1-D or both 2-D. "
-                "Write np.atleast_2d(...) around the 1-D one",
+                "x has shape (2,) and w has shape (2, 2); both must have the same number of axes. "
+                "Write x[None], which adds axes of one element",
             ),
             (
                 ShapeError,
@@ -531,4 +526,14 @@ def test_a_difference_of_sizes_nan_and_too_many_places():
 
 
 def test_the_public_names():
-    assert draw.__all__ == ["difference", "matrix", "response", "scatter"]
+    assert draw.__all__ == [
+        "channels",
+        "difference",
+        "gather",
+        "matrix",
+        "overlap",
+        "padding",
+        "phases",
+        "response",
+        "scatter",
+    ]

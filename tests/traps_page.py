@@ -30,7 +30,7 @@ def page() -> str:
         meaning = kind.meaning[0].upper() + kind.meaning[1:]
         parts += [
             "",
-            f"### {key}",
+            f"## {key}",
             "",
             meaning,
             "",

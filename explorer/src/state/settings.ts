@@ -15,7 +15,13 @@ export interface Settings {
   readonly values: { readonly x: Values; readonly weight: Values };
 }
 
-export type Values = { readonly rule: "counting" | "random" | "ones" | "bilinear" } | { readonly shape: readonly number[]; readonly numbers: readonly number[] };
+/**
+ * Rule of numbers, or the user's own: x [channels, *input], weight [C_in, C_out/groups, *kernel], without the channels
+ * where there is one of each.
+ */
+export type Values =
+  | { readonly rule: "counting" | "random" | "ones" | "bilinear"; readonly seed?: number }
+  | { readonly shape: readonly number[]; readonly numbers: readonly number[] };
 
 /** A setting that describes no operator: which field, what was given, what is needed. */
 export interface Mistake {

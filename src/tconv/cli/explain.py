@@ -229,7 +229,7 @@ def _picture(g: Geometry, n: tuple[int, ...]) -> list[str]:
 
 def _refuse_unreadable(g: Geometry, n: tuple[int, ...]) -> None:
     """Raise DialectError or ShapeError for a picture that would be unreadable."""
-    from tconv.draw.scatter_layout import LARGEST
+    from tconv.draw.picture_limits import LARGEST
 
     if g.ndim > 2:
         raise DialectError(f"the picture shows 1 or 2 axes; there are {g.ndim}. Use fewer axes, or leave out -o")

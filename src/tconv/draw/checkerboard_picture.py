@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.draw import palette
-from tconv.draw.cell_board import axes_of
+from tconv.draw.cell_board import axes_of, write_axes
+from tconv.draw.palette import theme_of
 from tconv.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _LEAST = 24  # least places across, so that the pattern is repeated often enough to be seen
 
 
-def response(before: Checkerboard, after: Checkerboard | None = None, *, ax: Axes | None = None) -> Axes:
+def response(
+    before: Checkerboard, after: Checkerboard | None = None, *, ax: Axes | None = None, theme: str = "light"
+) -> Axes:
     """Draw the output for a constant input, and beside it the output with corrected weights.
 
     >>> import numpy as np, tconv
@@ -34,7 +36,7 @@ def response(before: Checkerboard, after: Checkerboard | None = None, *, ax: Axe
 
     Shown is the output channel with the strongest pattern, a few periods of it, for the constant input that shows it
     most (the leading singular vector); both pictures have the same input and the same grey levels. For one spatial axis
-    lines are drawn, for three or more the last two axes.
+    lines are drawn, for three or more the last two axes. `theme` is "light" or "dark".
 
     Raises ShapeError if the two are not of the same layers, ArgumentError for an ax that is not a flat Axes,
     MissingExtraError without matplotlib.
@@ -55,19 +57,17 @@ def response(before: Checkerboard, after: Checkerboard | None = None, *, ax: Axe
     reports = [before] if after is None else [before, after]
     tiles = [np.real(np.tensordot(direction, each.response[:, channel], (0, 0))) for each in reports]
     shares = [_share(tile) for tile in tiles]
-    ax = axes_of(ax, 3.2 * len(tiles) + 0.4, 3.4)
+    colours = theme_of(theme)
+    ax = axes_of(ax, 3.2 * len(tiles) + 0.4, 3.4, colours)
     text = f"{shares[0]:.0%} of it" if after is None else f"{shares[0]:.0%} of it before, {shares[1]:.0%} after"
-    ax.set_title(
-        f"output channel {channel} of a constant input: pattern {text}".replace("%", " %"),
-        fontsize=8,
-        color=palette.INK,
-    )
+    ax.set_title(f"output channel {channel} of a constant input: pattern {text}".replace("%", " %"), fontsize=8)
+    write_axes(ax, colours)
     pictures = [_periods(tile) for tile in tiles]
     if pictures[0].ndim == 1:
-        for picture, label in zip(pictures, ("before", "after"), strict=False):
-            ax.plot(picture, drawstyle="steps-mid", label=label, linewidth=1)
+        for picture, label, colour in zip(pictures, ("before", "after"), colours.lines, strict=False):
+            ax.plot(picture, drawstyle="steps-mid", label=label, linewidth=1, color=colour)
         if after is not None:
-            ax.legend()
+            ax.legend(facecolor=colours.surface, edgecolor=colours.edge, labelcolor=colours.ink)
         return ax
     gap = np.full((pictures[0].shape[0], max(1, pictures[0].shape[1] // 12)), np.nan)
     row = np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)

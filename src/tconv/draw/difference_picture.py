@@ -11,8 +11,8 @@ import numpy as np
 
 from tconv import _arrays
 from tconv._arrays import Array
-from tconv.draw import palette
-from tconv.draw.cell_board import axes_of
+from tconv.draw.cell_board import axes_of, write_axes
+from tconv.draw.palette import theme_of
 from tconv.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 _LARGEST = 2000  # places across; of larger outputs the largest difference of each block is shown
 
 
-def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | None = None) -> Axes:
+def difference(
+    got: Any, expected: Any, *, title: str | None = None, ax: Axes | None = None, theme: str = "light"
+) -> Axes:
     """Draw |got - expected|: the largest over images and channels at each place.
 
     >>> import numpy as np, tconv
@@ -32,7 +34,7 @@ def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | 
     `ax.figure.savefig("difference.png")` writes it. got and expected are arrays [N, C, *spatial] of any library; for
     one spatial axis a line is drawn, for three or more the largest over all but the last two. Of outputs with different
     sizes the common part is compared, and the title says so. Places that are not finite, or that only one of the two
-    has, are blue.
+    has, are blue. `theme` is "light" or "dark".
 
     Raises ShapeError for arrays that are not outputs of one layer, ArgumentError for an ax that is not a flat Axes,
     MissingExtraError without matplotlib.
@@ -52,7 +54,8 @@ def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | 
     if flat.ndim > 2:
         leading = tuple(slice(0, size) for size in sizes[:-2])  # the common part
         flat = flat[leading].reshape(-1, *flat.shape[-2:]).max(0)
-    ax = axes_of(ax, 6, 2.5 if len(sizes) == 1 else 5)
+    colours = theme_of(theme)
+    ax = axes_of(ax, 6, 2.5 if len(sizes) == 1 else 5, colours)
     cut = f"; sizes {a.shape[2:]} and {b.shape[2:]}, compared in their common part" if a.shape != b.shape else ""
     finite = np.isfinite(flat)
     text, largest = "no place is finite in both", 0.0
@@ -60,19 +63,20 @@ def difference(got: Any, expected: Any, *, title: str | None = None, ax: Axes | 
         largest = float(flat[finite].max())
         place = np.unravel_index(int(np.where(finite, flat, -1).argmax()), flat.shape)
         text = f"largest difference {largest:.3g}, at ({', '.join(str(int(i)) for i in place)})"
-    ax.set_title("\n".join(filter(None, [title, text + cut])), fontsize=9, color=palette.INK)
+    ax.set_title("\n".join(filter(None, [title, text + cut])), fontsize=9)
+    write_axes(ax, colours)
     if flat.ndim == 1:
-        ax.plot(np.arange(len(flat)), flat, color=palette.INK, linewidth=0.8)
+        ax.plot(np.arange(len(flat)), flat, color=colours.ink, linewidth=0.8)
         ax.set_xlabel("output place")
         return ax
     shown = np.ma.masked_invalid(_blocks(flat))
     from matplotlib import colormaps
 
-    colours = colormaps["magma_r"].with_extremes(bad="#4477AA")
+    ramp = colormaps["magma_r" if theme == "light" else "magma"].with_extremes(bad="#4477AA")
     extent = (0, flat.shape[1], flat.shape[0], 0)
-    image = ax.imshow(shown, cmap=colours, extent=extent, interpolation="nearest", vmin=0, vmax=largest or 1.0)
+    image = ax.imshow(shown, cmap=ramp, extent=extent, interpolation="nearest", vmin=0, vmax=largest or 1.0)
     if largest > 0:
-        ax.figure.colorbar(image, ax=ax, shrink=0.8)
+        write_axes(ax.figure.colorbar(image, ax=ax, shrink=0.8).ax, colours)
     return ax
 
 

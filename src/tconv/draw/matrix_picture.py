@@ -13,9 +13,10 @@ import numpy as np
 from tconv import definition
 from tconv._arguments import Ints, ints_of
 from tconv._arrays import Array
-from tconv.draw import palette
 from tconv.draw.arguments import flat_arrays, geometry_of
-from tconv.draw.cell_board import READABLE, Board, Place, brackets, cell, flat, grid, short
+from tconv.draw.array_grid import TIMES, ArrayGrid, Place, brackets, size_of
+from tconv.draw.cell_board import READABLE, Board, short
+from tconv.draw.palette import theme_of
 from tconv.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ LARGEST = 512
 _COMFORTABLE = 45  # cells across up to which titles and the kernel have the size of K's cells
 
 
-def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, **spec: Any) -> Axes:
+def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, theme: str = "light", **spec: Any) -> Axes:
     """Draw the kernel, K and K.T: the same tap has the same colour everywhere, so that the bands of K can be seen.
 
     >>> import tconv
@@ -35,9 +36,9 @@ def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, **spec: Any) ->
     >>> [text.get_text() for text in ax.texts if (text.get_gid() or "").startswith("K[0,")]
     ['1', '2', '0', '3', '4', '0', '0', '0', '0']
 
-    `ax.figure.savefig("matrix.svg")` writes it. w is a bare 1-D or 2-D array of any library, `input_shape` the spatial
-    shape of x (an int: the same on every axis), `spec` that of `tconv.definition.scatter`: stride, padding,
-    output_padding, dilation, crop, or geometry.
+    `ax.figure.savefig("matrix.svg")` writes it. w is a bare array of 1, 2 or 3 axes of any library, `input_shape` the
+    spatial shape of x (an int: the same on every axis), `spec` that of `tconv.definition.scatter`: stride, padding,
+    output_padding, dilation, crop, or geometry. `theme` is "light" or "dark".
 
     K is the matrix of `tconv.matrix`: [inputs, outputs], numbered in C order, so that y.ravel() = K.T @ x.ravel(). Thin
     lines separate the rows of the input image and of the output image. If the cells are large enough, every number is a
@@ -49,6 +50,7 @@ def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, **spec: Any) ->
     DtypeError, ArrayError and ArgumentError for a w, spec or ax that cannot be drawn; MissingExtraError without
     matplotlib.
     """
+    colours_of = theme_of(theme)
     (w,) = flat_arrays(w=w)
     g = geometry_of(w.shape, spec)
     small = ints_of(input_shape, "input_shape", g.ndim)
@@ -65,11 +67,12 @@ def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, **spec: Any) ->
     taps = definition.dense(numbers, g, small)[0, 0, 0]
 
     characters = max(len(brackets(shape)) for shape in (small, large))
-    places = _places(flat(w.shape), inputs, outputs, characters)
-    board = Board.of(ax, places.width, places.height, longest=max(len(short(value)) for value in w.flat))
-    shades = palette.shades(w.shape)
-    colours = np.concatenate([np.ones((1, 3)), shades.reshape(-1, 3)])[taps]
-    x, y = _Side("x", small, "inputs"), _Side("y", large, "outputs")
+    places = _places(size_of(w.shape), inputs, outputs, characters)
+    longest = max(len(short(value)) for value in w.flat)
+    board = Board.of(ax, places.width, places.height, longest, colours_of)
+    shades = colours_of.shades(w.shape)
+    colours = np.concatenate([colours_of.blank((1,)), shades.reshape(-1, 3)])[taps]
+    x, y = _Side("x", "INPUT", small), _Side("y", "OUTPUT", large)
     _draw_key(board, places, w, shades)
     _draw(board, places, _Matrix("K", places.K, values, taps, colours, x, y))
     _draw(board, places, _Matrix("K.T", places.KT, values.T, taps.T, colours.transpose(1, 0, 2), y, x))
@@ -80,8 +83,8 @@ class _Side(NamedTuple):
     """Array whose elements the rows or the columns of a matrix stand for: x or y."""
 
     letter: str
+    name: str
     shape: tuple[int, ...]
-    plural: str
 
 
 class _Matrix(NamedTuple):
@@ -111,16 +114,16 @@ class _Places(NamedTuple):
     KT: Place
 
 
-def _places(kernel: tuple[int, int], inputs: int, outputs: int, characters: int) -> _Places:
+def _places(kernel: tuple[float, float], inputs: int, outputs: int, characters: int) -> _Places:
     """Return the places of kernel, K and K.T beside each other, with labels of a letter and `characters` more."""
     unit = max(1.0, (kernel[1] + inputs + outputs) / _COMFORTABLE)
-    edge, title, label = 0.5 * unit, 1.0 * unit, (0.62 + 0.22 * characters) * unit
+    edge, title, label = 0.5 * unit, 1.5 * unit, (0.62 + 0.22 * characters) * unit
     height = max(inputs, outputs, unit * kernel[0] + label)
     K = edge + kernel[1] * unit + unit + label
     KT = K + outputs + unit + label
     below = edge + title + label
     return _Places(
-        width=KT + inputs + edge,
+        width=max(KT + inputs + edge, KT + inputs / 2 + 1.4 * unit),  # room for the words above a narrow one
         height=below + height + edge,
         unit=unit,
         label=label,
@@ -132,39 +135,42 @@ def _places(kernel: tuple[int, int], inputs: int, outputs: int, characters: int)
 
 def _draw_key(board: Board, places: _Places, w: Array, shades: Array) -> None:
     """Draw the kernel as the key to the colours."""
-    left, top = places.kernel
-    board.fill(left, top, grid(shades), unit=places.unit)
-    board.text(left + flat(w.shape)[1] * places.unit / 2, top - 0.5 * places.unit, "Kernel", 0.4 * places.unit)
+    key = ArrayGrid(*places.kernel, w.shape, places.unit)
+    board.fill(key, shades)
+    board.caption(key, "KERNEL", unit=places.unit)
     if board.font(places.unit) < READABLE:
         return
     for index in np.ndindex(*w.shape):
-        corner = cell((left, top), index, places.unit)
-        board.number(*corner, short(w[index]), f"kernel{brackets(index)}", palette.ink(shades[index]), places.unit)
+        gid, ink = f"kernel{brackets(index)}", board.theme.ink_on(shades[index])
+        board.number(key.cell(index), short(w[index]), gid, ink, places.unit)
 
 
 def _draw(board: Board, places: _Places, m: _Matrix) -> None:
     """Draw one matrix, with thin lines between the rows of the images that its rows and columns stand for."""
-    (left, top), (rows, columns) = m.place, m.values.shape
+    (left, top), (rows, columns), theme = m.place, m.values.shape, board.theme
+    grid = ArrayGrid(left, top, m.values.shape)
     numbered = board.font() >= READABLE
     line = 0.035 * places.unit
-    board.fill(left, top, m.colours, lines=numbered, frame=line)
+    board.fill(grid, m.colours, lines=numbered, frame=line)
     for at in range(m.down.shape[-1], rows, m.down.shape[-1]):
         board.rule((left, top + at), (left + columns, top + at), line)
     for at in range(m.across.shape[-1], columns, m.across.shape[-1]):
         board.rule((left + at, top), (left + at, top + rows), line)
-    quiet: dict[str, Any] = {"size": 0.34 * places.unit, "color": palette.MUTED}
-    upwards: dict[str, Any] = {"rotation": 90, **quiet}
-    gap = 0.2 * places.unit
+    size, gap = 0.34 * places.unit, 0.2 * places.unit
+    upwards: dict[str, Any] = {"rotation": 90}
     if numbered:
         for index in np.ndindex(rows, columns):
-            colour = palette.ink(m.colours[index]) if m.taps[index] else palette.FAINT
-            board.number(*cell(m.place, index), short(m.values[index]), f"{m.name}{brackets(index)}", colour)
+            colour = theme.ink_on(m.colours[index]) if m.taps[index] else theme.faint
+            board.number(grid.cell(index), short(m.values[index]), f"{m.name}{brackets(index)}", colour)
         for at, index in enumerate(np.ndindex(*m.down.shape)):
-            board.text(left - gap, top + at + 0.5, f"{m.down.letter}{brackets(index)}", ha="right", **quiet)
+            board.note(left - gap, top + at + 0.5, f"{m.down.letter}{brackets(index)}", size, ha="right")
         for at, index in enumerate(np.ndindex(*m.across.shape)):
-            board.text(left + at + 0.5, top - gap, f"{m.across.letter}{brackets(index)}", va="bottom", **upwards)
+            label = f"{m.across.letter}{brackets(index)}"
+            board.note(left + at + 0.5, top - gap, label, size, va="bottom", **upwards)
     else:
-        board.text(left - gap, top + rows / 2, f"{rows} {m.down.plural}", ha="right", va="center", **upwards)
-        board.text(left + columns / 2, top - gap, f"{columns} {m.across.plural}", va="bottom", **quiet)
-    above = places.label + 0.4 * places.unit if numbered else places.unit
-    board.text(left + columns / 2, top - above, m.name, 0.5 * places.unit, weight="bold")
+        sides = (f"{count} {side.name}S" for count, side in ((rows, m.down), (columns, m.across)))
+        board.note(left - gap, top + rows / 2, next(sides), size, ha="right", va="center", **upwards)
+        board.note(left + columns / 2, top - gap, next(sides), size, va="bottom")
+    above = (places.label if numbered else 0.6 * places.unit) + 0.3 * places.unit
+    board.text(left + columns / 2, top - above - 0.62 * places.unit, m.name, 0.5 * places.unit, weight="bold")
+    board.note(left + columns / 2, top - above, f"{m.down.name} {TIMES} {m.across.name}", 0.3 * places.unit)

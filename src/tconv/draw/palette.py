@@ -1,63 +1,138 @@
-"""The colours of the pictures: safe for colour-blind readers, light enough for dark numbers.
+"""Colours of the pictures, in a light and a dark theme: the explorer reads the same file, palette.json.
 
-Source of the colours: Paul Tol's "light" scheme (made for cells with text in them) and "bright" scheme,
-https://personal.sron.nl/~pault/.
+Source of the light colours: Paul Tol's "light" scheme (made for cells with text in them), one seventh paler, and
+"bright" scheme, https://personal.sron.nl/~pault/. The dark ones have the same hues. Every cell colour has a contrast of
+4.5 or more with the ink, and cells can be told apart without red, green or blue cones; tests say so.
 """
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
 from tconv._arrays import Array
+from tconv.errors import ArgumentError
 
-INK = "#1f2328"
-MUTED = "#6f7680"
-FAINT = "#c3c7cd"
-LINE = "#ccd1d8"
-EDGE = "#8f96a1"
-HATCH = "#e1e4e9"
+CONTRAST = 4.5
+"""Least contrast of a number with its cell: WCAG 2, level AA."""
 
-
-def _rgb(*hexes: str) -> Array:
-    return np.array([[int(code[j : j + 2], 16) / 255 for j in (0, 2, 4)] for code in hexes])
+_STRONGEST, _PALEST = 0.72, 0.28  # share of the hue in the tints of one row
 
 
-# one seventh paler than published, so that the numbers stand out from the colours
-_LIGHT = 1 - 6 / 7 * (1 - _rgb("77AADD", "EEDD88", "44BB99", "EE8866", "99DDFF", "FFAABB", "BBCC33", "AAAA00"))
-_BRIGHT = _rgb("4477AA", "EE6677", "228833", "CCBB44", "66CCEE", "AA3377")
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one theme as "#rrggbb".
 
+    >>> theme_of("dark").page
+    '#15181c'
 
-def shades(shape: tuple[int, ...]) -> Array:
-    """Return one colour per element of a 1-D or 2-D grid: [*shape, 3].
-
-    Up to 8 elements have a hue each. Of more, each row has a hue and each column a tint.
+    `cells` tell elements, taps and phases apart, `lines` rows of many elements and lines. `input` and `output` are the
+    colours of the two words, `chosen` that of the element in question.
     """
-    count = math.prod(shape)
-    if count <= len(_LIGHT):
-        return _LIGHT[:count].reshape(*shape, 3)
-    rows, columns = (count, 1) if min(shape) == 1 or len(shape) == 1 else shape
-    tints = np.linspace(0.72, 0.28, columns) if columns > 1 else np.array([0.55])
-    tinted: Array = 1 - tints[:, None] * (1 - _hues(rows)[:, None])
-    return tinted.reshape(*shape, 3)
+
+    name: str
+    page: str
+    surface: str
+    ink: str
+    muted: str
+    faint: str
+    line: str
+    edge: str
+    hatch: str
+    input: str
+    output: str
+    chosen: str
+    cells: list[str]
+    lines: list[str]
+
+    def blank(self, shape: tuple[int, ...]) -> Array:
+        """Return the colour of the page for every element: [*shape, 3]."""
+        return np.broadcast_to(rgb(self.page), (*shape, 3)).copy()
+
+    def shades(self, shape: tuple[int, ...]) -> Array:
+        """Return one colour per element of an array: [*shape, 3].
+
+        Up to 8 elements have a hue each. Of more, each row (all axes but the last) has a hue and each column a tint.
+        """
+        count = math.prod(shape)
+        if count <= len(self.cells):
+            return rgb(*self.cells[:count]).reshape(*shape, 3)
+        rows, columns = (count, 1) if count in shape else (count // shape[-1], shape[-1])
+        tints = np.linspace(_STRONGEST, _PALEST, columns) if columns > 1 else np.array([0.55])
+        page = rgb(self.page)
+        tinted = page + tints[:, None] * (self._hues(rows)[:, None] - page)
+        return self._readable(tinted).reshape(*shape, 3)
+
+    def greys(self, counts: Array) -> Array:
+        """Return a grey per cell, stronger where more is summed: [*counts.shape, 3], the page's colour at 0."""
+        middle = np.full(3, rgb(self.ink).mean())
+        return self._towards(middle, 0.36, counts, int(counts.max()))
+
+    def blues(self, counts: Array, most: int) -> Array:
+        """Return a blue per cell, stronger for a larger count up to `most`: the page's colour at 0, [*shape, 3]."""
+        return self._towards(rgb(self.cells[0]), 1.0, counts, most)
+
+    def ink_on(self, colour: Array) -> str:
+        """Return the text colour that can be read on this colour."""
+        return max((self.ink, self.page), key=lambda text: contrast(rgb(text), colour))
+
+    def _towards(self, colour: Array, strongest: float, counts: Array, most: int) -> Array:
+        depth = strongest * counts / max(1, most)
+        page = rgb(self.page)
+        mixed: Array = page + depth[..., None] * (colour - page)
+        return mixed
+
+    def _hues(self, rows: int) -> Array:
+        if rows <= len(self.lines):
+            return rgb(*self.lines[:rows])
+        from matplotlib import colormaps  # too many hues to name: an even ramp shows their order instead
+
+        return np.asarray(colormaps["viridis"](np.linspace(0.05, 0.95, rows)))[:, :3]
+
+    def _readable(self, colours: Array) -> Array:
+        """Return the colours, those mixed with the page's on which the ink could not be read."""
+        page = rgb(self.page)
+        for _ in range(60):
+            faint = contrast(rgb(self.ink), colours) < CONTRAST
+            if not faint.any():
+                break
+            colours = np.where(faint[..., None], page + 0.95 * (colours - page), colours)
+        return colours
 
 
-def _hues(rows: int) -> Array:
-    if rows <= len(_BRIGHT):
-        return _BRIGHT[:rows]
-    from matplotlib import colormaps  # too many hues to name: an even ramp shows their order instead
-
-    return np.asarray(colormaps["viridis"](np.linspace(0.05, 0.95, rows)))[:, :3]
-
-
-def greys(counts: Array) -> Array:
-    """Return a grey per cell, darker where more products are summed: [*counts.shape, 3], white at 0."""
-    depth = 0.32 * counts / max(1, counts.max())
-    return np.broadcast_to((1 - depth)[..., None], (*counts.shape, 3)).copy()
+def theme_of(name: Any) -> Theme:
+    """Return the theme "light" or "dark". Raises ArgumentError for another name."""
+    if not isinstance(name, str) or name not in _themes():
+        raise ArgumentError(f'theme is {name!r}; there are "light" and "dark". Write theme="dark"')
+    return _themes()[name]
 
 
-def ink(colour: Array) -> str:
-    """Return the text colour that can be read on this colour."""
-    luminance = float(colour @ [0.2126, 0.7152, 0.0722])
-    return INK if luminance > 0.42 else "#ffffff"
+@cache
+def _themes() -> dict[str, Theme]:
+    stored = json.loads(files("tconv.draw").joinpath("palette.json").read_text("utf-8"))
+    return {name: Theme(name=name, **colours) for name, colours in stored.items()}
+
+
+def rgb(*codes: str) -> Array:
+    """Return "#rrggbb" as numbers from 0 to 1: [3], or [codes, 3] of several."""
+    colours: Array = np.array([[int(code[at : at + 2], 16) / 255 for at in (1, 3, 5)] for code in codes])
+    return colours[0] if len(codes) == 1 else colours
+
+
+def contrast(one: Array, other: Array) -> Array:
+    """Return the contrast ratio of colours [..., 3], from 1 to 21. Source: WCAG 2.2, relative luminance."""
+
+    def luminance(colours: Array) -> Array:
+        linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+        weighted: Array = linear @ np.array([0.2126, 0.7152, 0.0722])
+        return weighted
+
+    a, b = luminance(one), luminance(other)
+    ratio: Array = (np.maximum(a, b) + 0.05) / (np.minimum(a, b) + 0.05)
+    return ratio

@@ -9,16 +9,15 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tconv.draw.cell_board import Place
+from tconv.draw.array_grid import Place, size_of
+from tconv.draw.cell_board import CAPTION
+from tconv.draw.picture_limits import LARGEST
 
-Grid = tuple[int, int]
-
-LARGEST = 80
-"""Most cells across: a wider or higher picture has numbers too small to read."""
+Size = tuple[float, float]
+"""Height and width of a grid."""
 
 _WIDE = 40  # most cells across of a picture on one line
 _SIGN = 1.3
-_CAPTION = 0.9
 _MARGIN = 0.5
 
 
@@ -39,26 +38,27 @@ class Arrangement(NamedTuple):
         return max(self.width, self.height) <= LARGEST
 
 
-def arrange(x: Grid, kernel: Grid, canvas: Grid, long: bool) -> Arrangement:
-    """Return the arrangement of these grids, all (rows, columns), with one painted grid for each element of x.
+def arrange(x_shape: tuple[int, ...], kernel: tuple[int, ...], canvas: tuple[int, ...]) -> Arrangement:
+    """Return the arrangement of arrays of these shapes, with one painted canvas for each element of x.
 
-    With `long` (1-D) they are below each other, as in a column addition; otherwise on one line, or, if that is too
-    wide, in the order of the elements of x.
+    In 1-D they are below each other, as in a column addition; otherwise on one line, or, if that is too wide, in the
+    order of the elements of x.
     """
-    if long:
-        return _column(x, kernel, canvas)
-    line, as_x, single = (_band(x, kernel, canvas, per_line) for per_line in (math.prod(x), x[1], 1))
+    count = math.prod(x_shape)
+    sizes = size_of(x_shape), size_of(kernel), size_of(canvas)
+    if len(x_shape) == 1:
+        return _column(count, *sizes)
+    line, as_x, single = (_band(count, *sizes, per_line) for per_line in (count, x_shape[-1], 1))
     if line.width <= _WIDE and line.readable:
         return line
     return next((choice for choice in (as_x, line, single) if choice.readable), as_x)
 
 
-def _band(x: Grid, kernel: Grid, canvas: Grid, per_line: int) -> Arrangement:
+def _band(count: int, x: Size, kernel: Size, canvas: Size, per_line: int) -> Arrangement:
     """Return: input, kernel = painted grids, `per_line` on a line = output; all centred on one height."""
-    count = math.prod(x)
     lines = math.ceil(count / per_line)
     block = lines * canvas[0] + (lines - 1) * _SIGN
-    middle = _MARGIN + _CAPTION + max(x[0], kernel[0], block) / 2
+    middle = _MARGIN + CAPTION + max(x[0], kernel[0], block) / 2
     left_of_kernel = _MARGIN + x[1] + _SIGN
     first = left_of_kernel + kernel[1] + _SIGN
     step = canvas[1] + _SIGN
@@ -75,7 +75,7 @@ def _band(x: Grid, kernel: Grid, canvas: Grid, per_line: int) -> Arrangement:
                 signs.append(((first + column * step - _SIGN / 2, top + canvas[0] / 2), "+"))
     return Arrangement(
         width=last + canvas[1] + _MARGIN,
-        height=2 * middle - _CAPTION,
+        height=2 * middle - CAPTION,
         input=(_MARGIN, middle - x[0] / 2),
         kernel=(left_of_kernel, middle - kernel[0] / 2),
         painted=tuple(painted),
@@ -84,12 +84,12 @@ def _band(x: Grid, kernel: Grid, canvas: Grid, per_line: int) -> Arrangement:
     )
 
 
-def _column(x: Grid, kernel: Grid, canvas: Grid) -> Arrangement:
+def _column(count: int, x: Size, kernel: Size, canvas: Size) -> Arrangement:
     """Return: input and kernel on the first line, one painted grid on each line below, their sum on the last."""
     left = _MARGIN + _SIGN
-    tops = _tops(x, kernel, canvas)
+    tops = _tops(count, x, kernel, canvas)
     head = next(tops)
-    painted = [(left, next(tops)) for _ in range(math.prod(x))]
+    painted = [(left, next(tops)) for _ in range(count)]
     last = next(tops)
     signs = [((left - _SIGN / 2, top + canvas[0] / 2), "+" if at else "=") for at, (_, top) in enumerate(painted)]
     return Arrangement(
@@ -103,12 +103,12 @@ def _column(x: Grid, kernel: Grid, canvas: Grid) -> Arrangement:
     )
 
 
-def _tops(x: Grid, kernel: Grid, canvas: Grid) -> Iterator[float]:
+def _tops(count: int, x: Size, kernel: Size, canvas: Size) -> Iterator[float]:
     """Yield the upper edges of the lines of `_column`."""
-    top = _MARGIN + _CAPTION
+    top = _MARGIN + CAPTION
     yield top
-    top += max(x[0], kernel[0]) + _MARGIN + _CAPTION
-    for _ in range(math.prod(x)):
+    top += max(x[0], kernel[0]) + _MARGIN + 0.9
+    for _ in range(count):
         yield top
         top += canvas[0] + 0.3
-    yield top + _CAPTION
+    yield top + CAPTION

@@ -1,0 +1,133 @@
+/** Scene of the settings, or the mistakes that they contain, each at its field. */
+
+import { geometryOf, dialectNamed } from "../dialects/reading";
+import type { Dialect } from "../dialects/dialect";
+import { intsOf } from "../dialects/arguments";
+import type { Mistake, Settings } from "../state/settings";
+import { extent, fullSize, outputSize, tuple, type Geometry, type Index } from "./geometry";
+import { product } from "./indices";
+import { numbersOf } from "./numbers";
+import { overlapOf } from "./phases";
+import { Refusal, refuse } from "./refusal";
+import { makeScene, type Channels, type Scene } from "./scene";
+
+/** Most elements per axis that the page draws, by the number of axes. */
+export const MOST_INPUTS = { 1: 512, 2: 64 } as const;
+const MOST_OUTPUTS = { 1: 4096, 2: 512 } as const;
+export const MOST_TAPS = { 1: 128, 2: 16 } as const;
+const MOST_CHANNELS = 16;
+const MOST_PRODUCTS = 8_000_000;
+
+export interface Built {
+  /** null while the settings describe no operator; `mistakes` then says why. */
+  readonly scene: Scene | null;
+  readonly mistakes: readonly Mistake[];
+  /** Remarks on settings that are legal, and surprising. */
+  readonly notes: readonly Mistake[];
+}
+
+/** Build the scene of these settings; it never throws for any of them. */
+export function sceneOf(settings: Settings): Built {
+  const mistakes: Mistake[] = [];
+  function attempt<T>(read: () => T): T | null {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      mistakes.push({ field: error.field, text: error.message });
+      return null;
+    }
+  }
+  const { rank } = settings;
+  const dialect = attempt(() => dialectNamed(settings.dialect));
+  const kernel = attempt(() => sizesOf(settings.kernel, "kernel", rank, MOST_TAPS[rank]));
+  const input = attempt(() => sizesOf(settings.input, "input", rank, MOST_INPUTS[rank]));
+  const channels = attempt(() => checkedChannels(settings.channels));
+  if (!dialect || !kernel || !input || !channels) return { scene: null, mistakes, notes: [] };
+  const geometry = attempt(() => geometryOf(dialect, kernel, input, settings.words));
+  const scene =
+    geometry && attempt(() => filledScene(settings, geometry, channels, input, blamedWord(dialect, settings, rank)));
+  return { scene, mistakes, notes: scene ? notesOf(scene, dialect) : [] };
+}
+
+function sizesOf(given: readonly number[], name: string, rank: number, most: number): number[] {
+  const sizes = intsOf(given.length === 1 ? given[0]! : given, name, rank, { least: 1 });
+  if (Math.max(...sizes) > most) {
+    const fewer = sizes.map((size) => Math.min(size, most));
+    refuse(
+      name,
+      `${name} is ${tuple(sizes)}; this page draws at most ${most} per axis in ${rank}-D. Write ${tuple(fewer)} here, ` +
+        "or compute it with tconv.conv_transpose",
+    );
+  }
+  return sizes;
+}
+
+function checkedChannels(channels: Channels): Channels {
+  for (const side of ["input", "output"] as const) {
+    const [count] = intsOf([channels[side]], `${side} channels`, 1, { least: 1, example: "1" });
+    if (count! > MOST_CHANNELS) {
+      refuse("channels", `${side} channels is ${count}; this page draws at most ${MOST_CHANNELS}. Write ${MOST_CHANNELS}`);
+    }
+  }
+  return channels;
+}
+
+/** Argument to correct where the crop leaves nothing. */
+function blamedWord(dialect: Dialect, settings: Settings, rank: number): string {
+  const names = dialect.words(rank).map((word) => word.name);
+  const cropping = names.filter((name) => /pad|crop|output_/.test(name));
+  return cropping.find((name) => settings.words[name]) ?? cropping[0] ?? "kernel";
+}
+
+function filledScene(settings: Settings, geometry: Geometry, channels: Channels, input: Index, blamed: string): Scene {
+  const { groups, axes } = geometry;
+  for (const side of ["input", "output"] as const) {
+    if (channels[side] % groups) {
+      refuse(
+        "channels",
+        `${side} channels is ${channels[side]}, which ${groups} groups do not divide. Use a multiple of ${groups}`,
+      );
+    }
+  }
+  const most = MOST_OUTPUTS[settings.rank];
+  axes.forEach((axis, a) => {
+    const longest = Math.max(fullSize(axis, input[a]!), outputSize(axis, input[a]!));
+    if (longest > most) {
+      refuse(
+        "input",
+        `the output would have ${longest} elements on spatial axis ${a}, with input ${input[a]}, stride ${axis.stride} ` +
+          `and an extent of ${extent(axis)}; this page draws at most ${most}. Use a smaller input, stride or dilation`,
+      );
+    }
+  });
+  const shape = [channels.input, channels.output / groups, ...axes.map((axis) => axis.kernel)];
+  const products = product(input) * product(shape);
+  if (products > MOST_PRODUCTS) {
+    refuse(
+      "input",
+      `there are ${products} products, inputs times taps times channels; this page computes at most ${MOST_PRODUCTS}. ` +
+        "Use a smaller input, or fewer channels",
+    );
+  }
+  const x = numbersOf(settings.values.x, [channels.input, ...input], "x", geometry);
+  const weight = numbersOf(settings.values.weight, shape, "weight", geometry);
+  return makeScene(geometry, channels, input, x, weight, blamed);
+}
+
+function notesOf(scene: Scene, dialect: Dialect): Mistake[] {
+  const { axes } = scene.geometry;
+  const field = dialect.words(axes.length).find((word) => /^strid|input_dilation/.test(word.name))!.name;
+  return overlapOf(scene.geometry).flatMap((counts, a) => {
+    const empty = counts.filter((count) => !count).length;
+    const { kernel, stride, dilation } = axes[a]!;
+    if (!empty) return [];
+    return {
+      field,
+      text:
+        `${empty} of ${stride} phases have no tap on spatial axis ${a}, with kernel ${kernel}, stride ${stride} and ` +
+        `dilation ${dilation}: their outputs hold the bias alone. Write ` +
+        (kernel < stride ? `a kernel of at least ${stride}` : "a dilation without a factor in common with the stride"),
+    };
+  });
+}

@@ -1,0 +1,145 @@
+/**
+ * Address of the page: all settings and the pinned cell as readable key=value pairs, defaults left out.
+ *
+ *     #dialect=keras&kernel=3&strides=2&padding=same&input=5x4&pin=output:0:3,2
+ *
+ * Own numbers stand as weight=2x2:0,1,2,3. Words of the dialect stand by their own names.
+ */
+
+import { dialects } from "../dialects/registry";
+import { DEFAULTS, FIRST_LOOK, RULES } from "./defaults";
+import { type Cell, NOTHING, type Selection } from "./selection";
+import type { Settings, Values } from "./settings";
+import { readSizes, sizesText } from "./sizes";
+
+export interface Address {
+  readonly settings: Settings;
+  readonly selection: Selection;
+  readonly embed: boolean;
+  /** What could not be read, a sentence each; the default stands in its place. */
+  readonly complaints: readonly string[];
+}
+
+const MOST_NUMBERS = 4096;
+
+/** Return the address of these settings and of what is pinned. */
+export function addressOf(settings: Settings, selection: Selection = NOTHING): string {
+  const pairs: [string, string][] = [["dialect", settings.dialect]];
+  if (settings.rank !== DEFAULTS.rank) pairs.push(["rank", String(settings.rank)]);
+  pairs.push(["kernel", sizesText(settings.kernel)]);
+  pairs.push(...Object.entries(settings.words));
+  pairs.push(["input", sizesText(settings.input)]);
+  const { input, output } = settings.channels;
+  if (input !== 1 || output !== 1) pairs.push(["channels", `${input}:${output}`]);
+  for (const name of ["x", "weight"] as const) {
+    const text = valuesText(settings.values[name]);
+    if (text !== "counting") pairs.push([name, text]);
+  }
+  const { shown, pinned, time, hidden } = selection;
+  if (shown.input || shown.output) pairs.push(["shown", `${shown.input}:${shown.output}`]);
+  if (pinned) pairs.push(["pin", `${pinned.board}:${pinned.channel}:${pinned.index.join(",")}`]);
+  if (Number.isFinite(time)) pairs.push(["time", String(time)]);
+  if (hidden) pairs.push(["predict", "1"]);
+  return `#${pairs.map(([name, value]) => `${name}=${encoded(value)}`).join("&")}`;
+}
+
+function encoded(text: string): string {
+  return encodeURIComponent(text).replace(/%(3A|2C|5B|5D|28|29)/gi, decodeURIComponent);
+}
+
+function valuesText(values: Values): string {
+  return "rule" in values ? values.rule : `${values.shape.join("x")}:${values.numbers.join(",")}`;
+}
+
+/** Read an address, with or without its "#". An empty one is the first look. */
+export function readAddress(text: string): Address {
+  const complaints: string[] = [];
+  const pairs = new Map<string, string>();
+  for (const piece of text.replace(/^#/, "").split("&")) {
+    if (!piece) continue;
+    const [name = "", ...rest] = piece.split("=");
+    pairs.set(decoded(name), decoded(rest.join("=")));
+  }
+  const embed = pairs.delete("embed");
+  if (!pairs.size) return { settings: FIRST_LOOK, selection: NOTHING, embed, complaints };
+  const take = <T>(name: string, fallback: T, read: (value: string) => T | null, needed: string): T => {
+    const value = pairs.get(name);
+    pairs.delete(name);
+    if (value === undefined) return fallback;
+    const found = read(value);
+    if (found === null) complaints.push(`The address says ${name}=${clipped(value)}; ${needed}.`);
+    return found ?? fallback;
+  };
+  const dialect = take(
+    "dialect",
+    DEFAULTS.dialect,
+    (value) => (Object.hasOwn(dialects, value) ? value : null),
+    `there are ${Object.keys(dialects).join(", ")}`,
+  );
+  const rank = take("rank", DEFAULTS.rank, (value) => (value === "1" ? 1 : value === "2" ? 2 : null), "write rank=1 or rank=2");
+  const sizes = (value: string) => readSizes(value, rank);
+  const example = rank === 2 ? "3 or 3x2" : "3";
+  const settings: Settings = {
+    dialect,
+    rank,
+    kernel: take("kernel", DEFAULTS.kernel, sizes, `write a size like ${example}`),
+    input: take("input", DEFAULTS.input, sizes, `write a size like ${example}`),
+    channels: take("channels", DEFAULTS.channels, readChannels, "write the channels of input and output like 2:4"),
+    values: {
+      x: take("x", DEFAULTS.values.x, (value) => readValues(value, RULES.x), `write ${RULES.x.join(", ")} or numbers like 2x2:0,1,2,3`),
+      weight: take("weight", DEFAULTS.values.weight, (value) => readValues(value, RULES.weight), `write ${RULES.weight.join(", ")} or numbers like 2x2:0,1,2,3`),
+    },
+    words: {},
+  };
+  const selection: Selection = {
+    pointed: null,
+    shown: take("shown", NOTHING.shown, readShown, "write the shown channels of input and output like 0:1"),
+    pinned: take("pin", null, (value) => readCell(value, rank), `write a cell like output:0:${rank === 2 ? "3,2" : "3"}`),
+    time: take("time", Infinity, (value) => (/^\d{1,6}$/.test(value) ? Number(value) : null), "write a whole number"),
+    hidden: take("predict", false, (value) => value === "1", "write predict=1"),
+  };
+  const names = dialects[dialect]?.words(rank).map((word) => word.name) ?? [];
+  const words: Record<string, string> = {};
+  for (const [name, value] of pairs) {
+    if (names.includes(name)) words[name] = value;
+    else complaints.push(`The address says ${clipped(name)}=${clipped(value)}; ${dialects[dialect]?.framework} has ${names.join(", ")}.`);
+  }
+  return { settings: { ...settings, words }, selection, embed, complaints };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function clipped(text: string): string {
+  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
+}
+
+function readChannels(text: string): { input: number; output: number } | null {
+  const found = /^(\d{1,3}):(\d{1,3})$/.exec(text);
+  return found && { input: Number(found[1]), output: Number(found[2]) };
+}
+
+const readShown = readChannels;
+
+function readCell(text: string, rank: number): Cell | null {
+  const found = /^(input|output):(\d{1,3}):(\d{1,6}(?:,\d{1,6})*)$/.exec(text);
+  const index = found?.[3]?.split(",").map(Number);
+  if (!found || index?.length !== rank) return null;
+  return { board: found[1] as Cell["board"], channel: Number(found[2]), index };
+}
+
+function readValues(text: string, rules: readonly string[]): Values | null {
+  if (rules.includes(text)) return { rule: text } as Values;
+  const [shapeText = "", numbersText] = text.split(":");
+  if (numbersText === undefined || !/^\d{1,4}(x\d{1,4})*$/.test(shapeText)) return null;
+  const shape = shapeText.split("x").map(Number);
+  const numbers = numbersText.split(",").map(Number);
+  const count = shape.reduce((product, size) => product * size, 1);
+  if (count !== numbers.length || count > MOST_NUMBERS || !numbers.every(Number.isFinite)) return null;
+  return { shape, numbers };
+}
