@@ -15,21 +15,10 @@ import tconv
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
-<<<<<<< HEAD
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)  # those of other pages run when the book is built
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("block", BLOCKS, ids=range(1, len(BLOCKS) + 1))
-def test_every_block_runs(block, tmp_path):
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-=======
-PAGES = {page: (ROOT / page).read_text() for page in ("README.md", "docs/guide.md", "docs/how-it-works.md")}
 BLOCKS = {
-    f"{page}:{number}": block
-    for page, text in PAGES.items()
-    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", text, re.M | re.S), 1)
-}
+    f"README.md:{number}": block
+    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", README, re.M | re.S), 1)
+}  # those of other pages run when the book is built
 RUN_BLOCKS = """
 import json, sys
 for name, block in json.load(sys.stdin).items():
@@ -42,16 +31,15 @@ def imported(block):
     """Return the slow import of a block: the frameworks of one process, as to import one takes seconds."""
     if re.search(r"\b(tensorflow|keras)\b", block):
         return "tensorflow"
-    return next((name for name in ("torch", "jax") if re.search(rf"import.*\b{name}\b", block)), "none")
+    return next(name for name in ("torch", "jax") if re.search(rf"import.*\b{name}\b", block))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("slow_import", ["none", "torch", "jax", "tensorflow"])
+@pytest.mark.parametrize("slow_import", ["torch", "jax", "tensorflow"])
 def test_every_block_runs(slow_import, tmp_path):
     """Each with names of its own, so that it is complete."""
     blocks = {name: block for name, block in BLOCKS.items() if imported(block) == slow_import}
     assert blocks
->>>>>>> suite
     done = subprocess.run(
         [sys.executable, "-c", RUN_BLOCKS],
         input=json.dumps(blocks),
