@@ -150,6 +150,7 @@ compare("shapes", function* (vector) {
   const { geometry, input } = vector;
   same(geometry.axes.map((axis, a) => own.fullSize(axis, input[a])), vector.full);
   same(answer(() => own.outputShape(geometry, input)), vector.output);
+  if (vector.convolution) same(geometry.axes.map((axis, a) => own.convSize(axis, input[a])), vector.convolution);
   same(own.phasesOf(geometry).map((phase) => [phase.offset, phase.taps, phase.shifts]), vector.phases);
   same(own.overlapOf(geometry), vector.overlap);
   vector.input_windows.forEach((window, at) => {
