@@ -12,7 +12,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-sys.path.insert(0, str(DOCS / "_extensions"))
+sys.path[:0] = [str(DOCS / "_extensions"), str(ROOT / "src")]
 
 # Cells run this checkout, whatever is installed, and print nothing but their own.
 _FOLDERS = [str(ROOT / "src"), str(DOCS / "_extensions")]
@@ -25,7 +25,8 @@ author = "the authors of tconv"
 project_copyright = "the authors of tconv, Apache-2.0"
 language = "en"
 
-extensions = ["myst_nb", "sphinx_design", "sphinx_copybutton", "cell_tabs", "repository_links"]
+extensions = ["sphinx.ext.autodoc", "myst_nb", "sphinx_design", "sphinx_copybutton"]
+extensions += ["cell_tabs", "docstring_prose", "repository_links"]  # of docs/_extensions
 exclude_patterns = ["_build", "_extensions", "_static", "**/.ipynb_checkpoints"]
 nitpicky = True
 
@@ -34,10 +35,15 @@ myst_enable_extensions = ["colon_fence", "deflist", "fieldlist", "attrs_inline"]
 myst_heading_anchors = 4
 myst_url_schemes = {"http": None, "https": None, "explorer": "_static/explorer.html#{{path}}"}
 
+# -- the API reference: docstrings are prose with `code` in single backticks, and examples
+default_role = "code"
+autodoc_member_order = "groupwise"
+nitpick_ignore_regex = [(r"py:.*", r".*")]  # types in signatures: of other libraries, or of no use to a caller
+
 # -- cells
 nb_custom_formats = {".md": "python_cells.read"}
 nb_execution_mode = "cache"
-nb_execution_raise_on_error = True
+nb_execution_raise_on_error = False  # a warning, so that one build names all pages that fail; -W makes it an error
 nb_execution_show_tb = True
 nb_execution_in_temp = True
 nb_execution_timeout = 120  # seconds, of one cell

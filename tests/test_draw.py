@@ -526,4 +526,14 @@ def test_a_difference_of_sizes_nan_and_too_many_places():
 
 
 def test_the_public_names():
-    assert draw.__all__ == ["difference", "matrix", "response", "scatter"]
+    assert draw.__all__ == [
+        "channels",
+        "difference",
+        "gather",
+        "matrix",
+        "overlap",
+        "padding",
+        "phases",
+        "response",
+        "scatter",
+    ]

@@ -1,6 +1,6 @@
 // A question checks itself: a field in front of each <details> named "Answer", compared with the output of its cell.
 // Without this script the page is complete: the answer is opened.
-const plain = (text) => text.toLowerCase().replace(/[^a-z0-9.,-]/g, "");
+const plain = (text) => (text.toLowerCase().match(/[a-z0-9.-]+/g) ?? []).join(",");
 
 function addField(details, number) {
   const output = details.querySelector(".cell_output pre");

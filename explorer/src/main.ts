@@ -1,13 +1,17 @@
 /** The page: settings, boards and panels around one store. */
 
-import { cellViews } from "./boards/views";
+import { sceneOf } from "./arithmetic/build";
+import { boardViews } from "./boards/views";
 import { make } from "./page/elements";
+import { hints } from "./page/hints";
 import { followTheme, onTheme, themeButton } from "./page/theme";
 import { notices } from "./page/notices";
 import { presetLinks } from "./page/presets";
-import { settingsForm } from "./page/settings_form";
+import { foldSettings, settingsForm } from "./page/settings_form";
 import { createPanels } from "./panels/index";
 import { addressOf, readAddress } from "./state/address";
+import { FIRST_LOOK } from "./state/defaults";
+import { NOTHING } from "./state/selection";
 import { createStore } from "./state/store";
 import type { View } from "./state/view";
 
@@ -16,7 +20,11 @@ const address = readAddress(location.hash);
 if (address.embed || new URLSearchParams(location.search).has("embed")) document.documentElement.classList.add("embed");
 followTheme();
 
-const store = createStore(address.settings, address.selection, (text) => void (announcer.textContent = text));
+const say = (text: string) => void (announcer.textContent = text);
+// boards of wrong settings keep the last picture: an address of wrong settings has none, so it begins with the first look
+const isRight = sceneOf(address.settings).scene !== null;
+const store = isRight ? createStore(address.settings, address.selection, say) : createStore(FIRST_LOOK, NOTHING, say);
+if (!isRight) requestAnimationFrame(() => requestAnimationFrame(() => store.reset(address.settings, address.selection)));
 const complaints = notices();
 complaints.show(address.complaints);
 
@@ -32,24 +40,35 @@ const into = (selector: string, ...views: (View | HTMLElement)[]): void => {
 };
 into("#tools", themeButton());
 into("#examples", presetLinks());
+into("#hints", hints());
 into("#notices", complaints.element);
 into("#settings", settingsForm(store));
-into("#boards", ...cellViews(store, createPanels("near")(store)));
+into("#boards", ...boardViews(store, createPanels("near")(store)));
 into("#panels", createPanels("below")(store));
 onTheme(() => store.repaint());
+foldSettings();
 
 // the address follows the state; browsers allow few changes a second
 let writing = 0;
+let telling = 0;
+let first = true;
+// said when the slider rests
+function tell(text: string): void {
+  clearTimeout(telling);
+  if (!first) telling = window.setTimeout(() => say(text), 700);
+  first = false;
+}
 store.add({
   element: make("i"),
-  draw({ settings, selection, scene }, changed) {
+  draw({ settings, selection, scene, mistakes }, changed) {
+    if (changed.scene) tell(scene ? `OUTPUT is ${scene.outputShape.join(" by ")}.` : mistakes.map((mistake) => mistake.text).join(" "));
     document.querySelector("#boards")!.classList.toggle("stale", !scene);
     if (!changed.scene && !changed.selection) return;
     clearTimeout(writing);
     writing = window.setTimeout(() => {
       const next = addressOf(settings, selection) + (address.embed ? "&embed" : "");
-      const first = !location.hash && next === addressOf(readAddress("").settings);
-      if (next !== location.hash && !first) history.replaceState(null, "", next);
+      const isFirstLook = !location.hash && next === addressOf(FIRST_LOOK);
+      if (next !== location.hash && !isFirstLook) history.replaceState(null, "", next);
     }, 250);
   },
 });

@@ -4,11 +4,10 @@ import { build } from "esbuild";
 
 const here = new URL("../", import.meta.url);
 
-/** Import a module of explorer/src, such as "own_numbers/npy_file.ts". */
-export async function bundled(path) {
+/** Import modules of explorer/src as one, such as "own_numbers/npy_file.ts": they share their classes. */
+export async function bundled(...paths) {
   const { outputFiles } = await build({
-    entryPoints: [`src/${path}`],
-    absWorkingDir: here.pathname,
+    stdin: { contents: paths.map((path) => `export * from "./src/${path}";`).join("\n"), resolveDir: here.pathname },
     bundle: true,
     write: false,
     format: "esm",

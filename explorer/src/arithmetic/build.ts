@@ -7,13 +7,14 @@ import type { Mistake, Settings } from "../state/settings";
 import { extent, fullSize, outputSize, tuple, type Geometry, type Index } from "./geometry";
 import { product } from "./indices";
 import { numbersOf } from "./numbers";
+import { overlapOf } from "./phases";
 import { Refusal, refuse } from "./refusal";
 import { makeScene, type Channels, type Scene } from "./scene";
 
 /** Most elements per axis that the page draws, by the number of axes. */
 export const MOST_INPUTS = { 1: 512, 2: 64 } as const;
 const MOST_OUTPUTS = { 1: 4096, 2: 512 } as const;
-const MOST_TAPS = { 1: 128, 2: 16 } as const;
+export const MOST_TAPS = { 1: 128, 2: 16 } as const;
 const MOST_CHANNELS = 16;
 const MOST_PRODUCTS = 8_000_000;
 
@@ -115,18 +116,18 @@ function filledScene(settings: Settings, geometry: Geometry, channels: Channels,
 }
 
 function notesOf(scene: Scene, dialect: Dialect): Mistake[] {
-  const notes: Mistake[] = [];
   const { axes } = scene.geometry;
-  const gap = axes.findIndex((axis) => axis.stride > axis.kernel);
-  if (gap >= 0) {
-    const { stride, kernel } = axes[gap]!;
-    const field = dialect.words(axes.length).find((word) => /strid|input_dilation/.test(word.name))?.name ?? "kernel";
-    notes.push({
+  const field = dialect.words(axes.length).find((word) => /^strid|input_dilation/.test(word.name))!.name;
+  return overlapOf(scene.geometry).flatMap((counts, a) => {
+    const empty = counts.filter((count) => !count).length;
+    const { kernel, stride, dilation } = axes[a]!;
+    if (!empty) return [];
+    return {
       field,
       text:
-        `stride ${stride} is above the kernel ${kernel} on spatial axis ${gap}: no input reaches some outputs, which ` +
-        `hold the bias alone. Write a kernel of at least ${stride} to fill them`,
-    });
-  }
-  return notes;
+        `${empty} of ${stride} phases have no tap on spatial axis ${a}, with kernel ${kernel}, stride ${stride} and ` +
+        `dilation ${dilation}: their outputs hold the bias alone. Write ` +
+        (kernel < stride ? `a kernel of at least ${stride}` : "a dilation without a factor in common with the stride"),
+    };
+  });
 }

@@ -1,81 +1,43 @@
-/** Boards whose cells are those of the input or the output, and the face of the kernel. */
+/** Boards whose cells are those of the input or the output. */
 
-import type { Scene } from "../arithmetic/scene";
-import { product } from "../arithmetic/indices";
-import { colours } from "../page/theme";
-import { type Cell, sameCell, type Selection } from "../state/selection";
-import type { Actions } from "../state/view";
+import { type Cell, sameCell } from "../state/selection";
+import type { Store } from "../state/store";
 import { Board } from "./board";
 import { sentenceOf } from "./describe";
-import { type Face, gridOf, indexAt, type Spot } from "./face";
-import { short } from "./number_text";
+import { indexAt, type Spot } from "./face";
 
 interface CellBoard {
+  /** Name in the page: data-board. */
   readonly name: string;
   readonly title: string;
   readonly board: Cell["board"];
-  /** Spot of the first element. */
-  readonly origin?: () => Spot;
+  /** Index of the element at a spot; null where the board has none there. Rows and columns where it is missing. */
+  readonly indexOf?: (spot: Spot) => readonly number[] | null;
 }
 
 /** Make a board that points at, pins and says the cells of the input or the output. */
-export function cellBoard(
-  { name, title, board, origin = () => [0, 0] }: CellBoard,
-  actions: Actions,
-  current: () => { scene: Scene; selection: Selection } | null,
-): Board {
-  const cellAt = ([row, column]: Spot): Cell | null => {
-    const now = current();
-    if (!now) return null;
-    const [top, left] = origin();
-    return { board, channel: now.selection.shown[board], index: indexAt([row - top, column - left], now.scene.inputShape.length) };
+export function cellBoard({ name, title, board, indexOf }: CellBoard, store: Store): Board {
+  const cellAt = (spot: Spot): Cell | null => {
+    const { scene, selection } = store.moment;
+    const index = scene && (indexOf ? indexOf(spot) : indexAt(spot, scene.inputShape.length));
+    return index && { board, channel: selection.shown[board], index };
   };
   return new Board({
     name,
     title,
-    onPoint: (spot) => actions.select({ pointed: spot && cellAt(spot) }),
+    onPoint: (spot) => store.select({ pointed: spot && cellAt(spot) }),
     onPin: (spot) => {
       const cell = spot && cellAt(spot);
-      const pinned = current()?.selection.pinned ?? null;
+      const { pinned } = store.moment.selection;
       const kept = sameCell(cell, pinned) ? null : cell;
-      actions.select({ pinned: kept });
-      if (kept) actions.announce("Pinned.");
-      else if (pinned) actions.announce("Released.");
+      store.select({ pinned: kept });
+      if (kept) store.announce("Pinned.");
+      else if (pinned) store.announce("Released.");
     },
     onSay: (spot) => {
       const cell = cellAt(spot);
-      const now = current();
-      if (cell && now) actions.announce(sentenceOf(now.scene, cell, now.selection));
+      const { scene, selection } = store.moment;
+      store.announce(cell && scene ? sentenceOf(scene, cell, selection) : "A zero between the elements.");
     },
   });
-}
-
-/** Numbers of the kernel between the shown channels; zeros where the groups part them. */
-export function kernelValues(scene: Scene, selection: Selection): Float64Array {
-  const { input, output } = selection.shown;
-  const taps = product(scene.geometry.axes.map((axis) => axis.kernel));
-  const outer = scene.channels.output / scene.geometry.groups;
-  const inner = scene.channels.input / scene.geometry.groups;
-  if (Math.floor(input / inner) !== Math.floor(output / outer)) return new Float64Array(taps);
-  const row = input * outer + (output % outer);
-  return scene.weight.subarray(row * taps, (row + 1) * taps);
-}
-
-/** Return the face of the kernel, with a fill per tap if wanted. */
-export function kernelFace(scene: Scene, selection: Selection, fill: (row: number, column: number) => string = () => colours().surface): Face {
-  const [rows, columns] = gridOf(scene.geometry.axes.map((axis) => axis.kernel));
-  const values = kernelValues(scene, selection);
-  return {
-    rows,
-    columns,
-    longest: longestOf(values),
-    look: (row, column) => ({ fill: fill(row, column), text: short(values[row * columns + column]!) }),
-  };
-}
-
-/** Return the length of the longest text of these numbers. */
-export function longestOf(values: Float64Array): number {
-  let longest = 1;
-  for (const value of values) longest = Math.max(longest, short(value).length);
-  return longest;
 }

@@ -106,18 +106,21 @@ export function paintMarks(context: CanvasRenderingContext2D, marks: Marks, cell
 }
 
 function paintMark(context: CanvasRenderingContext2D, mark: Mark, cell: number, longest: number): void {
-  if (mark.look) paintLook(context, mark.look, cell, mark.row, mark.column, fontSize(cell, Math.max(longest, mark.look.text?.length ?? 0)));
-  const width = Math.max(1.5, Math.min(4, cell / 9));
-  paintFrame(context, { row: mark.row, column: mark.column, rows: 1, columns: 1, colour: mark.colour, width, dashed: mark.dashed ?? false }, cell);
-  if (mark.badge && cell >= 26) paintBadge(context, mark, cell);
+  const border = mark.colour ? Math.max(1.5, Math.min(4, cell / 9)) : 0;
+  const size = fontSize(cell - 1.5 * border, Math.max(longest, mark.look?.text?.length ?? 0));
+  // a text that does not fit leaves the number that stands there
+  if (mark.look && (size || !fontSize(cell, longest))) paintLook(context, mark.look, cell, mark.row, mark.column, size);
+  if (!mark.colour) return;
+  paintFrame(context, { row: mark.row, column: mark.column, rows: 1, columns: 1, colour: mark.colour, width: border, dashed: mark.dashed ?? false }, cell);
+  if (mark.badge && cell >= 26 && !(mark.look?.text && size)) paintBadge(context, mark, mark.colour, cell);
 }
 
-function paintBadge(context: CanvasRenderingContext2D, mark: Mark, cell: number): void {
+function paintBadge(context: CanvasRenderingContext2D, mark: Mark, colour: string, cell: number): void {
   const size = Math.max(9, cell * 0.24);
   const [left, top] = [mark.column * cell, mark.row * cell];
-  context.fillStyle = mark.colour;
+  context.fillStyle = colour;
   context.fillRect(left, top, size * 1.15, size * 1.15);
-  context.fillStyle = inkOn(mark.colour);
+  context.fillStyle = inkOn(colour);
   context.font = `600 ${size}px ${FONT}`;
   context.textAlign = "center";
   context.textBaseline = "middle";

@@ -39,7 +39,8 @@ export interface Frame {
 export interface Mark {
   readonly row: number;
   readonly column: number;
-  readonly colour: string;
+  /** Colour of the outline; none without it. */
+  readonly colour?: string;
   /** Number that pairs the cell with its partner on another board. */
   readonly badge?: string;
   /** Look that the cell has while it is lit. */

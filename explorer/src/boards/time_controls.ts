@@ -23,7 +23,11 @@ export function timeControls(actions: Actions): View {
   const place = () => Math.min(now?.selection.time ?? count, count);
   const go = (time: number): void => {
     const next = Math.max(0, Math.min(count, time));
-    actions.select({ time: next >= count ? Infinity : next });
+    const input = now?.scene && next ? Math.floor((next - 1) / (count / now.scene.channels.input)) : 0;
+    const shown = now?.selection.shown;
+    // the boards follow to the channel that paints
+    const follow = shown && shown.input !== input && next < count ? { shown: { ...shown, input } } : {};
+    actions.select({ time: next >= count ? Infinity : next, ...follow });
   };
   const stop = (): void => {
     playing = false;

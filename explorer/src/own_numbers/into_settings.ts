@@ -1,13 +1,16 @@
 /** An array of someone as x or as the weight of the page: its axes, its channels, and the part that fits the boards. */
 
-import { steps } from "../arithmetic/indices";
+import { MOST_INPUTS, MOST_TAPS } from "../arithmetic/build";
+import { product, steps } from "../arithmetic/indices";
 import type { WeightLayout } from "../dialects/dialect";
 import { dialects } from "../dialects/registry";
 import type { Settings } from "../state/settings";
 import { type NumberArray, UnreadableNumbers } from "./number_text";
 
-/** Largest sizes that the boards show. */
-export const LARGEST = { input: 64, kernel: 32, channels: 4 };
+/** Most channels of own numbers that are shown: every further one is another kernel to look at. */
+const MOST_CHANNELS = 4;
+/** Most numbers of an array, so that they fit into an address. */
+const MOST_SHOWN = 4096;
 
 export interface Placed {
   readonly settings: Partial<Settings>;
@@ -24,17 +27,17 @@ export function asInput(array: NumberArray, settings: Settings): Placed {
   if (shape.length > 3) throw new UnreadableNumbers(`x has shape ${text(array.shape)}; one or two spatial axes are shown, with a channel axis before them. Save one slice of it.`);
   const rank = shape.length === 1 ? 1 : shape.length === 2 && settings.rank === 1 && settings.channels.input === shape[0] && shape[0]! > 1 ? 1 : 2;
   const spatial = shape.slice(-rank);
-  refuseLarge("x", spatial, LARGEST.input);
+  refuseLarge("x", spatial, MOST_INPUTS[rank]);
   const all = shape.length > rank ? shape[0]! : 1;
-  const channels = Math.min(all, LARGEST.channels);
-  const numbers = array.numbers.slice(0, channels * spatial.reduce((product, size) => product * size, 1));
+  const channels = Math.min(all, MOST_CHANNELS, Math.max(1, Math.floor(MOST_SHOWN / product(spatial))));
+  const numbers = array.numbers.slice(0, channels * product(spatial));
   const fits = channels === settings.channels.input && rank === settings.rank;
   return {
     settings: {
       rank,
       input: spatial,
       channels: { input: channels, output: settings.channels.output },
-      values: { x: { shape: [channels, ...spatial], numbers }, weight: fits ? settings.values.weight : ruleOf(settings.values.weight) },
+      values: { x: { shape: channels === 1 ? spatial : [channels, ...spatial], numbers }, weight: fits ? settings.values.weight : ruleOf(settings.values.weight) },
     },
     read: `Read as x of ${sizes(spatial)}${all > 1 ? `, the first ${channels} of ${all} channels` : ""}.`,
   };
@@ -48,7 +51,7 @@ export function asWeight(array: NumberArray, settings: Settings, layout: WeightL
   refuseOthers(array);
   const axes = array.shape.length;
   if (axes <= 2) {
-    refuseLarge("the kernel", array.shape, LARGEST.kernel);
+    refuseLarge("the kernel", array.shape, MOST_TAPS[axes as 1 | 2]);
     return placed(settings, array.shape, { input: 1, output: 1 }, array.numbers, `Read as the ${sizes(array.shape)} taps of one channel, in the order in which they are painted.`);
   }
   const letters = layout.pattern.replace("*", "");
@@ -58,16 +61,16 @@ export function asWeight(array: NumberArray, settings: Settings, layout: WeightL
   const size = (axis: string | number) => (order.includes(axis) ? array.shape[order.indexOf(axis)]! : 1);
   if (size("G") !== 1) throw new UnreadableNumbers(`The weight has ${size("G")} groups; one is shown. Save the weight of one group.`);
   const kernel = Array.from({ length: rank }, (_, axis) => size(axis));
-  refuseLarge("the kernel", kernel, LARGEST.kernel);
+  refuseLarge("the kernel", kernel, MOST_TAPS[rank]);
   const all = { input: size("I"), output: size("O") };
   const from = { input: Math.min(first.input, all.input - 1), output: Math.min(first.output, all.output - 1) };
-  const channels = { input: Math.min(LARGEST.channels, all.input - from.input), output: Math.min(LARGEST.channels, all.output - from.output) };
+  const channels = { input: Math.min(MOST_CHANNELS, all.input - from.input), output: Math.min(MOST_CHANNELS, all.output - from.output) };
   const stride = steps(array.shape);
   const strideOf = (axis: string | number) => (order.includes(axis) ? stride[order.indexOf(axis)]! : 0);
   const numbers: number[] = [];
   for (let i = 0; i < channels.input; i++) {
     for (let o = 0; o < channels.output; o++) {
-      const taps = kernel.reduce((product, length) => product * length, 1);
+      const taps = product(kernel);
       for (let tap = 0; tap < taps; tap++) {
         let at = (from.input + i) * strideOf("I") + (from.output + o) * strideOf("O");
         let rest = tap;
@@ -95,7 +98,7 @@ function placed(settings: Settings, kernel: readonly number[], channels: Setting
       input,
       channels,
       words: withoutGroups(settings),
-      values: { weight: { shape: [channels.input, channels.output, ...kernel], numbers }, x: keepsX ? settings.values.x : ruleOf(settings.values.x) },
+      values: { weight: { shape: channels.input * channels.output === 1 ? kernel : [channels.input, channels.output, ...kernel], numbers }, x: keepsX ? settings.values.x : ruleOf(settings.values.x) },
     },
     read,
   };

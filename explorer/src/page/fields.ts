@@ -9,6 +9,8 @@ export interface Field {
   show(text: string): void;
   /** Show what is wrong, or nothing. */
   blame(text: string | null): void;
+  /** Show a remark on a legal value, or nothing. */
+  remark(text: string | null): void;
 }
 
 export interface FieldOptions {
@@ -84,8 +86,10 @@ export function flagField(options: FieldOptions, change: (text: string) => void)
 function framed(options: FieldOptions, label: HTMLElement, parts: HTMLElement[], inputs: HTMLElement[], show: (text: string) => void): Field {
   const hint = options.hint ? make("p", { class: "hint", id: `hint-${options.name}` }, options.hint) : null;
   const mistake = make("p", { class: "mistake", id: `mistake-${options.name}`, hidden: true });
-  for (const input of inputs) input.setAttribute("aria-describedby", `${hint ? `${hint.id} ` : ""}${mistake.id}`);
-  const element = make("div", { class: "field", "data-field": options.name }, label, make("div", { class: "controls" }, ...parts), hint, mistake);
+  const remark = make("p", { class: "hint", id: `remark-${options.name}`, hidden: true });
+  const described = [hint, mistake, remark].flatMap((part) => (part ? [part.id] : [])).join(" ");
+  for (const input of inputs) input.setAttribute("aria-describedby", described);
+  const element = make("div", { class: "field", "data-field": options.name }, label, make("div", { class: "controls" }, ...parts), hint, mistake, remark);
   return {
     element,
     show,
@@ -94,6 +98,10 @@ function framed(options: FieldOptions, label: HTMLElement, parts: HTMLElement[],
       mistake.hidden = text === null;
       mistake.textContent = text;
       for (const input of inputs) input.setAttribute("aria-invalid", String(text !== null));
+    },
+    remark(text) {
+      remark.hidden = text === null;
+      remark.textContent = text;
     },
   };
 }

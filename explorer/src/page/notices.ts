@@ -8,7 +8,8 @@ export function notices(): { element: HTMLElement; show(sentences: readonly stri
     element,
     show(sentences) {
       element.replaceChildren(
-        ...sentences.map((sentence) => make("p", { class: "note" }, `${sentence} The rest of the address is shown.`)),
+        ...sentences.map((sentence) => make("p", { class: "note" }, sentence)),
+        sentences.length ? make("p", { class: "note" }, "The rest of the address is shown.") : "",
       );
     },
   };

@@ -57,8 +57,7 @@ export function settingsForm(store: Store): View {
   );
   const element = make(
     "form",
-    { class: "settings", "aria-labelledby": "settings-title", onsubmit: (event) => event.preventDefault() },
-    make("h2", { id: "settings-title" }, "Settings"),
+    { class: "settings", "aria-label": "Settings", onsubmit: (event) => event.preventDefault() },
     keep(
       "dialect",
       choiceField({ name: "dialect", label: "in the words of" }, Object.values(dialects).map((one) => [one.name, one.framework]), (name) =>
@@ -92,7 +91,7 @@ export function settingsForm(store: Store): View {
 
   return {
     element,
-    draw({ settings, mistakes }, changed) {
+    draw({ settings, mistakes, notes }, changed) {
       if (!changed.scene) return;
       if (built !== `${settings.dialect} ${settings.rank}`) build(settings);
       for (const radio of axes.querySelectorAll("input")) radio.checked = radio.value === String(settings.rank);
@@ -107,6 +106,7 @@ export function settingsForm(store: Store): View {
       for (const [name, field] of fields) {
         const own = mistakes.filter((mistake) => mistake.field === name || (mistake.field === "channels" && name === "channels-input"));
         field.blame(own.length ? own.map((mistake) => mistake.text).join(" ") : null);
+        field.remark(notes.find((note) => note.field === name)?.text ?? null);
       }
       const blamed = [...fields].find(([, field]) => field.element.querySelector(".mistake:not([hidden])"));
       if (blamed) for (let at: HTMLElement | null = blamed[1].element; at; at = at.parentElement) if (at instanceof HTMLDetailsElement) at.open = true;
@@ -117,6 +117,7 @@ export function settingsForm(store: Store): View {
 function wordField(word: Word, rank: () => number, change: (text: string) => void): Field {
   const options = { name: word.name, label: word.name, hint: word.hint, least: word.least, most: word.most };
   if (word.kind === "sizes") return sizeField(options, rank, change);
+  if (word.kind === "count") return sizeField(options, () => 1, change);
   if (word.kind === "choice") return choiceField(options, (word.choices ?? []).map((one) => [one, one || "(left out)"]), change);
   return word.kind === "flag" ? flagField(options, change) : textField(options, change);
 }
@@ -161,4 +162,13 @@ function changeRank(store: Store, rank: 1 | 2): void {
 function unreadable(name: string, text: string, rank: number): string {
   const needed = rank === 2 ? "one whole number, or one per axis, is needed. Write 3 or 3x2" : "a whole number is needed. Write 3";
   return `${name} is ${text.trim() || "empty"}; ${needed}`;
+}
+
+/** Fold the settings away on a narrow page, where they would stand above the boards. */
+export function foldSettings(): void {
+  const box = document.querySelector<HTMLDetailsElement>("#settings-box")!;
+  const wide = matchMedia("(min-width: 861px)");
+  const fold = (): void => void (box.open = wide.matches);
+  wide.addEventListener("change", fold);
+  fold();
 }

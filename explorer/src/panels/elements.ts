@@ -1,40 +1,18 @@
-/** Elements in one expression, and numbers as a reader expects them. */
+/** Contents of panels: elements, sentences and tables of numbers. */
 
-type Child = Node | string | number | null | undefined | false;
-type Attributes = Readonly<Record<string, string | number | boolean | ((event: Event) => void)>>;
+import { short } from "../boards/number_text";
+import { type Child, make } from "../page/elements";
 
-/** Make an element. A function becomes a listener ("onclick"); true a bare attribute; false none. */
-export function make<K extends keyof HTMLElementTagNameMap>(
-  tag: K,
-  attributes: Attributes = {},
-  ...children: readonly Child[]
-): HTMLElementTagNameMap[K] {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") element.addEventListener(name.slice(2), value);
-    else if (value !== false) element.setAttribute(name, value === true ? "" : String(value));
-  }
-  element.append(...present(children));
-  return element;
-}
+export { make };
 
 /** Replace the content of an element. */
 export function fill(element: HTMLElement, ...children: readonly Child[]): void {
-  element.replaceChildren(...present(children));
+  element.replaceChildren(...children.filter((child): child is Node | string => Boolean(child)));
 }
 
-function present(children: readonly Child[]): (Node | string)[] {
-  return children.flatMap((child) =>
-    child === null || child === undefined || child === false ? [] : [typeof child === "number" ? shown(child) : child],
-  );
-}
-
-/** Text of a number: whole numbers as they are, others with `digits` significant digits, a true minus sign. */
-export function shown(value: number, digits = 4): string {
-  if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "inf" : "−inf";
-  const rounded = Number.isInteger(value) ? value : Number(value.toPrecision(digits));
-  const text = Math.abs(rounded) >= 1e7 ? rounded.toExponential(digits - 1) : String(rounded === 0 ? 0 : rounded);
-  return text.replace("-", "−");
+/** Text of a number in a sentence: with one digit more than in a cell. */
+export function shown(value: number): string {
+  return short(value, 4);
 }
 
 /** Text of a factor in a product: a negative one in brackets. */
@@ -45,6 +23,11 @@ export function factor(value: number): string {
 /** "1 cell", "2 cells". */
 export function count(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`;
+}
+
+/** Code or output of a program, named for screen readers; it scrolls by itself, so the keyboard must reach it. */
+export function codeBlock(name: string, ...content: readonly Child[]): HTMLPreElement {
+  return make("pre", { tabindex: 0, role: "group", "aria-label": name }, ...content);
 }
 
 /** A table of numbers, a row per first index, that scrolls by itself where it is wide. */

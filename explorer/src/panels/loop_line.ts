@@ -4,7 +4,7 @@ import type { Geometry } from "../arithmetic/geometry";
 import { indexOf } from "../arithmetic/indices";
 import type { Product, Scene } from "../arithmetic/scene";
 import { shownCell, type Selection } from "../state/selection";
-import { fill, make, shown } from "./elements";
+import { codeBlock, fill, make, shown } from "./elements";
 import { outputName } from "./place_names";
 import type { Panel } from "./frame";
 
@@ -18,7 +18,7 @@ export const loopLine: Panel = {
   place: "near",
   open: true,
   make: () => {
-    const code = make("pre", { class: "loop", tabindex: 0, "aria-label": "The scatter in Python" });
+    const code = codeBlock("The scatter in Python");
     const runs = make("div", { class: "runs" });
     const element = make("div", {}, code, runs);
     return {
@@ -90,7 +90,7 @@ function cropped(geometry: Geometry, full: readonly number[], hasChannels: boole
 function runsOf(scene: Scene, selection: Selection): HTMLElement[] {
   const cell = shownCell(selection);
   const { title, products } = cell ? cellRuns(scene, cell) : timeRuns(scene, selection.time);
-  if (!title) return [make("p", { class: "note" }, "Point at a cell, or play the scatter: the values of the marked line stand here.")];
+  if (!title) return [make("p", { class: "hint" }, "Point at a cell, or play the scatter: the values of the marked line stand here.")];
   if (products.length === 0) return [make("p", {}, `${title}: none. No input reaches it.`)];
   const totals = new Map<string, number>();
   const lines = products.map((each) => {
@@ -103,7 +103,7 @@ function runsOf(scene: Scene, selection: Selection): HTMLElement[] {
   });
   const rest = lines.length - MOST_RUNS;
   const text = lines.slice(0, MOST_RUNS).join("\n") + (rest > 0 ? `\n… and ${rest} more` : "");
-  return [make("p", {}, `${title}:`), make("pre", { tabindex: 0, "aria-label": "Values of the marked line" }, text)];
+  return [make("p", {}, `${title}:`), codeBlock("Values of the marked line", text)];
 }
 
 function cellRuns(scene: Scene, cell: { board: string; channel: number; index: readonly number[] }): { title: string; products: Product[] } {

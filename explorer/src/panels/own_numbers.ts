@@ -54,7 +54,7 @@ class Form {
       make("p", {}, make("label", { for: "own-text" }, "Paste a matrix: rows of numbers, or what Python, NumPy, PyTorch or JSON print"), this.text),
       make("p", {}, use, " ", back),
       make("p", {}, make("label", { for: "own-file" }, "Or choose a .npy file, or drop one anywhere on this page: "), this.file),
-      make("p", { class: "note" }, "A whole weight is read in the layout of the chosen dialect. Nothing leaves this page, and nothing in a file is run."),
+      make("p", { class: "hint" }, "A whole weight is read in the layout of the chosen dialect. Nothing leaves this page, and nothing in a file is run."),
       this.channels,
       this.answer,
     );
@@ -107,7 +107,7 @@ class Form {
 
   private use(placed: Placed): void {
     this.actions.change(placed.settings);
-    this.answer.className = "note";
+    this.answer.className = "hint";
     fill(this.answer, placed.read);
   }
 
@@ -121,7 +121,7 @@ class Form {
     this.last = null;
     this.channels.hidden = true;
     this.actions.change({ values: { x: { rule: "counting" }, weight: { rule: "counting" } } });
-    this.answer.className = "note";
+    this.answer.className = "hint";
     fill(this.answer, "x and the weight are small whole numbers again.");
   }
 

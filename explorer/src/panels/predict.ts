@@ -28,7 +28,7 @@ class Quiz {
   private readonly value = make("input", { id: "predict-value", inputmode: "text", autocomplete: "off", size: 8 });
   private readonly size = make("input", { id: "predict-size", inputmode: "text", autocomplete: "off", size: 8 });
   private readonly answer = make("p", { role: "status", id: "predict-answer" });
-  private readonly score = make("p", { class: "note", id: "predict-score" }, "Nothing answered yet.");
+  private readonly score = make("p", { class: "hint", id: "predict-score" }, "Nothing answered yet.");
   private readonly hide = make("button", { type: "button", class: "button", id: "predict-hide", onclick: () => this.toggle() }, "Hide the output");
 
   constructor(private readonly actions: Actions) {

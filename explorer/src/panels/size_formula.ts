@@ -2,7 +2,7 @@
 
 import { fullSize, outputSize } from "../arithmetic/geometry";
 import type { Scene } from "../arithmetic/scene";
-import { count, fill, make } from "./elements";
+import { codeBlock, count, fill, make } from "./elements";
 import type { Panel } from "./frame";
 
 export const sizeFormula: Panel = {
@@ -14,35 +14,42 @@ export const sizeFormula: Panel = {
     const element = make("div", { class: "size-formula" });
     return {
       element,
-      draw({ scene, settings }, changed) {
+      draw({ scene }, changed) {
         if (!changed.scene) return;
         if (!scene) fill(element, make("p", {}, "No operator: see the message beside the setting."));
-        else fill(element, ...scene.inputShape.map((_, axis) => axisFormula(scene, axis)), ...removed(scene, settings.dialect));
+        else fill(element, ...formulas(scene), ...removed(scene));
       },
     };
   },
 };
 
-function axisFormula(scene: Scene, axis: number): HTMLElement {
+/** A formula per axis; one for both where they agree. */
+function formulas(scene: Scene): HTMLElement[] {
+  const { inputShape, geometry } = scene;
+  const texts = inputShape.map((size, axis) => JSON.stringify([size, geometry.axes[axis]]));
+  if (texts.every((text) => text === texts[0])) return [axisFormula(scene, 0, inputShape.length > 1 ? "Rows, and columns as well" : null)];
+  return [axisFormula(scene, 0, "Axis 0: rows"), axisFormula(scene, 1, "Axis 1: columns")];
+}
+
+function axisFormula(scene: Scene, axis: number, title: string | null): HTMLElement {
   const a = scene.geometry.axes[axis]!;
   const n = scene.inputShape[axis]!;
   const full = fullSize(a, n);
   const [lo, hi] = a.crop;
-  const title = scene.inputShape.length === 1 ? null : make("h3", {}, axis === 0 ? "Axis 0: rows" : "Axis 1: columns");
   const lines = [
     `full   = stride·(input − 1) + dilation·(kernel − 1) + 1`,
     `       = ${a.stride}·(${n} − 1) + ${a.dilation}·(${a.kernel} − 1) + 1 = ${full}`,
     `output = full − crop in front − crop behind`,
     `       = ${full} − ${signed(lo)} − ${signed(hi)} = ${outputSize(a, n)}`,
   ];
-  return make("section", {}, title, make("pre", { tabindex: 0, "aria-label": `Size formula of axis ${axis}` }, lines.join("\n")));
+  return make("section", {}, title && make("h3", {}, title), codeBlock(`Size formula of axis ${axis}`, lines.join("\n")));
 }
 
 function signed(value: number): string {
   return value < 0 ? `(−${-value})` : String(value);
 }
 
-function removed(scene: Scene, dialect: string): HTMLElement[] {
+function removed(scene: Scene): HTMLElement[] {
   const crops = scene.geometry.axes.map((axis) => axis.crop);
   if (crops.every(([lo, hi]) => lo === 0 && hi === 0)) return [make("p", {}, "Nothing is cut away: the output is the full result.")];
   const cells = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
@@ -58,9 +65,7 @@ function removed(scene: Scene, dialect: string): HTMLElement[] {
   if (crops.some(([lo, hi]) => lo < 0 || hi < 0)) {
     sentences.push(`The output is longer than the full result: ${sides(scene, -1)} are added. No input reaches them; they hold 0, or the bias of a layer.`);
   }
-  if (crops.some(([lo, hi]) => lo !== hi)) {
-    sentences.push("The two ends differ, so the picture is shifted: not by a fault, but by how " + `${dialect} chooses the crop.`);
-  }
+  if (crops.some(([lo, hi]) => lo !== hi)) sentences.push("One end loses more than the other: the output is not centred on the input.");
   return sentences.map((sentence) => make("p", {}, sentence));
 }
 

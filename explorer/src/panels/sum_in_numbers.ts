@@ -23,7 +23,7 @@ export const sumInNumbers: Panel = {
         const { scene } = moment;
         const cell = shownCell(moment.selection);
         if (!scene) fill(element, make("p", {}, "No operator: see the message beside the setting."));
-        else if (!cell || !isIn(scene, cell)) fill(element, make("p", { class: "note" }, "Point at a cell, or move to one with Tab and the arrow keys: its sum stands here. Enter pins it."));
+        else if (!cell || !isIn(scene, cell)) fill(element, make("p", { class: "hint" }, "Point at a cell, or move to one with Tab and the arrow keys: its sum stands here. Enter pins it."));
         else if (cell.board === "output") fill(element, ...outputCell(scene, cell, moment));
         else fill(element, ...inputCell(scene, cell, moment));
       },
@@ -63,7 +63,7 @@ function outputCell(scene: Scene, cell: Cell, { selection }: Moment): HTMLElemen
   }
   if (painted.length < products.length) {
     const sum = painted.reduce((total, each) => total + each.product, 0);
-    lines.push(make("p", { class: "note" }, `Painted so far: ${painted.length} of ${count(products.length, "product")}${selection.hidden ? "" : `, together ${shown(sum)}`}.`));
+    lines.push(make("p", { class: "hint" }, `Painted so far: ${painted.length} of ${count(products.length, "product")}${selection.hidden ? "" : `, together ${shown(sum)}`}.`));
   }
   lines.push(outputFacts(scene, cell, products));
   return lines;

@@ -7,8 +7,6 @@ import type { Actions, Moment, View } from "./view";
 
 export interface Store extends Actions {
   readonly moment: Moment;
-  /** Last scene that could be built: it stays on the boards, greyed, while the settings are wrong. */
-  readonly lastScene: Moment["scene"];
   add(view: View): void;
   /** Mark a field as not readable, or readable again (null). */
   flag(field: string, text: string | null): void;
@@ -22,7 +20,6 @@ export function createStore(settings: Settings, selection: Selection, announce: 
   const views: View[] = [];
   const flags = new Map<string, string>();
   let moment: Moment;
-  let lastScene: Moment["scene"] = null;
   let waiting = false;
   const changed = { scene: true, selection: true };
 
@@ -31,8 +28,7 @@ export function createStore(settings: Settings, selection: Selection, announce: 
     const flagged = [...flags].map(([field, text]): Mistake => ({ field, text }));
     const mistakes = [...flagged, ...built.mistakes.filter((mistake) => !flags.has(mistake.field))];
     const scene = mistakes.length ? null : built.scene;
-    if (scene) lastScene = scene;
-    moment = { settings: next, scene, mistakes, selection: scene ? fitting(chosen, scene) : chosen };
+    moment = { settings: next, scene, mistakes, notes: built.notes, selection: scene ? fitting(chosen, scene) : chosen };
     changed.scene = true;
     later();
   };
@@ -51,9 +47,6 @@ export function createStore(settings: Settings, selection: Selection, announce: 
   const store: Store = {
     get moment() {
       return moment;
-    },
-    get lastScene() {
-      return lastScene;
     },
     add(view) {
       views.push(view);

@@ -9,6 +9,8 @@ export interface Moment {
   readonly settings: Settings;
   readonly scene: Scene | null;
   readonly mistakes: readonly Mistake[];
+  /** Remarks on settings that are legal, and surprising. */
+  readonly notes: readonly Mistake[];
   readonly selection: Selection;
 }
 

@@ -5,9 +5,26 @@ Reports draw themselves with them, and the command line writes them to files.
 
 from __future__ import annotations
 
+from tconv.draw.animation import animate
+from tconv.draw.channels_picture import channels
 from tconv.draw.checkerboard_picture import response
 from tconv.draw.difference_picture import difference
+from tconv.draw.gather_picture import gather
 from tconv.draw.matrix_picture import matrix
+from tconv.draw.overlap_picture import overlap
+from tconv.draw.padding_picture import padding
+from tconv.draw.phases_picture import phases
 from tconv.draw.scatter_picture import scatter
 
-__all__ = ["difference", "matrix", "response", "scatter"]
+__all__ = [
+    "animate",
+    "channels",
+    "difference",
+    "gather",
+    "matrix",
+    "overlap",
+    "padding",
+    "phases",
+    "response",
+    "scatter",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tconv import _textbook_arguments
+from tconv._arguments import Ints, entries_of, ints_of, shown
 from tconv._arrays import Array
 from tconv.draw.array_grid import MOST_AXES
 from tconv.errors import ShapeError
@@ -35,3 +36,25 @@ def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any]) -> Geometry:
     return _textbook_arguments.geometry_of(
         kernel, spec, [name for name in _textbook_arguments.ARGUMENTS if name != "groups"]
     )
+
+
+def sizes_of(kernel: Ints, input_shape: Ints) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the kernel and the input's shape, one int per axis of 1 to 3; an int stands for every axis of the other.
+
+    >>> sizes_of(3, (4, 5)), sizes_of(3, 4)
+    (((3, 3), (4, 5)), ((3,), (4,)))
+    """
+    ndim = max(len(entries_of(given) or (given,)) for given in (kernel, input_shape))
+    if ndim > MOST_AXES:
+        raise ShapeError(
+            f"kernel is {shown(kernel)} and input_shape {shown(input_shape)}; up to {MOST_AXES} axes can be drawn. "
+            "Write the sizes of 3 of them"
+        )
+    small = ints_of(input_shape, "input_shape", ndim)
+    return ints_of(kernel, "kernel", ndim, least=1), small
+
+
+def has_output(geometry: Geometry, input_shape: tuple[int, ...]) -> bool:
+    """Return True if the crop leaves something of the full result."""
+    sizes = zip(geometry.full_shape(input_shape), geometry.crop, strict=True)
+    return all(full - lo - hi > 0 for full, (lo, hi) in sizes)

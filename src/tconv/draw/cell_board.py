@@ -6,13 +6,14 @@ All pictures with numbers are drawn on it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tconv._arrays import Array
-from tconv.draw.array_grid import MOST_AXES, ArrayGrid, Place, by
+from tconv.draw.array_grid import MOST_AXES, ArrayGrid, Place, brackets, by
 from tconv.draw.palette import Theme
 from tconv.errors import ArgumentError, MissingExtraError
 
@@ -116,8 +117,16 @@ class Board:
         """Return the font size at which every number of this board fits a cell whose side is `unit`."""
         return self.points * unit * min(0.42, 0.86 / (_DIGIT * max(1, self.longest)))
 
-    def fill(self, grid: ArrayGrid, colours: Array, lines: bool = True, frame: float = 0.035) -> None:
-        """Draw the cells of an array in colours [*shape, 3], with lines, a frame, and the labels of planes."""
+    def fill(
+        self,
+        grid: ArrayGrid,
+        colours: Array,
+        *,
+        lines: bool = True,
+        frame: float = 0.035,
+        planes: Sequence[str] | None = None,
+    ) -> None:
+        """Draw the cells of an array in colours [*shape, 3], with lines, a frame, and labels above its planes."""
         for number, plane in grid.planes():
             rows, columns = plane.shape
             part = colours[number] if len(grid.shape) == MOST_AXES else colours
@@ -131,7 +140,21 @@ class Board:
             )
             self.frame(plane, frame * plane.unit, self.theme.edge)
             if len(grid.shape) == MOST_AXES:
-                self.note(plane.middle, plane.top - 0.3 * plane.unit, f"plane {number}", 0.26 * plane.unit)
+                label = f"plane {number}" if planes is None else planes[number]
+                self.note(plane.middle, plane.top - 0.3 * plane.unit, label, 0.26 * plane.unit)
+
+    def array(
+        self, grid: ArrayGrid, name: str, array: Array, colours: Array, bold: Array | None = None, prefix: str = ""
+    ) -> None:
+        """Draw an array with its caption. A number's gid is the name, in small letters, `prefix` and its index.
+
+        Numbers are quiet where `bold` is given and False.
+        """
+        self.fill(grid, colours)
+        for index in np.ndindex(*array.shape):
+            ink = self.theme.ink_on(colours[index]) if bold is None or bold[index] else self.theme.muted
+            self.number(grid.cell(index), short(array[index]), f"{name.lower()}{prefix}{brackets(index)}", ink)
+        self.caption(grid, name)
 
     def hatch(self, left: float, top: float) -> None:
         """Hatch a cell that the crop cuts away."""

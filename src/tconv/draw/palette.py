@@ -72,18 +72,18 @@ class Theme:
     def greys(self, counts: Array) -> Array:
         """Return a grey per cell, stronger where more is summed: [*counts.shape, 3], the page's colour at 0."""
         middle = np.full(3, rgb(self.ink).mean())
-        return self._towards(middle, 0.36, counts)
+        return self._towards(middle, 0.36, counts, int(counts.max()))
 
-    def blues(self, counts: Array) -> Array:
-        """Return a blue per cell, stronger for a larger count: [*counts.shape, 3], the page's colour at 0."""
-        return self._towards(rgb(self.cells[0]), 1.0, counts)
+    def blues(self, counts: Array, most: int) -> Array:
+        """Return a blue per cell, stronger for a larger count up to `most`: the page's colour at 0, [*shape, 3]."""
+        return self._towards(rgb(self.cells[0]), 1.0, counts, most)
 
     def ink_on(self, colour: Array) -> str:
         """Return the text colour that can be read on this colour."""
         return max((self.ink, self.page), key=lambda text: contrast(rgb(text), colour))
 
-    def _towards(self, colour: Array, most: float, counts: Array) -> Array:
-        depth = most * counts / max(1, counts.max())
+    def _towards(self, colour: Array, strongest: float, counts: Array, most: int) -> Array:
+        depth = strongest * counts / max(1, most)
         page = rgb(self.page)
         mixed: Array = page + depth[..., None] * (colour - page)
         return mixed

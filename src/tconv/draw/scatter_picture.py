@@ -64,8 +64,8 @@ def scatter(x: Any, w: Any, *, ax: Axes | None = None, theme: str = "light", **s
     paint = _paint(x, w, canvas, colours)
     longest = max(len(short(value)) for array in (x, w, paint.sums, *paint.products) for value in array.flat)
     board = Board.of(ax, places.width, places.height, longest, colours)
-    _draw_operand(board, ArrayGrid(*places.input, x.shape), "INPUT", x, paint.colours)
-    _draw_operand(board, ArrayGrid(*places.kernel, w.shape), "KERNEL", w, colours.blank(w.shape))
+    board.array(ArrayGrid(*places.input, x.shape), "INPUT", x, paint.colours)
+    board.array(ArrayGrid(*places.kernel, w.shape), "KERNEL", w, colours.blank(w.shape))
     _draw_painted(board, places, canvas, paint)
     output = _output_colours(canvas, paint, colours)
     draw_output(board, ArrayGrid(*places.output, canvas.shape), canvas, paint.sums, output)
@@ -95,14 +95,6 @@ def _paint(x: Array, w: Array, canvas: Canvas, theme: Theme) -> _Paint:
         windows=[canvas.uncropped.output_window(element) for element in elements],
         sums=canvas.sums(x, w),
     )
-
-
-def _draw_operand(board: Board, grid: ArrayGrid, name: str, array: Array, colours: Array) -> None:
-    board.fill(grid, colours)
-    for index in np.ndindex(*array.shape):
-        gid, ink = f"{name.lower()}{brackets(index)}", board.theme.ink_on(colours[index])
-        board.number(grid.cell(index), short(array[index]), gid, ink)
-    board.caption(grid, name)
 
 
 def _draw_painted(board: Board, places: Arrangement, canvas: Canvas, paint: _Paint) -> None:

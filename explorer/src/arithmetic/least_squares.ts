@@ -1,0 +1,106 @@
+/**
+ * Least squares: the x of smallest |K^T x - y|, the inverse that the name "deconvolution" promises and K is not.
+ *
+ * Householder reflections with column pivoting (Golub and Van Loan, Matrix Computations, 5.4) find x and the rank of K.
+ */
+
+import type { Matrix } from "./matrix";
+
+/** Most inputs and outputs: beyond them the page would stand still. */
+const MOST = 200_000;
+
+export interface LeastSquares {
+  /** Input of least |x| among the best ones. */
+  readonly x: Float64Array;
+  /** Number of inputs that y determines; below `rows` of K, other x give the same y. */
+  readonly rank: number;
+  readonly fullRank: boolean;
+  /** Length of K^T x - y: 0 where y is a transposed convolution of something. */
+  readonly residual: number;
+}
+
+/** Solve K^T x = y by least squares; null if K is too large to solve while one waits. */
+export function leastSquares(matrix: Matrix, y: ArrayLike<number>): LeastSquares | null {
+  const { rows: unknowns, columns: equations } = matrix;
+  if (unknowns * equations > MOST) return null;
+  // a column of K^T for each input
+  const columns = Array.from({ length: unknowns }, (_, r) => {
+    const column = new Float64Array(equations);
+    for (const entry of matrix.row(r)) column[entry.column]! += entry.value;
+    return column;
+  });
+  const right = Float64Array.from(y);
+  const { order, rank } = reduce(columns, [right]);
+  // R z = c with more unknowns than equations where the rank is not full: the z of least length
+  const z = fewestOf(columns.map((column) => column.slice(0, rank)), right.slice(0, rank));
+  const x = new Float64Array(unknowns);
+  order.forEach((r, at) => (x[r] = z[at]!));
+  const residual = Math.hypot(...matrix.transposedTimes(x).map((value, at) => value - y[at]!));
+  return { x, rank, fullRank: rank === unknowns, residual };
+}
+
+const dot = (a: Float64Array, b: Float64Array, from: number): number => {
+  let sum = 0;
+  for (let at = from; at < a.length; at++) sum += a[at]! * b[at]!;
+  return sum;
+};
+
+/** Reduce columns to upper triangular form in place, the largest first, and apply the same to others. */
+function reduce(columns: Float64Array[], others: Float64Array[], pivoting = true): { order: number[]; rank: number } {
+  const height = columns[0]!.length;
+  const order = columns.map((_, at) => at);
+  const most = Math.min(height, columns.length);
+  let largest = 0;
+  for (let step = 0; step < most; step++) {
+    if (pivoting) {
+      let best = step;
+      let power = -1;
+      for (let at = step; at < columns.length; at++) {
+        const candidate = dot(columns[at]!, columns[at]!, step);
+        if (candidate > power) [best, power] = [at, candidate];
+      }
+      [columns[step], columns[best]] = [columns[best]!, columns[step]!];
+      [order[step], order[best]] = [order[best]!, order[step]!];
+    }
+    const column = columns[step]!;
+    const length = Math.sqrt(dot(column, column, step));
+    largest ||= length;
+    if (length <= largest * Math.max(height, columns.length) * 2 ** -50) return { order, rank: step };
+    const pivot = column[step]! > 0 ? -length : length;
+    const mirror = column.slice();
+    mirror.fill(0, 0, step);
+    mirror[step]! -= pivot;
+    const scale = 2 / dot(mirror, mirror, step);
+    for (const other of [...columns.slice(step), ...others]) {
+      const times = dot(mirror, other, step) * scale;
+      for (let at = step; at < height; at++) other[at]! -= times * mirror[at]!;
+    }
+  }
+  return { order, rank: most };
+}
+
+/** Solution of least length of R z = c, where R [c, unknowns] has full row rank and begins with a triangle. */
+function fewestOf(columns: Float64Array[], right: Float64Array): Float64Array {
+  const rank = right.length;
+  const z = new Float64Array(columns.length);
+  if (!rank) return z;
+  if (rank === columns.length) {
+    for (let at = rank - 1; at >= 0; at--) {
+      let sum = right[at]!;
+      for (let next = at + 1; next < rank; next++) sum -= columns[next]![at]! * z[next]!;
+      z[at] = sum / columns[at]![at]!;
+    }
+    return z;
+  }
+  // R^T = Q T, so z = Q (T^T)^-1 c
+  const rows = Array.from({ length: rank }, (_, r) => Float64Array.from(columns, (column) => column[r]!));
+  const identity = columns.map((_, at) => Float64Array.from(columns, (_, n) => (n === at ? 1 : 0)));
+  reduce(rows, identity, false);
+  const short = new Float64Array(columns.length);
+  for (let at = 0; at < rank; at++) {
+    let sum = right[at]!;
+    for (let before = 0; before < at; before++) sum -= rows[at]![before]! * short[before]!;
+    short[at] = sum / rows[at]![at]!;
+  }
+  return Float64Array.from(identity, (column) => dot(column, short, 0));
+}

@@ -1,0 +1,193 @@
+/** The explorer's arithmetic against what tconv answers to the same thousands of calls. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { bundled } from "./bundled.mjs";
+import { pythonVectors } from "./python_vectors.mjs";
+
+const own = await bundled(
+  ...["geometry", "indices", "least_squares", "matrix", "phases", "refusal", "scene", "size_solver", "windows"].map(
+    (name) => `arithmetic/${name}.ts`,
+  ),
+  "arithmetic/zero_insertion.ts",
+  "dialects/reading.ts",
+  "dialects/registry.ts",
+  "dialects/value.ts",
+);
+const vectors = pythonVectors();
+const missing = typeof vectors === "string" ? vectors : false;
+if (missing && process.env.TCONV_VECTORS) throw new Error(missing);
+
+/** Compare every vector of a kind, and report how many agree. */
+function compare(kind, check) {
+  test(kind, { skip: missing }, (t) => {
+    const counts = {};
+    vectors[kind].forEach((vector, at) => {
+      try {
+        for (const done of check(vector)) counts[done] = (counts[done] ?? 0) + 1;
+      } catch (error) {
+        error.message = `${kind} ${at}: ${error.message}\n${JSON.stringify(vector).slice(0, 2000)}`;
+        throw error;
+      }
+    });
+    t.diagnostic(`${vectors[kind].length} ${kind}: ${Object.entries(counts).map((pair) => pair.join(" ")).join(", ")}`);
+  });
+}
+
+/** Result of a computation as the vectors have it. */
+function answer(compute) {
+  try {
+    return { ok: compute() };
+  } catch (error) {
+    if (!(error instanceof own.Refusal)) throw error;
+    return { refused: error.message };
+  }
+}
+
+const plain = (value) => JSON.parse(JSON.stringify(value));
+const same = (got, expected) => assert.deepEqual(plain(got), expected);
+
+function close(got, expected, tolerance = 1e-12) {
+  assert.equal(got.length, expected.length);
+  const scale = Math.max(1, ...expected.map(Math.abs));
+  expected.forEach((number, at) => assert.ok(Math.abs(got[at] - number) <= tolerance * scale, `${got[at]}, not ${number}`));
+}
+
+const sceneOf = ({ geometry, channels, input, x, weight }) =>
+  own.makeScene(geometry, channels, input, Float64Array.from(x), Float64Array.from(weight));
+
+compare("calls", ({ dialect, kernel, input, words, ok, refused }) => {
+  const member = own.dialects[dialect];
+  const given = Object.fromEntries(Object.entries(words).map(([name, text]) => [name, own.parsed(text)]));
+  const got = answer(() => {
+    own.checkNames(member, Object.keys(given));
+    return member.geometry({ kernel, input, words: given });
+  });
+  same(got, ok ? { ok } : { refused });
+  return [ok ? "legal" : "refused"];
+});
+
+compare("geometries", function* ({ geometry, input, dialects }) {
+  assert.deepEqual(Object.keys(own.dialects), Object.keys(dialects));
+  for (const [name, expected] of Object.entries(dialects)) {
+    const member = own.dialects[name];
+    same(member.reasonsAgainst(geometry, input), expected.reasons);
+    same(answer(() => member.code(geometry, input)), expected.code);
+    yield expected.code.ok ? "codes" : "refused codes";
+    if (expected.reasons.length) {
+      yield "with reasons against";
+      continue;
+    }
+    const given = member.nativeArguments(geometry, input);
+    same(Object.fromEntries(Object.entries(given).map(([key, value]) => [key, own.source(value)])), expected.arguments);
+    // the texts of the fields mean the same geometry again, but for groups that are no argument
+    if (input.length >= member.ranks[0]) {
+      const kernel = geometry.axes.map((axis) => axis.kernel);
+      const again = own.geometryOf(member, kernel, input, member.wordsOf(geometry, input));
+      same(again.axes, geometry.axes);
+      yield "read again from the fields";
+    }
+  }
+});
+
+compare("scenes", function* (vector) {
+  const scene = sceneOf(vector);
+  const { inputShape, outputShape, channels } = scene;
+  same([scene.fullShape, outputShape], [vector.full, vector.output]);
+  const [inputs, outputs] = [own.product(inputShape), own.product(outputShape)];
+  const numbers = (array) => Array.from(array, (number) => number + 0);
+  const places = (count, size, shape) =>
+    Array.from({ length: count * size }, (_, at) => [Math.floor(at / size), own.indexOf(at % size, shape)]);
+  const sum = (products) => products.reduce((all, one) => all + one.product, 0);
+
+  assert.deepEqual(numbers(scene.output), vector.y);
+  const gathered = places(channels.output, outputs, outputShape).map(([c, o]) => scene.gathered(c, o));
+  assert.deepEqual(gathered.map(sum), vector.y);
+  const painted = places(channels.input, inputs, inputShape).flatMap(([c, i]) => scene.painted(c, i));
+  const scattered = vector.y.map(() => 0);
+  const full = Array.from(scene.full, () => 0);
+  for (const one of painted) {
+    full[own.flat([one.outputChannel, ...one.full], [channels.output, ...scene.fullShape])] += one.product;
+    if (one.output) scattered[own.flat([one.outputChannel, ...one.output], [channels.output, ...outputShape])] += one.product;
+  }
+  assert.deepEqual(scattered, vector.y);
+  assert.deepEqual(numbers(scene.full), full.map((number) => number + 0));
+  // the same products in the same order, seen from either side
+  const order = new Map(painted.filter((one) => one.output).map((one, at) => [JSON.stringify(one), at]));
+  const seen = gathered.map((products) => products.map((one) => order.get(JSON.stringify(one))));
+  assert.deepEqual(seen.flat().sort((a, b) => a - b), [...order.values()]);
+  for (const list of seen) assert.deepEqual(list, list.toSorted((a, b) => a - b));
+  assert.deepEqual(numbers(own.insertionOutput(scene)), vector.y);
+  const K = own.matrixOf(scene);
+  assert.deepEqual(numbers(K.transposedTimes(scene.x)), vector.y);
+  const half = Math.ceil(scene.x.length / 2);
+  const [before, rest] = [scene.x.slice(), scene.x.slice()];
+  before.fill(0, half);
+  rest.fill(0, 0, half);
+  assert.deepEqual(numbers(scene.after(half)), numbers(K.transposedTimes(before)));
+  assert.deepEqual(numbers(scene.after(Infinity)), vector.y);
+  yield "in four equal views";
+  if (!vector.matrix) return;
+  const entries = Array.from({ length: K.rows }, (_, r) => K.row(r)).flat();
+  same(
+    entries.filter((one) => one.value).map((one) => [one.row, one.column, one.value]),
+    vector.matrix,
+  );
+  const columns = Array.from({ length: K.columns }, (_, c) => K.column(c)).flat();
+  assert.equal(columns.length, entries.length);
+  const there = new Set(entries.map((one) => JSON.stringify(one)));
+  for (const one of columns) assert.ok(there.has(JSON.stringify(one)));
+  let taps = 0;
+  for (let at = 0; at < K.rows * K.columns; at++) if (K.at(Math.floor(at / K.columns), at % K.columns) !== null) taps++;
+  assert.equal(taps, entries.length);
+  for (const one of entries) assert.equal(K.at(one.row, one.column), one.value);
+  assert.deepEqual(numbers(K.times(vector.y)), vector.adjoint);
+  yield "matrices";
+});
+
+compare("shapes", function* (vector) {
+  const { geometry, input } = vector;
+  same(geometry.axes.map((axis, a) => own.fullSize(axis, input[a])), vector.full);
+  same(answer(() => own.outputShape(geometry, input)), vector.output);
+  same(own.phasesOf(geometry).map((phase) => [phase.offset, phase.taps, phase.shifts]), vector.phases);
+  same(own.overlapOf(geometry), vector.overlap);
+  vector.input_windows.forEach((window, at) => {
+    const sizes = at ? input : undefined;
+    same(own.inputWindow(geometry, vector.window, sizes), window);
+    same(own.outputWindow(geometry, vector.window, sizes), vector.output_windows[at]);
+  });
+  yield vector.output.ok ? "with an output" : "without";
+  yield* Array(vector.input_windows.length * 2).fill("windows");
+});
+
+compare("solver", function* ({ wanted, ok, refused }) {
+  const got = answer(() => {
+    const listed = own.solve(wanted).map(({ geometry, input, output }) => {
+      const { axes } = geometry;
+      return [axes.map((axis) => axis.kernel), axes.map((axis) => axis.stride), axes.map((axis) => axis.crop), input, output];
+    });
+    return { count: listed.length, ends: [...listed.slice(0, 40), ...listed.slice(40).slice(-20)] };
+  });
+  same(got, ok ? { ok } : { refused });
+  yield ok ? "solved" : "refused";
+});
+
+compare("gains", function* (vector) {
+  const input = vector.geometry.axes.map(() => 9);
+  const scene = sceneOf({ ...vector, input, x: Array(vector.channels.input * own.product(input)).fill(1) });
+  const measured = own.checkerboardOf(scene);
+  close([measured.score, ...measured.byChannel], [vector.score, ...vector.by_channel]);
+  close(measured.gains.numbers, vector.gains);
+  close(measured.spreads.numbers, vector.spreads);
+  yield "equal";
+});
+
+compare("squares", function* (vector) {
+  const x = Array(vector.channels.input * own.product(vector.input)).fill(0);
+  const found = own.leastSquares(own.matrixOf(sceneOf({ ...vector, x })), vector.y);
+  assert.equal(found.rank, vector.rank);
+  assert.equal(found.fullRank, vector.rank === x.length);
+  close(found.x, vector.x, 1e-7);
+  close([found.residual], [vector.residual], 1e-9);
+  yield found.fullRank ? "of full rank" : "of lower rank";
+});

@@ -1,0 +1,114 @@
+"""Reading of a picture's operator: arrays or sizes alone, and the words of the definition or of a dialect.
+
+The animations and the command `tconv draw` read their arguments with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tconv._arguments import Ints, entries_of, ints_of
+from tconv._arrays import Array
+from tconv.dialects import dialect as find_dialect
+from tconv.draw.arguments import flat_arrays, geometry_of
+from tconv.draw.array_grid import MOST_AXES
+from tconv.errors import ArgumentError, GeometryError, ShapeError
+from tconv.geometry import Geometry
+
+LARGEST = 512
+"""Most elements on an axis that is given as a size alone."""
+
+_USUAL = 3
+
+
+class Operands(NamedTuple):
+    """Arrays x and w of one channel, w not flipped in the scatter sense, and the geometry that puts them together."""
+
+    x: Array
+    w: Array
+    geometry: Geometry
+
+
+def read_operands(
+    x: Any = None,
+    w: Any = None,
+    *,
+    input: Ints | None = None,
+    kernel: Ints | None = None,
+    dialect: str | None = None,
+    **spec: Any,
+) -> Operands:
+    """Return the arrays and the geometry of one operator of one channel, on one to three axes.
+
+    >>> read_operands(kernel=3, input=2, stride=2, padding=1)
+    Operands(x=array([1, 2]), w=array([1, 2, 3]), geometry=Geometry(kernel=(3,), stride=(2,), crop=((1, 1),), \
+dilation=(1,), groups=1))
+
+    x and w are bare arrays of any library; instead of them `input` and `kernel` may give sizes alone, an int for one
+    axis, and the elements are 1, 2, 3, ... in C order. Left out, an input has 3 elements on each axis and a kernel 3 on
+    each axis of x, or 3 x 3. `spec` is that of `tconv.definition.scatter`; with a `dialect` it is in the words of that
+    dialect, and w has its taps in the order in which the dialect stores them.
+
+    Raises ShapeError, GeometryError, DialectError, DtypeError, ArrayError and ArgumentError for what describes no
+    operator, and for an operator with another number of axes, an empty output, or more than one group.
+    """
+    for array, name, size, alone in ((x, "x", input, "input"), (w, "w", kernel, "kernel")):
+        if array is not None and size is not None:
+            raise ArgumentError(
+                f"{name}= and {alone}= were given; the array has its own size. Write the call without {alone}="
+            )
+    if w is None:
+        w = _counting(_kernel_of(x, kernel, input, spec.get("geometry")), "kernel")
+    if x is None:
+        ndim = flat_arrays(w=w)[0].ndim
+        x = _counting(ints_of(_USUAL if input is None else input, "input", ndim, least=1), "input")
+    x, w = flat_arrays(x=x, w=w)
+    if w.size == 0 or x.size == 0:
+        name, shape = ("w", w.shape) if w.size == 0 else ("x", x.shape)
+        raise ShapeError(f"{name} has shape {shape}, without an element. Use an array with at least one on each axis")
+    if dialect is None:
+        geometry = geometry_of(w.shape, spec)
+    else:
+        geometry, w = _in_dialect(dialect, x.shape, w, spec)
+    geometry.output_shape(x.shape)  # refuses an empty output
+    return Operands(x, w, geometry)
+
+
+def _kernel_of(x: Any, kernel: Ints | None, input: Ints | None, geometry: Any) -> tuple[int, ...]:
+    """Return the sizes of a kernel that is not given as an array."""
+    if kernel is None and isinstance(geometry, Geometry):
+        return geometry.kernel
+    if kernel is None:
+        entries = entries_of(input)
+        ndim = np.ndim(x) if x is not None else 2 if input is None else 1 if entries is None else len(entries)
+        return (_USUAL,) * ndim
+    entries = entries_of(kernel)
+    return ints_of(kernel, "kernel", 1 if entries is None else len(entries), least=1)
+
+
+def _counting(shape: tuple[int, ...], name: str) -> Array:
+    """Return 1, 2, 3, ... in C order. Raises ShapeError for sizes that no picture has."""
+    if not 1 <= len(shape) <= MOST_AXES:
+        raise ShapeError(f"{name} is {shape}; pictures have 1, 2 or 3 axes. Write {name}=3, or {name}=(3, 3)")
+    if max(shape) > LARGEST:
+        raise ShapeError(
+            f"{name} is {shape}; at most {LARGEST} on an axis can be drawn. Write {name}={(8,) * len(shape)}"
+        )
+    return np.arange(1, np.prod(shape) + 1).reshape(shape)
+
+
+def _in_dialect(name: str, sizes: tuple[int, ...], w: Array, native: dict[str, Any]) -> tuple[Geometry, Array]:
+    """Return the geometry of a dialect's own arguments, and the kernel in the order of the scatter."""
+    if "geometry" in native:
+        raise ArgumentError("geometry= and dialect= were given; a geometry is in no dialect. Write geometry= alone")
+    rules = find_dialect(name)
+    geometry = rules.geometry(kernel=w.shape, input=sizes, **native)
+    if geometry.groups != 1:
+        raise GeometryError(
+            f"the call has {geometry.groups} groups; the pictures show one channel. Write it without groups"
+        )
+    layout = {argument: native[argument] for argument in rules.layout_arguments if argument in native}
+    flipped = rules.weight_layout(w.ndim, **layout).flip
+    return geometry, np.flip(w) if flipped else w

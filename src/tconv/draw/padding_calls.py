@@ -1,0 +1,97 @@
+"""Native calls of several dialects on one layer: what each of them removes from the full result.
+
+The padding picture compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from tconv import dialects
+from tconv._arguments import shown
+from tconv.dialects.base import Dialect, compact
+from tconv.errors import ArgumentError, TconvError
+from tconv.geometry import Geometry
+
+_STRIDES = ("input_dilation", "strides", "stride")
+_DILATIONS = ("kernel_dilation", "dilations", "dilation_rate", "rhs_dilation", "dilation")
+"""Names of the two arguments in the dialects; the first that a dialect has is meant."""
+_AXES = "dhw"
+
+
+class PaddedCall(NamedTuple):
+    """One native call: the framework, the arguments that choose the crop as they are written, and their meaning."""
+
+    framework: str
+    words: str
+    geometry: Geometry
+
+
+def read(layer: Geometry, input_shape: tuple[int, ...], calls: Sequence[Any]) -> list[PaddedCall]:
+    """Return the calls on a layer without a crop. Raises ArgumentError, and what the dialects raise.
+
+    >>> [call] = read(Geometry((3,), 2), (4,), [{"dialect": "keras", "padding": "same"}])
+    >>> call.framework, call.words, call.geometry.crop
+    ('Keras', "padding='same'", ((0, 1),))
+    """
+    return [_call(layer, input_shape, call) for call in calls]
+
+
+def usual(layer: Geometry, input_shape: tuple[int, ...]) -> list[PaddedCall]:
+    """Return the calls that people compare, those that can be written for this layer."""
+    pads = [(e - 1) // 2 for e in layer.extent]
+    extra = [s - e + 2 * p for s, e, p in zip(layer.stride, layer.extent, pads, strict=True)]
+    large = tuple(s * n for s, n in zip(layer.stride, input_shape, strict=True))
+    found = []
+    for call in (
+        {"dialect": "torch", "padding": compact(pads)},
+        {"dialect": "torch", "padding": compact(pads), "output_padding": compact(extra)} if any(extra) else None,
+        {"dialect": "keras", "padding": "same"},
+        {"dialect": "tensorflow", "padding": "SAME", "output_shape": large},
+        {"dialect": "onnx", "auto_pad": "SAME_UPPER"},
+        {"dialect": "onnx", "auto_pad": "SAME_LOWER"},
+        {"dialect": "jax", "padding": "SAME"},
+    ):
+        with suppress(TconvError):  # a dialect may not have this layer
+            if call is not None:
+                found.append(_call(layer, input_shape, call))
+    return found
+
+
+def _call(layer: Geometry, input_shape: tuple[int, ...], given: Any) -> PaddedCall:
+    if isinstance(given, str):
+        given = {"dialect": given}
+    if not isinstance(given, Mapping):
+        raise ArgumentError(
+            f"a call to compare is {shown(given)}; the native arguments are needed, and the dialect of their words. "
+            'Write dict(dialect="keras", padding="same")'
+        )
+    native = {str(name): value for name, value in given.items()}
+    dialect = dialects.find(native.pop("dialect", "torch"))
+    words = ", ".join(f"{name}={shown(value)}" for name, value in native.items())
+    layer_words = _layer_words(dialect, layer, native)
+    geometry = dialect.geometry(kernel=layer.kernel, input=input_shape, **layer_words, **native)
+    if geometry.groups > 1:
+        raise ArgumentError("groups change no place. Write the calls to compare without them")
+    geometry.output_shape(input_shape)  # refuses an empty output
+    return PaddedCall(dialect.framework, words or "no padding", geometry)
+
+
+def _layer_words(dialect: Dialect, layer: Geometry, native: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stride and dilation in the dialect's words, those that the call does not have itself."""
+    known = dialect.argument_names()
+    words: dict[str, Any] = {}
+    for name, values, family in (("stride", layer.stride, _STRIDES), ("dilation", layer.dilation, _DILATIONS)):
+        own = next((word for word in family if word in known), None)
+        axes = {f"{name}_{axis}": value for axis, value in zip(_AXES[-layer.ndim :], values, strict=True)}
+        found = {own: values} if own else axes if axes.keys() <= set(known) else {}
+        if not found and max(values) > 1:
+            raise ArgumentError(
+                f"{name} is {values}, which the {dialect.name} dialect has no word for. Write the calls to compare "
+                f"without that of {dialect.name}, or {name}=1"
+            )
+        if any(value > 1 for value in values):
+            words |= {word: value for word, value in found.items() if word not in native}
+    return words
