@@ -11,7 +11,7 @@ import { refuse } from "./refusal";
 const LARGEST = 8;
 const MOST = 20_000;
 /** Most of all kernels and strides together, for which one can wait. */
-const MOST_IN_ALL = 5 * MOST;
+const MOST_IN_ALL = 2 * MOST;
 
 /** Sizes per axis, or one for all; what is left out is found. */
 export interface Wanted {
