@@ -32,7 +32,10 @@ export function leastSquares(matrix: Matrix, y: ArrayLike<number>): LeastSquares
   const right = Float64Array.from(y);
   const { order, rank } = reduce(columns, [right]);
   // R z = c with more unknowns than equations where the rank is not full: the z of least length
-  const z = fewestOf(columns.map((column) => column.slice(0, rank)), right.slice(0, rank));
+  const z = fewestOf(
+    columns.map((column) => column.slice(0, rank)),
+    right.slice(0, rank),
+  );
   const x = new Float64Array(unknowns);
   order.forEach((r, at) => (x[r] = z[at]!));
   const residual = Math.hypot(...matrix.transposedTimes(x).map((value, at) => value - y[at]!));

@@ -76,7 +76,8 @@ function isNatural(rules: Rules, name: string, given: Arguments, geometry: Geome
 }
 
 /** True for a list of zeros, which says what leaving it out says. */
-const isNothing = (value: Value): boolean => Array.isArray(value) && value.length > 0 && value.every((one) => one === 0);
+const isNothing = (value: Value): boolean =>
+  Array.isArray(value) && value.length > 0 && value.every((one) => one === 0);
 
 /** Text of a value as a person writes it into a field. */
 function textOf(value: Value, short: boolean): string {
