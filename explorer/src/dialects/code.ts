@@ -49,7 +49,8 @@ export function dialectOf(rules: Rules): Dialect {
     ...rules,
     code: (geometry, input) => codeOf(rules, geometry, input),
     wordsOf(geometry, input) {
-      const given = { ...rules.nativeArguments(geometry, input) };
+      // the group is a field also where it is no argument
+      const given: Record<string, Value> = { groups: geometry.groups, ...rules.nativeArguments(geometry, input) };
       const fields = rules.words(geometry.axes.length);
       for (const { name, natural } of fields) {
         if (natural && isNatural(rules, name, given, geometry, input)) delete given[name];
