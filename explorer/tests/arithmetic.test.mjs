@@ -145,7 +145,7 @@ compare("scenes", function* (vector) {
   for (const list of seen)
     assert.deepEqual(
       list,
-      list.toSorted((a, b) => a - b),
+      [...list].sort((a, b) => a - b),
     );
   assert.deepEqual(numbers(own.insertionOutput(scene)), vector.y);
   const K = own.matrixOf(scene);
