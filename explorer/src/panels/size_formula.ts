@@ -91,7 +91,7 @@ function sides(scene: Scene, sign: 1 | -1): string {
       const [lo, hi] = crop.map((side) => Math.max(0, side * sign)) as [number, number];
       if (lo === 0 && hi === 0) return "";
       const [one, many] = names[axis] as [string, string];
-      return `${count(lo, one, many)} in front and ${hi} behind`;
+      return lo === 0 ? `${count(hi, one, many)} behind and none in front` : `${count(lo, one, many)} in front and ${hi || "none"} behind`;
     })
     .filter(Boolean)
     .join(", ");
