@@ -164,7 +164,7 @@ def _in_options(draw: Callable[[], Any], options: LayerOptions, layer: Layer) ->
         raise ShapeError(_sizes_as_options(str(error))) from None
     except ArgumentError as error:
         raise ArgumentError(
-            re.sub(r"output=[(]([\d, ]+)[)]", lambda at: f"--at {at[1].replace(',', ' ')}", str(error))
+            re.sub(r"output=[(]([\d, ]+)[)]", lambda at: f"--at {at[1].replace(',', '')}", str(error))
         ) from None
 
 
@@ -184,8 +184,8 @@ def _calls(options: LayerOptions, layer: Layer) -> tuple[Any, ...]:
     own = {name: value for name, value in layer.native.items() if "strid" not in name and "dilat" not in name}
     if not own:
         return ()
-    usual = usual_calls(layer.geometry, layer.input)
-    return ({"dialect": layer.rules.name, **own}, *usual)
+    call = {"dialect": layer.rules.name, **own}
+    return (call, *(other for other in usual_calls(layer.geometry, layer.input) if other != call))
 
 
 def _channels(options: LayerOptions, contents: Contents) -> Drawing:
