@@ -7,6 +7,7 @@ import { hints } from "./page/hints";
 import { followTheme, onTheme, themeButton } from "./page/theme";
 import { notices } from "./page/notices";
 import { presetLinks } from "./page/presets";
+import { staleNote } from "./page/stale_note";
 import { foldSettings, settingsForm } from "./page/settings_form";
 import { createPanels } from "./panels/index";
 import { addressOf, readAddress } from "./state/address";
@@ -43,6 +44,7 @@ into("#examples", presetLinks());
 into("#hints", hints());
 into("#notices", complaints.element);
 into("#settings", settingsForm(store));
+into("#stale", staleNote());
 into("#boards", ...boardViews(store, createPanels("near")(store)));
 into("#panels", createPanels("below")(store));
 onTheme(() => store.repaint());
@@ -68,7 +70,8 @@ store.add({
     writing = window.setTimeout(() => {
       const next = addressOf(settings, selection) + (address.embed ? "&embed" : "");
       const isFirstLook = !location.hash && next === addressOf(FIRST_LOOK);
-      if (next !== location.hash && !isFirstLook) history.replaceState(null, "", next);
+      // the frame of a notebook has no address of its own
+      if (next !== location.hash && !isFirstLook && location.protocol !== "about:") history.replaceState(null, "", next);
     }, 250);
   },
 });

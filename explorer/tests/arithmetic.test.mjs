@@ -6,10 +6,11 @@ import { bundled } from "./bundled.mjs";
 import { pythonVectors } from "./python_vectors.mjs";
 
 const own = await bundled(
-  ...["geometry", "indices", "least_squares", "matrix", "phases", "refusal", "scene", "size_solver", "windows"].map(
+  ...["geometry", "indices", "least_squares", "matrix", "numbers", "phases", "refusal", "scene", "size_solver", "windows"].map(
     (name) => `arithmetic/${name}.ts`,
   ),
   "arithmetic/zero_insertion.ts",
+  "dialects/layouts.ts",
   "dialects/reading.ts",
   "dialects/registry.ts",
   "dialects/value.ts",
@@ -149,6 +150,7 @@ compare("shapes", function* (vector) {
   const { geometry, input } = vector;
   same(geometry.axes.map((axis, a) => own.fullSize(axis, input[a])), vector.full);
   same(answer(() => own.outputShape(geometry, input)), vector.output);
+  if (vector.convolution) same(geometry.axes.map((axis, a) => own.convSize(axis, input[a])), vector.convolution);
   same(own.phasesOf(geometry).map((phase) => [phase.offset, phase.taps, phase.shifts]), vector.phases);
   same(own.overlapOf(geometry), vector.overlap);
   vector.input_windows.forEach((window, at) => {
@@ -190,4 +192,25 @@ compare("squares", function* (vector) {
   close(found.x, vector.x, 1e-7);
   close([found.residual], [vector.residual], 1e-9);
   yield found.fullRank ? "of full rank" : "of lower rank";
+});
+
+compare("layouts", function* ({ groups, shape, numbers, native }) {
+  const ndim = shape.length - 2;
+  for (const [name, expected] of Object.entries(native)) {
+    const member = own.dialects[name];
+    const { pattern, grouped, flip } = member.weight(groups, ndim);
+    const { shape: nativeShape, numbers: nativeNumbers, ...said } = expected;
+    same({ pattern, grouped, flip, data: member.dataPattern }, said);
+    const layout = { pattern, grouped, flip };
+    same(own.nativeWeight(layout, groups, { shape, numbers }), { shape: nativeShape, numbers: nativeNumbers });
+    same(own.canonicalWeight(layout, groups, { shape: nativeShape, numbers: nativeNumbers }), { shape, numbers });
+    yield "there and back";
+  }
+});
+
+compare("bilinear", function* ({ geometry, shape, ok, refused }) {
+  const got = answer(() => own.numbersOf({ rule: "bilinear" }, shape, "weight", geometry));
+  if (ok) close(got.ok, ok);
+  else assert.equal(got.refused, refused);
+  yield ok ? "equal" : "refused";
 });

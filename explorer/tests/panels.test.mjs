@@ -6,9 +6,13 @@ import { bundled } from "./bundled.mjs";
 import { npyFile } from "./npy_writer.mjs";
 import { openPanel, show, summedValue, textOf } from "./page_actions.mjs";
 
-const { sceneOf } = await bundled("arithmetic/build.ts");
-const { readAddress } = await bundled("state/address.ts");
-const { dialects } = await bundled("dialects/registry.ts");
+const { sceneOf, checkerboardOf, responseOf, matrixOf, readAddress, dialects, titleOf } = await bundled(
+  "arithmetic/build.ts",
+  "arithmetic/phases.ts",
+  "arithmetic/matrix.ts",
+  "state/address.ts",
+  "dialects/registry.ts",
+);
 const browserTest = browserTests();
 
 const ADDRESS = "#dialect=torch&kernel=3&stride=2&padding=1&input=3&x=random&weight=random&pin=output:0:2,2";
@@ -22,9 +26,9 @@ browserTest("every framework's call is that of its dialect, and is copied", asyn
     navigator.clipboard.writeText = async (text) => void window.copied.push(text);
   });
   for (const dialect of Object.values(dialects)) {
-    await panel.getByRole("button", { name: `Copy the ${dialect.framework} call`, exact: true }).click();
+    await panel.getByRole("button", { name: `Copy the ${titleOf(dialect)} call`, exact: true }).click();
     assert.equal(await page.evaluate(() => window.copied.at(-1)), dialect.code(scene.geometry, scene.inputShape));
-    await page.waitForFunction((name) => document.querySelector("#announcer").textContent.includes(name), dialect.framework);
+    await page.waitForFunction((name) => document.querySelector("#announcer").textContent.includes(name), titleOf(dialect));
   }
   const reasons = dialects.keras.reasonsAgainst(scene.geometry, scene.inputShape);
   if (reasons.length) assert.ok((await panel.innerText()).includes(`Keras cannot say ${reasons[0]}`));
@@ -141,11 +145,69 @@ browserTest("files that are no weight explain themselves and change nothing", as
   assert.equal(await page.inputValue("#field-kernel"), "1x2");
 }, ADDRESS);
 
+browserTest("every offered setting gives the wanted size, and is applied by its button", async (page) => {
+  const panel = await openPanel(page, "solve");
+  for (const [wanted, size] of [["6", "6, 6"], ["7x5", "7, 5"]]) {
+    await page.fill("#wanted-output", wanted);
+    await settled(page);
+    const offered = await panel.locator("li button").count();
+    assert.ok(offered > 2, wanted);
+    for (let place = 0; place < Math.min(offered, 4); place++) {
+      await page.fill("#wanted-output", wanted);
+      await settled(page);
+      await panel.locator("li button").nth(place).click();
+      await settled(page);
+      const { scene } = await page.waitForFunction(() => location.hash).then(async () => (await page.waitForTimeout(300), sceneOf(readAddress(new URL(page.url()).hash).settings)));
+      assert.equal(scene.outputShape.join(", "), size, page.url());
+    }
+  }
+  await page.fill("#wanted-output", "large");
+  await settled(page);
+  assert.match(await textOf(page, "#wanted-answer"), /“large” is not a size/);
+  await page.fill("#wanted-output", "99");
+  await settled(page);
+  assert.match(await textOf(page, "#wanted-answer"), /^No setting gives 99/);
+}, "#dialect=torch&kernel=3&stride=2&input=3");
+
+browserTest("the checkerboard has the numbers of the arithmetic, and goes with its remedies", async (page) => {
+  const panel = await openPanel(page, "overlap");
+  const { scene } = sceneOf(readAddress(new URL(page.url()).hash).settings);
+  const percent = (checkerboardOf(scene).score * 100).toPrecision(2);
+  assert.match(await panel.innerText(), new RegExp(`Checkerboard: for a constant input, ${percent} %`));
+  const [taps, gains] = await panel.locator("table").all();
+  assert.deepEqual((await taps.locator("td").allInnerTexts()).map(Number), [4, 2, 2, 1]);
+  const response = [...responseOf(scene).numbers];
+  assert.deepEqual((await gains.locator("td").allInnerTexts()).map((text) => Number(text.replace("−", "-"))), response);
+  await panel.getByRole("button", { name: /Use kernel 4 × 4/ }).click();
+  await settled(page);
+  assert.equal(await page.inputValue("#field-kernel"), "4");
+  assert.match(await panel.innerText(), /the overlap is even/);
+  await panel.getByRole("button", { name: "Use these weights" }).click();
+  await settled(page);
+  assert.match(await panel.innerText(), /No checkerboard with these weights: all phases have the same gain/);
+}, "#dialect=torch&kernel=3&stride=2&padding=1&output_padding=1&input=4");
+
+browserTest("the convolution of the output is not the input, and least squares is", async (page) => {
+  const panel = await openPanel(page, "inverse");
+  const { scene } = sceneOf(readAddress(new URL(page.url()).hash).settings);
+  const numbersOf = async (table) => (await panel.locator("table").nth(table).locator("td").allInnerTexts()).map((text) => Number(text.replace("−", "-")));
+  assert.deepEqual(await numbersOf(0), [...scene.x]);
+  assert.deepEqual(await numbersOf(1), [...scene.output]);
+  const back = matrixOf(scene).times(scene.output);
+  assert.deepEqual(await numbersOf(2), [...back]);
+  assert.deepEqual(await numbersOf(3), [...scene.x]);
+  const apart = Math.max(...back.map((value, at) => Math.abs(value - scene.x[at])));
+  assert.match(await panel.innerText(), new RegExp(`differs from x by up to ${apart}`));
+  assert.match(await panel.innerText(), /rounding alone/);
+  await show(page, "#dialect=torch&kernel=2&stride=1&padding=1&input=4");
+  assert.match(await panel.innerText(), /K has rank \d+, fewer than its 16 rows/);
+}, "#dialect=torch&kernel=2&stride=2&input=3&x=random&weight=random");
+
 browserTest("a mistake in the settings leaves every panel alive", async (page) => {
   for (const panel of await page.locator("details.panel").all()) await panel.evaluate((details) => (details.open = true));
   await page.fill("#field-kernel", "0");
   await settled(page);
-  assert.match(await textOf(page, "#panel-code"), /see the message beside the setting/);
+  assert.match(await textOf(page, "#panel-code"), /No operator: kernel is 0; it must be at least 1/);
   await page.fill("#field-kernel", "3");
   await settled(page);
   assert.match(await textOf(page, "#panel-code"), /conv_transpose/);

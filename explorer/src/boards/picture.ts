@@ -35,7 +35,8 @@ export function pictureView(picture: Picture): View {
   function show(): void {
     if (!scene || !selection) return;
     const shown = picture.faces(scene, selection);
-    const cells = fit(shown.map((one) => one.face), place.room());
+    const { cells, stacked } = fit(shown.map((one) => one.face), place.room());
+    place.element.classList.toggle("stacked", stacked);
     boards.forEach((board, at) => board.show(shown[at]!.face, cells[at]!, shown[at]!.caption));
     light();
   }

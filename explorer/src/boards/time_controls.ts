@@ -69,11 +69,8 @@ export function timeControls(actions: Actions): View {
     play,
     step(-1, "Step back", "‹"),
     step(1, "Step forward", "›"),
-    make("label", { for: "time" }, "painted"),
-    slider,
-    text,
-    make("label", { for: "speed" }, "speed"),
-    speed,
+    make("span", { class: "slider" }, make("label", { for: "time" }, "painted"), slider, text),
+    make("span", {}, make("label", { for: "speed" }, "speed"), speed),
   );
   return {
     element,

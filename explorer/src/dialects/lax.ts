@@ -47,7 +47,7 @@ export function laxCropped(plain: Geometry, padding: Value, consistent = false):
 
 /** Rule of a named padding per axis. */
 function named(padding: string, plain: Geometry, consistent: boolean): (axis: Axis) => Pair {
-  if (padding in NAMES) return NAMES[padding]!;
+  if (Object.hasOwn(NAMES, padding)) return NAMES[padding]!;
   const rule = padding.toUpperCase();
   const known = ["SAME", "SAME_LOWER", "VALID"].includes(rule);
   if (consistent || !known || plain.axes.some((axis) => axis.stride > 1)) {

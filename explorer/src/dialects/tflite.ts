@@ -31,7 +31,7 @@ export const tflite: Rules = {
           "call with a first axis of 1",
       );
     }
-    if (typeof padding !== "string" || !(padding in NAMED)) {
+    if (typeof padding !== "string" || !Object.hasOwn(NAMED, padding)) {
       refuse("padding", `padding is ${shown(padding)}; "SAME" or "VALID" is needed. Use one of them`);
     }
     const pairs = kernel.map(() => NAMED[padding]!);

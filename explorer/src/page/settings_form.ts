@@ -1,7 +1,7 @@
 /** The settings: the dialect with its own words, sizes, channels and numbers. */
 
 import type { Word } from "../dialects/dialect";
-import { dialects } from "../dialects/registry";
+import { dialects, titleOf } from "../dialects/registry";
 import { RULES } from "../state/defaults";
 import type { Settings, Values } from "../state/settings";
 import { readSizes, sizesText } from "../state/sizes";
@@ -60,7 +60,7 @@ export function settingsForm(store: Store): View {
     { class: "settings", "aria-label": "Settings", onsubmit: (event) => event.preventDefault() },
     keep(
       "dialect",
-      choiceField({ name: "dialect", label: "in the words of" }, Object.values(dialects).map((one) => [one.name, one.framework]), (name) =>
+      choiceField({ name: "dialect", label: "in the words of" }, Object.values(dialects).map((one) => [one.name, titleOf(one)]), (name) =>
         changeDialect(store, name),
       ),
     ),
@@ -164,11 +164,12 @@ function unreadable(name: string, text: string, rank: number): string {
   return `${name} is ${text.trim() || "empty"}; ${needed}`;
 }
 
-/** Fold the settings away on a narrow page, where they would stand above the boards. */
+/** Fold the settings away on a narrow page, where they would stand above the boards; a chapter's frame shows them. */
 export function foldSettings(): void {
   const box = document.querySelector<HTMLDetailsElement>("#settings-box")!;
   const wide = matchMedia("(min-width: 861px)");
-  const fold = (): void => void (box.open = wide.matches);
+  const roomy = document.documentElement.classList.contains("embed") && innerWidth >= 600;
+  const fold = (): void => void (box.open = wide.matches || roomy);
   wide.addEventListener("change", fold);
   fold();
 }

@@ -3,14 +3,12 @@
 import { Refusal } from "../arithmetic/refusal";
 import type { Scene } from "../arithmetic/scene";
 import type { Dialect } from "../dialects/dialect";
-import { dialects } from "../dialects/registry";
-import { source } from "../dialects/value";
+import { dialects, titleOf } from "../dialects/registry";
 import { addressOf } from "../state/address";
-import type { Settings } from "../state/settings";
 import type { Actions, Moment } from "../state/view";
-import { argumentsText } from "./applied_settings";
+import { tconvCode } from "./applied_settings";
 import { copyButton } from "./copying";
-import { codeBlock, fill, make } from "./elements";
+import { codeBlock, fill, make, noOperator } from "./elements";
 import type { Panel } from "./frame";
 
 const FIRST = ["torch", "tensorflow", "keras", "jax", "onnx"];
@@ -40,9 +38,10 @@ export const frameworkCode: Panel = {
   },
 };
 
-function callsOf({ scene, settings }: Moment, actions: Actions): HTMLElement[] {
-  if (!scene) return [make("p", {}, "No operator: see the message beside the setting.")];
-  const own = section("tconv", tconvCode(settings), `x and weight in ${dialects[settings.dialect]!.framework}'s layouts; arrays of NumPy, or of the frameworks.`, [], actions);
+function callsOf(moment: Moment, actions: Actions): HTMLElement[] {
+  const { scene, settings } = moment;
+  if (!scene) return [noOperator(moment)];
+  const own = section("tconv", tconvCode(settings, scene.geometry, scene.inputShape), `x and weight in ${titleOf(dialects[settings.dialect]!)}'s layouts; arrays of NumPy, or of the frameworks.`, [], actions);
   const names = Object.keys(dialects);
   const first = [settings.dialect, ...FIRST.filter((name) => name !== settings.dialect)];
   const of = (name: string) => dialectCall(dialects[name]!, scene, actions);
@@ -50,7 +49,7 @@ function callsOf({ scene, settings }: Moment, actions: Actions): HTMLElement[] {
   return [
     own,
     ...first.map(of),
-    make("details", { class: "others" }, make("summary", {}, `Others: ${others.map((name) => dialects[name]!.framework).join(", ")}`), ...others.map(of)),
+    make("details", { class: "others" }, make("summary", {}, `Others: ${others.map((name) => titleOf(dialects[name]!)).join(", ")}`), ...others.map(of)),
   ];
 }
 
@@ -58,10 +57,10 @@ function dialectCall(dialect: Dialect, scene: Scene, actions: Actions): HTMLElem
   const { geometry, inputShape } = scene;
   const reasons = dialect.reasonsAgainst(geometry, inputShape);
   try {
-    return section(dialect.framework, dialect.code(geometry, inputShape), layouts(dialect, geometry.groups, inputShape.length), reasons, actions);
+    return section(titleOf(dialect), dialect.code(geometry, inputShape), layouts(dialect, geometry.groups, inputShape.length), reasons, actions);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    return section(dialect.framework, null, "", reasons, actions);
+    return section(titleOf(dialect), null, "", reasons, actions);
   }
 }
 
@@ -90,9 +89,4 @@ function layouts(dialect: Dialect, groups: number, rank: number): string {
   });
   const data = axes(dialect.dataPattern, { "*": rank === 1 ? "n" : "h, w" });
   return `x [${data}], weight [${weight}]${flip ? ", its taps stored in reverse" : ""}.`;
-}
-
-/** Call of tconv with the words of the dialect. */
-function tconvCode(settings: Settings): string {
-  return `y = tconv.conv_transpose(x, weight${settings.dialect === "torch" ? "" : `, dialect=${source(settings.dialect)}`}${argumentsText(settings)})`;
 }

@@ -6,7 +6,7 @@ import { type Matrix, matrixOf } from "../arithmetic/matrix";
 import type { Scene } from "../arithmetic/scene";
 import type { Selection } from "../state/selection";
 import type { Moment } from "../state/view";
-import { fill, make, numberTable, shown } from "./elements";
+import { fill, make, noOperator, numberTable, shown } from "./elements";
 import type { Panel } from "./frame";
 
 const LONGEST = 12; // side of a table of numbers
@@ -33,8 +33,9 @@ export const notTheInverse: Panel = {
   },
 };
 
-function content({ scene, selection }: Moment): HTMLElement[] {
-  if (!scene) return [make("p", {}, "No operator: see the message beside the setting.")];
+function content(moment: Moment): HTMLElement[] {
+  const { scene, selection } = moment;
+  if (!scene) return [noOperator(moment)];
   if (selection.hidden) return [make("p", {}, "The output is hidden: reveal it first.")];
   const K = matrixOf(scene);
   const lead = make(

@@ -9,7 +9,7 @@ import { colours, onTheme } from "../page/theme";
 import type { Settings } from "../state/settings";
 import type { Actions, Moment } from "../state/view";
 import { applied, argumentsText } from "./applied_settings";
-import { fill, make, numberTable } from "./elements";
+import { fill, make, noOperator, numberTable } from "./elements";
 import type { Panel } from "./frame";
 
 const CELL = 14; // pixels of the picture
@@ -28,7 +28,7 @@ export const overlap: Panel = {
       if (!last) return;
       const { scene, settings } = last;
       if (scene) fill(element, ...content(scene, settings, last.selection.shown, actions));
-      else fill(element, make("p", {}, "No operator: see the message beside the setting."));
+      else fill(element, noOperator(last));
     };
     onTheme(draw);
     return {
@@ -132,7 +132,7 @@ function remedies(scene: Scene, settings: Settings, board: Checkerboard, actions
     const use = () => actions.change({ values: { ...settings.values, weight: { rule: "bilinear" } } });
     items.push(make("li", {}, "Weights whose phases have equal gains, as those of linear interpolation. ", make("button", { type: "button", class: "button quiet", onclick: use }, "Use these weights")));
   }
-  const given = `${settings.dialect === "torch" ? "" : `, dialect="${settings.dialect}"`}${argumentsText(settings)}`;
+  const given = `${settings.dialect === "torch" ? "" : `, dialect="${settings.dialect}"`}${argumentsText(settings, scene.geometry, scene.inputShape)}`;
   items.push(make("li", {}, "Trained weights: ", make("code", {}, `weight = tconv.artifacts.equalise(weight${given})`), " gives every phase the same gain."));
   items.push(make("li", {}, "Or resize first, then an ordinary convolution with stride 1."));
   return [make("h3", {}, "What would remove it"), make("ul", {}, ...items)];

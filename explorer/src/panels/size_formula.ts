@@ -2,7 +2,7 @@
 
 import { fullSize, outputSize } from "../arithmetic/geometry";
 import type { Scene } from "../arithmetic/scene";
-import { codeBlock, count, fill, make } from "./elements";
+import { codeBlock, count, fill, make, noOperator } from "./elements";
 import type { Panel } from "./frame";
 
 export const sizeFormula: Panel = {
@@ -14,9 +14,10 @@ export const sizeFormula: Panel = {
     const element = make("div", { class: "size-formula" });
     return {
       element,
-      draw({ scene }, changed) {
+      draw(moment, changed) {
+        const { scene } = moment;
         if (!changed.scene) return;
-        if (!scene) fill(element, make("p", {}, "No operator: see the message beside the setting."));
+        if (!scene) fill(element, noOperator(moment));
         else fill(element, ...formulas(scene), ...removed(scene));
       },
     };

@@ -4,7 +4,7 @@ import { flat } from "../arithmetic/indices";
 import type { Product, Scene } from "../arithmetic/scene";
 import { type Cell, shownCell } from "../state/selection";
 import type { Moment } from "../state/view";
-import { count, factor, fill, make, shown } from "./elements";
+import { count, factor, fill, make, noOperator, shown } from "./elements";
 import { fullName, inputName, outputName, tapName } from "./place_names";
 import type { Panel } from "./frame";
 
@@ -22,7 +22,7 @@ export const sumInNumbers: Panel = {
       draw(moment) {
         const { scene } = moment;
         const cell = shownCell(moment.selection);
-        if (!scene) fill(element, make("p", {}, "No operator: see the message beside the setting."));
+        if (!scene) fill(element, noOperator(moment));
         else if (!cell || !isIn(scene, cell)) fill(element, make("p", { class: "hint" }, "Point at a cell, or move to one with Tab and the arrow keys: its sum stands here. Enter pins it."));
         else if (cell.board === "output") fill(element, ...outputCell(scene, cell, moment));
         else fill(element, ...inputCell(scene, cell, moment));

@@ -9,7 +9,7 @@ import type { Settings } from "../state/settings";
 import { readSizes, sizesText } from "../state/sizes";
 import type { Actions, Moment } from "../state/view";
 import { applied, argumentsText } from "./applied_settings";
-import { count, fill, make } from "./elements";
+import { count, fill, make, noOperator } from "./elements";
 import type { Panel } from "./frame";
 
 const MOST_SHOWN = 12;
@@ -66,9 +66,10 @@ class Search {
 
   private search(): void {
     this.limit = MOST_SHOWN;
-    const { scene, settings } = this.moment ?? {};
+    if (!this.moment) return;
+    const { scene, settings } = this.moment;
     fill(this.list);
-    if (!scene || !settings) return fill(this.answer, "No operator: see the message beside the setting.");
+    if (!scene) return fill(this.answer, noOperator(this.moment).textContent);
     const output = readSizes(this.output.value, scene.outputShape.length);
     if (!output || Math.min(...output) < 1) return fill(this.answer, `“${this.output.value.slice(0, 20)}” is not a size. Type one such as ${scene.outputShape.length === 2 ? "8 or 8x6" : "8"}.`);
     try {
@@ -117,7 +118,7 @@ class Search {
     const next = applied(settings, solution.geometry, solution.input);
     const sizes = [`kernel ${sizesText(solution.geometry.axes.map((axis) => axis.kernel))}`];
     if (String(solution.input) !== String(scene.inputShape)) sizes.unshift(`input ${sizesText(solution.input)}`);
-    const text = `${sizes.join(", ")}${argumentsText({ ...settings, ...next })}`;
+    const text = `${sizes.join(", ")}${argumentsText(settings, solution.geometry, solution.input)}`;
     const apply = (): void => {
       this.typed = false;
       this.actions.change(next);
