@@ -133,8 +133,6 @@ function changeWord(store: Store, word: Word, text: string): void {
   store.change({ words: text.trim() === word.fallback ? others : { ...others, [word.name]: text } });
 }
 
-const CROPPING = /pad|crop|output|shape/;
-
 /**
  * Change the dialect: the same operator in its words where it has them, else what it has of stride and dilation, with its own padding.
  * Return a sentence that says so, or null.
@@ -143,11 +141,11 @@ function changeDialect(store: Store, name: string): string | null {
   const { settings, scene } = store.moment;
   const target = dialects[name];
   if (!target) return null;
-  const own = new Map(target.words(settings.rank).map((word) => [word.name, word.fallback]));
+  const own = new Map(target.words(settings.rank).map((word) => [word.name, word]));
   const wordsOf = (geometry: Geometry, input: Index): Record<string, string> | null =>
     target.reasonsAgainst(geometry, input).length
       ? null
-      : Object.fromEntries(Object.entries(target.wordsOf(geometry, input)).filter(([key, text]) => own.has(key) && own.get(key) !== text));
+      : Object.fromEntries(Object.entries(target.wordsOf(geometry, input)).filter(([key, text]) => own.has(key) && own.get(key)!.fallback !== text));
   if (!scene) {
     store.change({ dialect: name, words: {} });
     return null;
@@ -156,7 +154,7 @@ function changeDialect(store: Store, name: string): string | null {
   const plain = uncropped(scene.geometry);
   const undilated = { ...plain, axes: plain.axes.map((axis) => ({ ...axis, dilation: 1 })) };
   const near = wordsOf(plain, scene.inputShape) ?? wordsOf(undilated, scene.inputShape) ?? {};
-  store.change({ dialect: name, words: exact ?? Object.fromEntries(Object.entries(near).filter(([key]) => !CROPPING.test(key))) });
+  store.change({ dialect: name, words: exact ?? Object.fromEntries(Object.entries(near).filter(([key]) => own.get(key)!.part !== "crop")) });
   if (exact) return null;
   const reasons = target.reasonsAgainst(scene.geometry, scene.inputShape).join("; ");
   return `${target.framework} cannot say the settings before: ${reasons}. What it has is shown, with its own padding.`;
