@@ -47,7 +47,8 @@ export function leastSquares(matrix: Matrix, y: ArrayLike<number>): LeastSquares
 
 /** Divide arrays by their largest number, and return it; 1 if there is none but 0. */
 function scaled(arrays: readonly Float64Array[]): number {
-  const largest = arrays.reduce((most, array) => array.reduce((one, value) => Math.max(one, Math.abs(value)), most), 0) || 1;
+  const largest =
+    arrays.reduce((most, array) => array.reduce((one, value) => Math.max(one, Math.abs(value)), most), 0) || 1;
   for (const array of arrays) array.forEach((value, at) => (array[at] = value / largest));
   return largest;
 }

@@ -69,4 +69,10 @@ export const text = (name: string, fallback: string, hint: string): Word => ({
   hint,
 });
 
-export const flag = (name: string, hint: string): Word => ({ name, part: "crop", kind: "flag", fallback: "false", hint });
+export const flag = (name: string, hint: string): Word => ({
+  name,
+  part: "crop",
+  kind: "flag",
+  fallback: "false",
+  hint,
+});
