@@ -52,7 +52,12 @@ export class Board {
     if (interactive) this.listen();
     // boards out of sight are drawn when they come near: a change of a setting draws few
     new IntersectionObserver((entries) => this.seen(entries.at(-1)!.isIntersecting), { rootMargin: "300px" }).observe(this.surface);
-    addEventListener("beforeprint", () => this.seen(true));
+    addEventListener("beforeprint", () => {
+      this.seen(true);
+      // a new canvas: printers show a cleared one as white paper above the cells
+      this.above.width = 0;
+      this.light(this.marks);
+    });
     // zooming changes the pixels of a cell
     addEventListener("resize", () => {
       if (this.ratio === devicePixelRatio) return;
