@@ -52,7 +52,8 @@ browserTest("an address opened again shows the same", async (page) => {
 
 browserTest("every value of random addresses is that of the arithmetic", async (page) => {
   let seed = 7;
-  const random = (least, most) => least + ((seed = (seed * 1103515245 + 12345) % 2147483648) >> 8) % (most - least + 1);
+  const random = (least, most) =>
+    least + (((seed = (seed * 1103515245 + 12345) % 2147483648) >> 8) % (most - least + 1));
   for (let round = 0; round < 25; round++) {
     const [kernel, stride, dilation] = [random(1, 4), random(1, 3), random(1, 2)];
     const padding = random(0, Math.floor((dilation * (kernel - 1)) / 2));
@@ -140,9 +141,13 @@ browserTest("a stride above the kernel is explained", async (page) => {
   assert.match(await page.locator("body").innerText(), /have no tap|no input reaches/);
 });
 
-browserTest("embedded it has no header to scroll past", async (page) => {
-  assert.ok(await page.evaluate(() => document.documentElement.classList.contains("embed")));
-}, "#dialect=torch&kernel=3&input=3&embed");
+browserTest(
+  "embedded it has no header to scroll past",
+  async (page) => {
+    assert.ok(await page.evaluate(() => document.documentElement.classList.contains("embed")));
+  },
+  "#dialect=torch&kernel=3&input=3&embed",
+);
 
 function valueAt(address, [row, column]) {
   const { scene } = sceneOf(readAddress(address).settings);
