@@ -1,8 +1,9 @@
-"""One hypothesis profile for all machines: no deadline, because machines are shared, and reproducible on CI."""
+"""Fixtures of all tests, and one hypothesis profile for all machines: no deadline, and reproducible on CI."""
 
 import gc
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,11 @@ from child_processes import finished
 # Threads of PyTorch and ncnn that wait for each other let other processes run. Without it they spin on the cores that two
 # workers share, until the scheduler takes them away: a small convolution takes milliseconds.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Machine code of all tests and of their children, in which each function is compiled once and the user's cache stays as
+# it is. The code depends on the sources, so a later run finds what is still right.
+CODE_FOLDER = Path(tempfile.gettempdir()) / "tconv-test-code"
+os.environ.setdefault("TCONV_CACHE_DIR", str(CODE_FOLDER))
 
 settings.register_profile("here", deadline=None, max_examples=100)
 settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
@@ -47,15 +53,8 @@ def run(capsys):
     return call
 
 
-@pytest.fixture(scope="session")
-def code_folder(tmp_path_factory):
-    """Folder of the machine code of this test run, in which all workers compile each function once."""
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "machine-code"
-
-
 @pytest.fixture
-def python(code_folder):
+def python():
     """Run Python text in a process of its own, in which tests/ can be imported, and return what it printed.
 
     It must end with return code 0 and an empty stderr. Keywords are environment variables; None unsets one.
@@ -65,7 +64,6 @@ def python(code_folder):
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])),
-            "TCONV_CACHE_DIR": str(code_folder),
             **{name: str(value) for name, value in variables.items() if value is not None},
         }
         for name, value in variables.items():

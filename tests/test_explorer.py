@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 EXPLORER = Path(__file__).parent.parent / "explorer"
-TESTS = ("arithmetic.test.mjs", "build.test.mjs")
+TESTS = ("arithmetic.test.mjs", "build.test.mjs", "own_numbers.test.mjs", "value.test.mjs")
 LEAST = {"legal": 1500, "refused": 2000, "codes": 3000, "in four equal views": 150, "windows": 1000, "solved": 40}
 """Fewest vectors of some kinds, so that a change of the generator does not leave the test without any."""
 

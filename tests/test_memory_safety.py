@@ -105,31 +105,34 @@ def test_nothing_outside_of_the_arrays_is_touched(plain, cpu, python):
 tconv.set_num_threads(3)
 rng, of_strides = (np.random.default_rng(0) for _ in range(2))  # all cases have the same problems
 regions = [Region(1 << 20) for _ in range(4)]
-for turn in range(2 if os.environ["TCONV_CPU"] != "host" else 4):
+for turn in range(1 if os.environ["TCONV_CPU"] != "host" else 2):
     for ndim in (1, 2, 3):
         for number, kind in enumerate(problems.KINDS):
-            dtype = dtype_of(KERNEL_DTYPES[(turn // 2 + ndim + number) % 4])
+            dtype = dtype_of(KERNEL_DTYPES[(turn + ndim + number) % 4])
             p = problems.problem(rng, ndim, kind).converted(dtype)
-            at_end = bool(turn % 2)
-            placed = []
-            for region, array in zip(regions, (p.x, p.w, p.bias)):
-                placed.append(None)
-                if array is not None:
-                    # the numbers around them, which a wrong kernel would read, are NaN, too
-                    placed[-1] = region.place(array.shape, strides_of(of_strides, array.shape, {plain}), at_end, dtype)
-                    placed[-1][...] = array
-            out = regions[3].place(p.y.shape, strides_of(of_strides, p.y.shape, {plain}), at_end, dtype)
-            q = p._replace(x=placed[0], w=placed[1], bias=placed[2])
-            problems.run(q, out=out)
-            p.check(out)
-            regions[3].check(out)
-            problems.run(q, out=out)  # again, from the cache of calls
-            p.check(out)
-            regions[3].check(out)
-            layer = tconv.prepare(q.w, q.bias, geometry=p.geometry, method="simd", activation=("clamp", -9, 7))
-            layer(q.x, out=out)
-            np.testing.assert_array_equal(out, np.clip(p.y, dtype.type(-9), dtype.type(7)))
-            regions[3].check(out)
+            arrays = p.x, p.w, p.bias, p.y
+            strides = [None if each is None else strides_of(of_strides, each.shape, {plain}) for each in arrays]
+            for at_end in (False, True):  # the same machine code, which takes most of the time
+                placed = []
+                for region, array, steps in zip(regions, arrays, strides):
+                    placed.append(None)
+                    if array is not None:
+                        # the numbers around them, which a wrong kernel would read, are NaN, too
+                        placed[-1] = region.place(array.shape, steps, at_end, dtype)
+                        placed[-1][...] = array
+                *inputs, out = placed
+                regions[3].numbers[:] = UNTOUCHED
+                q = p._replace(x=inputs[0], w=inputs[1], bias=inputs[2])
+                problems.run(q, out=out)
+                p.check(out)
+                regions[3].check(out)
+                problems.run(q, out=out)  # again, from the cache of calls
+                p.check(out)
+                regions[3].check(out)
+                layer = tconv.prepare(q.w, q.bias, geometry=p.geometry, method="simd", activation=("clamp", -9, 7))
+                layer(q.x, out=out)
+                np.testing.assert_array_equal(out, np.clip(p.y, dtype.type(-9), dtype.type(7)))
+                regions[3].check(out)
 """,
         TCONV_CPU=cpu,
     )
@@ -150,15 +153,15 @@ def guarded(size):
 thread_pool.aligned = guarded
 tconv.set_num_threads(2)
 rng = np.random.default_rng(0)
-for turn in range(4):
+for turn in range(2):
     for ndim in (1, 2, 3):
         for number, kind in enumerate(problems.KINDS):
             pool = thread_pool.pool()
             pool._scratch.memory = thread_pool._EMPTY
             pool._helper_scratches[:] = [thread_pool._EMPTY] * len(pool._helper_scratches)
-            p = problems.problem(rng, ndim, kind).converted(dtype_of(KERNEL_DTYPES[(turn + number) % 4]))
+            p = problems.problem(rng, ndim, kind).converted(dtype_of(KERNEL_DTYPES[(turn + ndim + number) % 4]))
             p.check(problems.run(p))
-assert len(allocated) > 100
+assert len(allocated) > 50
 """
     )
 

@@ -96,11 +96,22 @@ def random_geometry(rng: np.random.Generator, ndim: int, groups: int = 1, crop: 
     return Geometry(kernel, stride, tuple(zip(low, high, strict=True)), dilation, groups)
 
 
+def xla_geometry(rng: np.random.Generator, ndim: int) -> Geometry:
+    """Return a geometry close to those for which XLA has faults: strides of 1 and a large crop, or 2 taps alone."""
+    kernel = integers(rng, 1, 3, ndim)
+    if rng.random() < 0.5:
+        return Geometry(kernel, 1, tuple(tuple(integers(rng, 0, 6, 2)) for _ in kernel))
+    stride = tuple(2 if k == 2 else 1 for k in kernel)
+    return Geometry(kernel, stride, tuple((k - 1, k - 1 + int(rng.integers(0, 2))) for k in kernel))
+
+
 def geometries(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
     """Yield geometries with what every dialect says about them."""
-    for _ in range(count):
+    for number in range(count):
         ndim = int(one_of(rng, 1, 2, 2, 3))
         g, input = random_geometry(rng, ndim, int(one_of(rng, 1, 1, 2))), integers(rng, 1, 6, ndim)
+        if number % 5 == 0:
+            g = xla_geometry(rng, ndim)
         try:
             g.output_shape(input)
         except TconvError:
@@ -164,6 +175,7 @@ def shapes(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
             "input": input,
             "full": g.full_shape(input),
             "output": output,
+            "convolution": answer(lambda: g.conv_shape(input)).get("ok"),  # noqa: B023
             "phases": [[list(p.offset), [list(t) for t in p.taps], [list(q) for q in p.shifts]] for p in g.phases],
             "overlap": g.overlap,
             "window": [[part.start, part.stop] for part in window],
