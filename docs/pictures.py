@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,11 +13,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 import tconv
 
 IMAGES = Path(__file__).parent / "images"
 X = K = [[0, 1], [2, 3]]
+K3 = np.arange(1, 10).reshape(3, 3)
 WIDTH = 1600  # pixels: twice what a README shows, for screens of high resolution
 HEAD = 0.15  # inches above each figure for its title
 
@@ -39,6 +42,21 @@ def scatter() -> Figure:
 def matrix() -> Figure:
     """The textbook's 4 x 9 matrix and its transpose."""
     return figure_of(tconv.draw.matrix([[1, 2], [3, 4]], (2, 2)))
+
+
+def gather() -> Figure:
+    """One output element of the textbook's layer with a larger kernel, stride 2 and padding."""
+    return figure_of(tconv.draw.gather([[1, 2], [3, 4]], K3, output=(1, 1), stride=2, padding=1))
+
+
+def phases() -> Figure:
+    """The four phases of a 3 x 3 kernel with stride 2."""
+    return figure_of(tconv.draw.phases(K3, stride=2, padding=1))
+
+
+def padding() -> Figure:
+    """What PyTorch, Keras, TensorFlow, ONNX and JAX remove from the same full result."""
+    return figure_of(tconv.draw.padding((3, 3), (3, 3), stride=2))
 
 
 def checkerboard() -> Figure:
@@ -117,12 +135,16 @@ def main() -> None:
     with TemporaryDirectory() as folder:  # the side-by-side picture of the default run
         subprocess.run([sys.executable, "-m", "tconv", "upsample"], cwd=folder, check=True)
         shutil.copy(Path(folder, "tconv_chelsea_x2_side_by_side.png"), IMAGES / "upsample.png")
-    for draw in (scatter, matrix, checkerboard, loops):
-        figure = draw()
-        path = IMAGES / f"{draw.__name__}.png"
-        # no Software entry: the same picture is the same file, whatever the version of matplotlib
-        figure.savefig(path, dpi=WIDTH / figure.get_size_inches()[0], facecolor="white", metadata={"Software": None})
-        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+    for draw in (scatter, matrix, gather, phases, padding, checkerboard, loops):
+        write(draw.__name__, draw())
+
+
+def write(name: str, figure: Figure) -> None:
+    """Write a figure as a PNG of few colours, which is half as large."""
+    drawn, path = BytesIO(), IMAGES / f"{name}.png"
+    figure.savefig(drawn, dpi=WIDTH / figure.get_size_inches()[0], facecolor="white", format="png")
+    Image.open(drawn).convert("RGB").quantize(96, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
