@@ -1,4 +1,4 @@
-"""Draw the pictures of the README again: `python docs/pictures.py` writes docs/images/*.png."""
+"""Draw the pictures of the README and of the loops again: `python docs/pictures.py` writes docs/images/*.png."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -19,7 +18,6 @@ import tconv
 
 IMAGES = Path(__file__).parent / "images"
 X = K = [[0, 1], [2, 3]]
-K3 = np.arange(1, 10).reshape(3, 3)
 WIDTH = 1600  # pixels: twice what a README shows, for screens of high resolution
 HEAD = 0.15  # inches above each figure for its title
 
@@ -39,32 +37,9 @@ def scatter() -> Figure:
     return figure
 
 
-def matrix() -> Figure:
-    """The textbook's 4 x 9 matrix and its transpose."""
-    return figure_of(tconv.draw.matrix([[1, 2], [3, 4]], (2, 2)))
-
-
-def gather() -> Figure:
-    """One output element of the textbook's layer with a larger kernel, stride 2 and padding."""
-    return figure_of(tconv.draw.gather([[1, 2], [3, 4]], K3, output=(1, 1), stride=2, padding=1))
-
-
-def phases() -> Figure:
-    """The four phases of a 3 x 3 kernel with stride 2."""
-    return figure_of(tconv.draw.phases(K3, stride=2, padding=1))
-
-
 def padding() -> Figure:
     """What PyTorch, Keras, TensorFlow, ONNX and JAX remove from the same full result."""
-    return figure_of(tconv.draw.padding((3, 3), (3, 3), stride=2))
-
-
-def checkerboard() -> Figure:
-    """What random weights with a kernel of twice the stride make of a constant input, and what corrected ones make."""
-    w = np.random.default_rng(0).standard_normal((64, 32, 4, 4))
-    before = tconv.checkerboard(w, stride=2, padding=1)
-    after = tconv.checkerboard(tconv.artifacts.equalise(w, stride=2, padding=1), stride=2, padding=1)
-    return figure_of(before.draw(after))
+    return figure_of(tconv.draw.padding((3, 3), (2, 2), stride=2))
 
 
 def loops() -> Figure:
@@ -135,7 +110,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:  # the side-by-side picture of the default run
         subprocess.run([sys.executable, "-m", "tconv", "upsample"], cwd=folder, check=True)
         shutil.copy(Path(folder, "tconv_chelsea_x2_side_by_side.png"), IMAGES / "upsample.png")
-    for draw in (scatter, matrix, gather, phases, padding, checkerboard, loops):
+    for draw in (scatter, padding, loops):
         write(draw.__name__, draw())
 
 
