@@ -75,6 +75,11 @@ def _call(layer: Geometry, input_shape: tuple[int, ...], given: Any) -> PaddedCa
             'Write dict(dialect="keras", padding="same")'
         )
     native = {str(name): value for name, value in given.items()}
+    if sizes := [name for name in ("kernel", "input", "output") if name in native]:
+        raise ArgumentError(
+            f"{sizes[0]}= was given in a call to compare; all calls are of one layer. Write "
+            f"tconv.draw.padding(kernel, input_shape, ...), and the call without {sizes[0]}="
+        )
     dialect = dialects.find(native.pop("dialect", "torch"))
     words = ", ".join(f"{name}={shown(value)}" for name, value in native.items())
     layer_words = _layer_words(dialect, layer, native)
