@@ -1,4 +1,4 @@
-"""Draw the pictures of the README again: `python docs/pictures.py` writes docs/images/*.png."""
+"""Draw the pictures of the README and of the loops again: `python docs/pictures.py` writes docs/images/*.png."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -34,19 +33,6 @@ def scatter() -> Figure:
         tconv.draw.scatter(X, K, stride=stride, ax=ax)
         ax.text(0.5, 0.35, f"stride {stride}", fontsize=12, weight="bold", va="center_baseline")
     return figure
-
-
-def matrix() -> Figure:
-    """The textbook's 4 x 9 matrix and its transpose."""
-    return figure_of(tconv.draw.matrix([[1, 2], [3, 4]], (2, 2)))
-
-
-def checkerboard() -> Figure:
-    """What random weights with a kernel of twice the stride make of a constant input, and what corrected ones make."""
-    w = np.random.default_rng(0).standard_normal((64, 32, 4, 4))
-    before = tconv.checkerboard(w, stride=2, padding=1)
-    after = tconv.checkerboard(tconv.artifacts.equalise(w, stride=2, padding=1), stride=2, padding=1)
-    return figure_of(before.draw(after))
 
 
 def loops() -> Figure:
@@ -117,7 +103,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:  # the side-by-side picture of the default run
         subprocess.run([sys.executable, "-m", "tconv", "upsample"], cwd=folder, check=True)
         shutil.copy(Path(folder, "tconv_chelsea_x2_side_by_side.png"), IMAGES / "upsample.png")
-    for draw in (scatter, matrix, checkerboard, loops):
+    for draw in (scatter, loops):
         figure = draw()
         path = IMAGES / f"{draw.__name__}.png"
         # no Software entry: the same picture is the same file, whatever the version of matplotlib
