@@ -78,9 +78,28 @@ def sizes(rng: np.random.Generator, ndim: int) -> Any:
     return one_of(rng, values, tuple(values), [1, *values, 3], [1, 3, *values])
 
 
-STRANGE: tuple[Any, ...] = (0, -1, -3, 1.5, "2", "x", None, True, (), [], (1,), [2, 2], (1, 2, 3), (0, 1), (None, 1), [[1]])
+STRANGE: tuple[Any, ...] = (
+    0,
+    -1,
+    -3,
+    1.5,
+    "2",
+    "x",
+    None,
+    True,
+    (),
+    [],
+    (1,),
+    [2, 2],
+    (1, 2, 3),
+    (0, 1),
+    (None, 1),
+    [[1]],
+)
 
-LAX = several(names("SAME", "VALID", "same", "valid", "SAME_LOWER", "FULL"), names("SAME", "VALID"), pairs(-2, 5), pairs(0, 4))
+LAX = several(
+    names("SAME", "VALID", "same", "valid", "SAME_LOWER", "FULL"), names("SAME", "VALID"), pairs(-2, 5), pairs(0, 4)
+)
 STRIDE, DILATION, GROUPS = per_axis(1, 4), per_axis(1, 3), names(1, 1, 1, 2, 3)
 ARGUMENTS: dict[str, dict[str, Draw]] = {
     "torch": {
@@ -94,7 +113,9 @@ ARGUMENTS: dict[str, dict[str, Draw]] = {
     "tensorflow": {
         "output_shape": sizes,
         "strides": several(STRIDE, STRIDE, names([1, 2, 2, 1], [1, 1, 2, 2], [1, 2, 1], [2, 1, 1, 1])),
-        "padding": several(names("SAME", "VALID", "same"), names("SAME", "VALID"), pairs(0, 3, ends=True), pairs(-1, 3)),
+        "padding": several(
+            names("SAME", "VALID", "same"), names("SAME", "VALID"), pairs(0, 3, ends=True), pairs(-1, 3)
+        ),
         "data_format": names("NHWC", "NCHW", "NWC", "NCW", None, "channels_last"),
         "dilations": DILATION,
         "groups": GROUPS,
@@ -120,7 +141,11 @@ ARGUMENTS: dict[str, dict[str, Draw]] = {
         "transpose_kernel": names(True, False),
         "use_consistent_padding": names(True, False, 1, 0, 2, "x"),
     },
-    "flax": {"strides": STRIDE, "padding": several(LAX, LAX, per_axis(-1, 3), names("CIRCULAR")), "kernel_dilation": DILATION},
+    "flax": {
+        "strides": STRIDE,
+        "padding": several(LAX, LAX, per_axis(-1, 3), names("CIRCULAR")),
+        "kernel_dilation": DILATION,
+    },
     "equinox": {
         "stride": STRIDE,
         "padding": several(names("SAME", "VALID", "same_lower", "CAUSAL"), pairs(-1, 3), per_axis(0, 3)),
@@ -146,17 +171,31 @@ ARGUMENTS: dict[str, dict[str, Draw]] = {
     },
     "paddle": {
         "stride": STRIDE,
-        "padding": several(per_axis(0, 3), sequence(0, 3, 2), names("SAME", "VALID", "same", "x"), pairs(0, 2, ends=True), per_axis(-1, 2)),
+        "padding": several(
+            per_axis(0, 3),
+            sequence(0, 3, 2),
+            names("SAME", "VALID", "same", "x"),
+            pairs(0, 2, ends=True),
+            per_axis(-1, 2),
+        ),
         "output_padding": per_axis(0, 2),
         "dilation": DILATION,
         "groups": GROUPS,
         "output_size": sizes,
         "data_format": names("NCHW", "NHWC", "NCL", "NLC", None),
     },
-    "mlx": {"stride": STRIDE, "padding": per_axis(-1, 3), "dilation": DILATION, "output_padding": per_axis(-1, 3), "groups": GROUPS},
+    "mlx": {
+        "stride": STRIDE,
+        "padding": per_axis(-1, 3),
+        "dilation": DILATION,
+        "output_padding": per_axis(-1, 3),
+        "groups": GROUPS,
+    },
     "mlx_general": {
         "stride": names(1, 1, 1, (1, 1), 2),
-        "padding": several(per_axis(0, 4), lambda rng, ndim: ([1] * ndim, [int(n) for n in rng.integers(-1, 4, ndim)]), pairs(0, 3)),
+        "padding": several(
+            per_axis(0, 4), lambda rng, ndim: ([1] * ndim, [int(n) for n in rng.integers(-1, 4, ndim)]), pairs(0, 3)
+        ),
         "kernel_dilation": DILATION,
         "input_dilation": STRIDE,
         "groups": GROUPS,
