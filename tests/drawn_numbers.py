@@ -69,8 +69,8 @@ def meshes(ax):
 def assert_nothing_overlaps(ax):
     """Assert that no text overlaps another one, that no array does, and that all is inside the figure."""
     figure = ax.figure
+    figure.draw_without_rendering()
     renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
     boxes = np.array([text.get_window_extent(renderer).extents for text in ax.texts])
     assert (boxes[:, :2] >= 0).all()
     assert (boxes[:, 2:] <= figure.bbox.max).all()

@@ -13,6 +13,7 @@ import tconv
 from drawn_numbers import as_array, cut_away, drawn, geometries, meshes, of, scattered, texts, uncropped
 from tconv import draw
 from tconv.draw import padding_calls
+from tconv.draw.output_canvas import Canvas
 from tconv.draw.registry import PICTURES
 
 K3 = np.arange(1, 10).reshape(3, 3)
@@ -37,7 +38,7 @@ def terms_of(g, input_shape, place):
 
 
 class TestGather:
-    @settings(deadline=None, max_examples=20)
+    @settings(deadline=None, max_examples=12)
     @given(geometries(), st.integers(0, 2**32 - 1), st.data())
     def test_every_number_is_the_definitions(self, case, seed, data):
         x, w, g = random_call(case, seed)
@@ -91,7 +92,7 @@ class TestGather:
 
 
 class TestPhases:
-    @settings(deadline=None, max_examples=20)
+    @settings(deadline=None, max_examples=12)
     @given(geometries(), st.integers(0, 2**32 - 1))
     def test_every_number_is_the_definitions(self, case, seed):
         x, w, g = random_call(case, seed)
@@ -143,7 +144,7 @@ class TestPhases:
 
 
 class TestOverlap:
-    @settings(deadline=None, max_examples=20)
+    @settings(deadline=None, max_examples=12)
     @given(geometries())
     def test_every_number_is_the_definitions(self, case):
         shape, g = case
@@ -277,3 +278,15 @@ def test_the_registry_draws_every_picture():
     assert len(meshes(PICTURES["padding"].draw(x, w, g, calls=[{"padding": 1}]))) == 1
     weight = np.ones((2, 1, 3), int)
     assert len(drawn(PICTURES["channels"].draw(x, w, tconv.Geometry(3, groups=2), weight=weight))["kernel"]) == 6
+
+
+@settings(deadline=None, max_examples=30)
+@given(geometries())
+def test_every_cell_that_is_cut_away_is_hatched_once(case):
+    shape, g = case
+    canvas = Canvas(g, shape)
+    hatched = np.zeros(canvas.shape, int)
+    for box in canvas.cut:
+        hatched[box] += 1
+    hatched[canvas.output] += 1
+    assert (hatched == 1).all()

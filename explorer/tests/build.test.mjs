@@ -68,7 +68,10 @@ test("mistakes stand at their field and say what is needed", () => {
   }
   // one of each part that does not depend on another
   const { mistakes } = built({ dialect: "x", kernel: [0], input: [0], channels: { input: 0, output: 0 } });
-  assert.deepEqual(mistakes.map(({ field }) => field), ["dialect", "kernel", "input", "channels"]);
+  assert.deepEqual(
+    mistakes.map(({ field }) => field),
+    ["dialect", "kernel", "input", "channels"],
+  );
 });
 
 test("a phase without a tap is a note, not a mistake", () => {
@@ -135,7 +138,28 @@ test("random numbers are whole, small and the same again", () => {
 test("no text of a field throws", () => {
   let state = 1;
   const random = (below) => (state = (state * 48271) % 2147483647) % below;
-  const PARTS = ["(", ")", "[", "]", ",", " ", "1", "2", "-1", "0", "None", "SAME", "'", '"', "x", "1e9", "𝟚", "\n", "\\", "constructor"];
+  const PARTS = [
+    "(",
+    ")",
+    "[",
+    "]",
+    ",",
+    " ",
+    "1",
+    "2",
+    "-1",
+    "0",
+    "None",
+    "SAME",
+    "'",
+    '"',
+    "x",
+    "1e9",
+    "𝟚",
+    "\n",
+    "\\",
+    "constructor",
+  ];
   for (let round = 0; round < 4000; round++) {
     const name = Object.keys(dialects)[random(16)];
     const fields = dialects[name].words(2);

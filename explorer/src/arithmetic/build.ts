@@ -47,8 +47,7 @@ export function sceneOf(settings: Settings): Built {
   const channels = attempt(() => checkedChannels(settings.channels));
   if (!dialect || !kernel || !input || !channels) return { scene: null, mistakes, notes: [] };
   const geometry = attempt(() => geometryOf(dialect, kernel, input, settings.words));
-  const scene =
-    geometry && attempt(() => filledScene(settings, geometry, channels, input, dialect));
+  const scene = geometry && attempt(() => filledScene(settings, geometry, channels, input, dialect));
   return { scene, mistakes, notes: scene ? notesOf(scene, wordFor(dialect, settings, STRIDE)) : [] };
 }
 
@@ -69,7 +68,10 @@ function checkedChannels(channels: Channels): Channels {
   for (const side of ["input", "output"] as const) {
     const [count] = intsOf([channels[side]], `${side} channels`, 1, { least: 1, example: "1" });
     if (count! > MOST_CHANNELS) {
-      refuse("channels", `${side} channels is ${count}; this page draws at most ${MOST_CHANNELS}. Write ${MOST_CHANNELS}`);
+      refuse(
+        "channels",
+        `${side} channels is ${count}; this page draws at most ${MOST_CHANNELS}. Write ${MOST_CHANNELS}`,
+      );
     }
   }
   return channels;
@@ -96,7 +98,10 @@ function checkLimits(geometry: Geometry, input: Index, settings: Settings, diale
     ] as const) {
       if (value <= limit) continue;
       const field = wordFor(dialect, settings, part);
-      refuse(field, `the ${name} is ${value} on spatial axis ${a}; this page draws at most ${limit}. Write ${limit} or less`);
+      refuse(
+        field,
+        `the ${name} is ${value} on spatial axis ${a}; this page draws at most ${limit}. Write ${limit} or less`,
+      );
     }
     const longest = Math.max(fullSize(axis, input[a]!), outputSize(axis, input[a]!));
     if (longest > most) {

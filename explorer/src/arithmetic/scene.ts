@@ -64,8 +64,16 @@ export function makeScene(
   const fulls = product(fullShape);
   const fullSteps = steps(fullShape);
   // positions in the full result of every input at tap 0, and from there of every tap
-  const starts = placesOf(inputShape, fullSteps, geometry.axes.map((axis) => axis.stride));
-  const reaches = placesOf(kernel, fullSteps, geometry.axes.map((axis) => axis.dilation));
+  const starts = placesOf(
+    inputShape,
+    fullSteps,
+    geometry.axes.map((axis) => axis.stride),
+  );
+  const reaches = placesOf(
+    kernel,
+    fullSteps,
+    geometry.axes.map((axis) => axis.dilation),
+  );
 
   /** Add what the input elements from `from` on paint, in C order with channels first. */
   function paint(full: Float64Array, from: number, until: number): void {

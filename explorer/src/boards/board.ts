@@ -26,6 +26,7 @@ export class Board {
   private marks: Marks = NO_MARKS;
   private visible = false;
   private stale = true;
+  private ratio = 1;
   private readonly ground = make("canvas", { "aria-hidden": true });
   private readonly above = make("canvas", { "aria-hidden": true });
   private readonly surface: HTMLElement;
@@ -52,6 +53,12 @@ export class Board {
     // boards out of sight are drawn when they come near: a change of a setting draws few
     new IntersectionObserver((entries) => this.seen(entries.at(-1)!.isIntersecting), { rootMargin: "300px" }).observe(this.surface);
     addEventListener("beforeprint", () => this.seen(true));
+    // zooming changes the pixels of a cell
+    addEventListener("resize", () => {
+      if (this.ratio === devicePixelRatio) return;
+      this.repaint();
+      this.light(this.marks);
+    });
   }
 
   /** Show a face with cells of this many pixels. */
@@ -81,6 +88,7 @@ export class Board {
   repaint(): void {
     this.stale = !this.visible;
     if (!this.face || this.stale) return;
+    this.ratio = devicePixelRatio;
     paintFace(sized(this.ground, ...this.size()), this.face, this.cell);
   }
 

@@ -35,14 +35,14 @@ export function timeControls(actions: Actions): View {
   };
   const frame = (time: number): void => {
     if (!playing) return;
+    // not before the last element is seen
+    if (place() >= count) return stop();
     owed += ((time - last) / 1000) * Number(speed.value);
     last = time;
     const steps = Math.floor(owed);
     if (steps) {
       owed -= steps;
-      const next = place() + steps;
-      go(next);
-      if (next >= count) return stop();
+      go(place() + steps);
     }
     requestAnimationFrame(frame);
   };

@@ -28,8 +28,7 @@ export function laxCropped(plain: Geometry, padding: Value, consistent = false):
   const ndim = plain.axes.length;
   if (typeof padding === "string") return cropped(plain, plain.axes.map(named(padding, plain, consistent)));
   const entries = entriesOf(padding);
-  const paired = (entry: Value): boolean =>
-    entriesOf(entry) !== null && !(consistent && source(entry).startsWith("["));
+  const paired = (entry: Value): boolean => entriesOf(entry) !== null && !(consistent && source(entry).startsWith("["));
   if (!entries?.every(paired)) {
     refuse(
       "padding",

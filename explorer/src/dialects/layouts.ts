@@ -27,7 +27,9 @@ function split(layout: WeightLayout, groups: number, inner: number, outer: numbe
     const own =
       typeof axis === "number"
         ? { size: kernel[axis]!, step: layout.flip ? -taps[axis]! : taps[axis]! }
-        : { G: { size: groups, step: group }, I: { size: inner, step: input }, O: { size: outer, step: output } }[axis]!;
+        : { G: { size: groups, step: group }, I: { size: inner, step: input }, O: { size: outer, step: output } }[
+            axis
+          ]!;
     return axis === layout.grouped && axis !== "G" ? [{ size: groups, step: group }, own] : [own];
   });
   const first = layout.flip ? kernel.reduce((sum, size, axis) => sum + (size - 1) * taps[axis]!, 0) : 0;

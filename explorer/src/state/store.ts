@@ -8,6 +8,8 @@ import type { Actions, Moment, View } from "./view";
 export interface Store extends Actions {
   readonly moment: Moment;
   add(view: View): void;
+  /** Call back after each drawing. */
+  listen(listener: (moment: Moment) => void): void;
   /** Mark a field as not readable, or readable again (null). */
   flag(field: string, text: string | null): void;
   /** Replace everything, as an address does. */
@@ -18,6 +20,7 @@ export interface Store extends Actions {
 
 export function createStore(settings: Settings, selection: Selection, announce: (text: string) => void): Store {
   const views: View[] = [];
+  const listeners: ((moment: Moment) => void)[] = [];
   const flags = new Map<string, string>();
   let moment: Moment;
   let waiting = false;
@@ -41,6 +44,7 @@ export function createStore(settings: Settings, selection: Selection, announce: 
       const now = { ...changed };
       changed.scene = changed.selection = false;
       for (const view of views) view.draw(moment, now);
+      for (const listener of listeners) listener(moment);
     });
   };
 
@@ -52,6 +56,9 @@ export function createStore(settings: Settings, selection: Selection, announce: 
       views.push(view);
       changed.scene = changed.selection = true;
       later();
+    },
+    listen(listener) {
+      listeners.push(listener);
     },
     change(part) {
       changed.selection = true;

@@ -26,6 +26,7 @@ from tconv.errors import ArgumentError, FileError, GeometryError, ShapeError
 from tconv.io.output_files import NewFile
 
 MOST_AXES = 2
+_PER_AXIS = ("stride", "dilation", "padding", "output_padding", "rhs_dilation", "input_dilation", "kernel_dilation")
 MOST_NUMBERS = 4096
 """Most numbers of an array in an address, as the page reads it."""
 
@@ -127,7 +128,11 @@ def explore(
     if given.x.ndim == 1:
         pairs.append(("rank", "1"))
     pairs.append(("kernel", _sizes_text(given.w.shape)))
-    pairs += [(name, _word_text(value)) for name, value in spec.items() if name not in rules.layout_arguments]
+    pairs += [
+        (name, _word_text(_compact(name, value, given.x.ndim)))
+        for name, value in spec.items()
+        if name not in rules.layout_arguments
+    ]
     pairs.append(("input", _sizes_text(given.x.shape)))
     groups = given.geometry.groups
     small, large = (groups, groups) if channels is None else ints_of(channels, "channels", 2, least=1)
@@ -166,6 +171,13 @@ def has_browser() -> bool:
 def _sizes_text(shape: tuple[int, ...]) -> str:
     """Return sizes as the page writes them: one number where all axes agree."""
     return str(shape[0]) if len(set(shape)) == 1 else "x".join(map(str, shape))
+
+
+def _compact(name: str, value: Any, ndim: int) -> Any:
+    """Return one number for a value that is the same on every axis, as a person would write it."""
+    entries = entries_of(value)
+    is_per_axis = entries is not None and len(entries) == ndim and name.startswith(_PER_AXIS)
+    return entries[0] if entries and is_per_axis and len(set(map(str, entries))) == 1 else value
 
 
 def _word_text(value: Any) -> str:

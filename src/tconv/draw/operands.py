@@ -48,13 +48,13 @@ def read_operands(
 dilation=(1,), groups=1))
 
     x and w are bare arrays of any library; instead of them `input` and `kernel` may give sizes alone, an int for one
-    axis, and the elements are 1 to 9 in C order, again and again. Left out, an input has 3 elements on each axis and a kernel 3 on
-    each axis of x, or 3 x 3. `spec` is that of `tconv.definition.scatter`; with a `dialect` it is in the words of that
-    dialect, and a given w has its taps in the order in which the dialect stores them.
+    axis, and the elements are 1 to 9 in C order, again and again. Left out, an input has 3 elements on each axis and a
+    kernel 3 on each axis of x, or 3 x 3. `spec` is that of `tconv.definition.scatter`; with a `dialect` it is in the
+    words of that dialect, and a given w has its taps in the order in which the dialect stores them.
 
     Raises ShapeError, GeometryError, DialectError, DtypeError, ArrayError and ArgumentError for what describes no
-    operator, and for an operator with another number of axes, an empty output, or more than one group (unless `grouped`, in
-    a dialect).
+    operator, and for an operator with another number of axes, an empty output, or more than one group (unless
+    `grouped`, in a dialect).
     """
     for array, name, size, alone in ((x, "x", input, "input"), (w, "w", kernel, "kernel")):
         if array is not None and size is not None:

@@ -83,8 +83,9 @@ def padding(
         board.text(left, top - 1.1, call.framework, _NAME, ha="left", weight="bold")
         board.note(left, top - 0.45, call.words, _WORDS, ha="left")
         shades = np.broadcast_to(hues[crops.index(call.geometry.crop)], (*canvas.shape, 3))
+        bold = np.ones(canvas.shape, bool)
         place = ArrayGrid(*grid, canvas.shape)
-        draw_output(board, place, canvas, sums[number], shades, prefix=f"[{number}]", caption=False)
+        draw_output(board, place, canvas, sums[number], shades, bold=bold, prefix=f"[{number}]", caption=False)
         below = top + places.panel[0]
         size = f"OUTPUT {by(canvas.output_shape)}"
         board.text(left, below + 0.45, size, 0.36, ha="left", color=colours.output, weight="bold")
