@@ -8,7 +8,7 @@ const { addressOf, readAddress } = await bundled("state/address.ts");
 const { dialects } = await bundled("dialects/registry.ts");
 
 let seed = 11;
-const random = (least, most) => least + ((seed = (seed * 1103515245 + 12345) % 2147483648) >> 8) % (most - least + 1);
+const random = (least, most) => least + (((seed = (seed * 1103515245 + 12345) % 2147483648) >> 8) % (most - least + 1));
 const pick = (list) => list[random(0, list.length - 1)];
 
 function randomState() {
@@ -16,17 +16,26 @@ function randomState() {
   const sizes = () => (random(0, 1) && rank === 2 ? [random(1, 9), random(1, 9)] : [random(1, 9)]);
   const dialect = pick(Object.keys(dialects));
   const names = dialects[dialect].words(rank).map((word) => word.name);
-  const values = (rules) => (random(0, 2) ? { rule: pick(rules) } : { shape: [2, 2], numbers: [random(-9, 9), 0.5, -1e-9, 3] });
+  const values = (rules) =>
+    random(0, 2) ? { rule: pick(rules) } : { shape: [2, 2], numbers: [random(-9, 9), 0.5, -1e-9, 3] };
   const settings = {
     dialect,
     rank,
     kernel: sizes(),
     input: sizes(),
-    words: Object.fromEntries(names.filter(() => random(0, 1)).map((name) => [name, pick(["1", "3x2", "SAME", "[[1, 0], [2, 2]]", "a&b=c %", "é"])])),
+    words: Object.fromEntries(
+      names
+        .filter(() => random(0, 1))
+        .map((name) => [name, pick(["1", "3x2", "SAME", "[[1, 0], [2, 2]]", "a&b=c %", "é"])]),
+    ),
     channels: { input: random(1, 4), output: random(1, 4) },
     values: { x: values(["counting", "random", "ones"]), weight: values(["counting", "random", "ones", "bilinear"]) },
   };
-  const cell = { board: pick(["input", "output"]), channel: random(0, 3), index: Array.from({ length: rank }, () => random(0, 9)) };
+  const cell = {
+    board: pick(["input", "output"]),
+    channel: random(0, 3),
+    index: Array.from({ length: rank }, () => random(0, 9)),
+  };
   const selection = {
     pointed: null,
     pinned: random(0, 1) ? cell : null,
@@ -42,7 +51,10 @@ test("an address is read as what it was written from", () => {
     const state = randomState();
     const read = readAddress(addressOf(state.settings, state.selection));
     assert.deepEqual(read.complaints, []);
-    const plain = ({ kernel, input, ...rest }) => ({ ...rest, sizes: [kernel, input].map((sizes) => (sizes[0] === sizes.at(-1) ? [sizes[0]] : sizes)) });
+    const plain = ({ kernel, input, ...rest }) => ({
+      ...rest,
+      sizes: [kernel, input].map((sizes) => (sizes[0] === sizes.at(-1) ? [sizes[0]] : sizes)),
+    });
     assert.deepEqual(plain(read.settings), plain(state.settings));
     assert.deepEqual(read.selection, state.selection);
   }
