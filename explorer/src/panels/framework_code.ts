@@ -20,6 +20,7 @@ export const frameworkCode: Panel = {
   open: false,
   make: (actions) => {
     const link = make("input", {
+      type: "text",
       id: "page-link",
       readonly: true,
       "aria-label": "Link of this page with these settings",

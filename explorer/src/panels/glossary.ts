@@ -10,9 +10,9 @@ const TERMS: readonly (readonly [string, string])[] = [
   ],
   [
     "INPUT",
-    "The smaller picture, x. In a picture of an ordinary convolution this side is the output: that is why drawings of both confuse.",
+    "What the layer is given, x: the smaller side, if the stride is above 1. The ordinary convolution that belongs to it goes the other way and returns this side: that is why drawings of both confuse.",
   ],
-  ["OUTPUT", "The larger picture, y: what the layer returns."],
+  ["OUTPUT", "What the layer returns, y."],
   ["kernel, tap", "The weights w; a tap is one of them."],
   ["stride", "Steps on the output from one input's paint to the next. 2 doubles the size, about."],
   ["dilation", "Steps on the output from one tap to the next, inside one paint."],
@@ -53,7 +53,7 @@ export const glossary: Panel = {
     element: make(
       "dl",
       { class: "glossary" },
-      ...TERMS.flatMap(([term, text]) => [make("dt", {}, term), make("dd", {}, text)]),
+      ...TERMS.map(([term, text]) => make("div", {}, make("dt", {}, term), make("dd", {}, text))),
     ),
     draw: () => undefined,
   }),

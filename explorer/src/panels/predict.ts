@@ -25,8 +25,20 @@ class Quiz {
   private right = 0;
   private readonly done = new Set<string>();
   private readonly question = make("label", { for: "predict-value" });
-  private readonly value = make("input", { id: "predict-value", inputmode: "text", autocomplete: "off", size: 8 });
-  private readonly size = make("input", { id: "predict-size", inputmode: "text", autocomplete: "off", size: 8 });
+  private readonly value = make("input", {
+    type: "text",
+    id: "predict-value",
+    inputmode: "text",
+    autocomplete: "off",
+    size: 8,
+  });
+  private readonly size = make("input", {
+    type: "text",
+    id: "predict-size",
+    inputmode: "text",
+    autocomplete: "off",
+    size: 8,
+  });
   private readonly answer = make("p", { role: "status", id: "predict-answer" });
   private readonly score = make("p", { class: "hint", id: "predict-score" }, "Nothing answered yet.");
   private readonly hide = make(
