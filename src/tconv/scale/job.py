@@ -44,6 +44,11 @@ def _identity(path: Path) -> list[int]:
 class Job:
     """Stages that write one output. `output` is its final path; None for arrays in memory, which have no journal.
 
+    >>> import numpy as np, tconv.scale.functional
+    >>> layer, y = tconv.scale.layer(np.ones((3, 8, 2, 2), np.float32), stride=2), np.empty((8, 20, 30), np.float32)
+    >>> tconv.scale.functional.job_of(layer, np.ones((3, 10, 15), np.float32), y).run().tiles
+    1
+
     `max_memory` bounds the resident memory of the process; None is the default of `bound_of`. With `resume`, a job that
     was stopped goes on; without, it starts anew. An output that exists is replaced only with `overwrite`, at the end.
     With `repair`, tiles that are done are read again, and damaged ones are made anew. `progress` is called with a
