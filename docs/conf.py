@@ -26,7 +26,7 @@ project_copyright = "the authors of tconv, Apache-2.0"
 language = "en"
 
 extensions = ["sphinx.ext.autodoc", "myst_nb", "sphinx_design", "sphinx_copybutton"]
-extensions += ["cell_tabs", "docstring_prose", "repository_links"]  # of docs/_extensions
+extensions += ["book_checks", "cell_tabs", "docstring_prose", "repository_links"]  # of docs/_extensions
 exclude_patterns = ["_build", "_extensions", "_static", "**/.ipynb_checkpoints"]
 nitpicky = True
 
@@ -67,6 +67,7 @@ nb_execution_cache_path = str(DOCS / "_build" / "cells" / _fingerprint_of_the_so
 
 # -- pages
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = "tconv"
 html_static_path = ["_static", "../src/tconv/data/explorer.html"]
 html_css_files = ["book.css"]

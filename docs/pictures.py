@@ -1,17 +1,18 @@
-"""Draw the pictures of the README again: `python docs/pictures.py` writes docs/images/*.png."""
+"""Draw the pictures of the README and of the loops again: `python docs/pictures.py` writes docs/images/*.png."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 import tconv
 
@@ -36,17 +37,9 @@ def scatter() -> Figure:
     return figure
 
 
-def matrix() -> Figure:
-    """The textbook's 4 x 9 matrix and its transpose."""
-    return figure_of(tconv.draw.matrix([[1, 2], [3, 4]], (2, 2)))
-
-
-def checkerboard() -> Figure:
-    """What random weights with a kernel of twice the stride make of a constant input, and what corrected ones make."""
-    w = np.random.default_rng(0).standard_normal((64, 32, 4, 4))
-    before = tconv.checkerboard(w, stride=2, padding=1)
-    after = tconv.checkerboard(tconv.artifacts.equalise(w, stride=2, padding=1), stride=2, padding=1)
-    return figure_of(before.draw(after))
+def padding() -> Figure:
+    """What PyTorch, Keras, TensorFlow, ONNX and JAX remove from the same full result."""
+    return figure_of(tconv.draw.padding((3, 3), (2, 2), stride=2))
 
 
 def loops() -> Figure:
@@ -117,12 +110,16 @@ def main() -> None:
     with TemporaryDirectory() as folder:  # the side-by-side picture of the default run
         subprocess.run([sys.executable, "-m", "tconv", "upsample"], cwd=folder, check=True)
         shutil.copy(Path(folder, "tconv_chelsea_x2_side_by_side.png"), IMAGES / "upsample.png")
-    for draw in (scatter, matrix, checkerboard, loops):
-        figure = draw()
-        path = IMAGES / f"{draw.__name__}.png"
-        # no Software entry: the same picture is the same file, whatever the version of matplotlib
-        figure.savefig(path, dpi=WIDTH / figure.get_size_inches()[0], facecolor="white", metadata={"Software": None})
-        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+    for draw in (scatter, padding, loops):
+        write(draw.__name__, draw())
+
+
+def write(name: str, figure: Figure) -> None:
+    """Write a figure as a PNG of few colours, which is half as large."""
+    drawn, path = BytesIO(), IMAGES / f"{name}.png"
+    figure.savefig(drawn, dpi=WIDTH / figure.get_size_inches()[0], facecolor="white", format="png")
+    Image.open(drawn).convert("RGB").quantize(96, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -332,26 +332,6 @@ def test_sizes_that_are_chosen(run):
     assert "the size 1, 2, 3 has no effect" in run(path, "--size", "1", "2", "3")[1]
 
 
-def test_the_page_of_the_documentation_is_true(run):
-    """Run its Python and its commands in order, in one folder, and compare what they print."""
-    page = (ROOT / "docs" / "check.md").read_text()
-    blocks = re.findall(r"^```(python|console)\n(.*?)^```", page, re.M | re.S)
-    commands = 0
-    for kind, block in blocks:
-        if kind == "python":
-            exec(block, {})
-            continue
-        for command, expected in re.findall(r"^\$ tconv check (.*)\n((?:(?!\$ ).*\n)*)", block, re.M):
-            words, echo, _ = command.partition(" ; echo $?")
-            code, text, errors = run(*words.split())
-            printed = text + errors + (f"{code}\n" if echo else "")
-            assert echo or code == 0, printed
-            pattern = ".*?".join(re.escape(part) for part in (expected.rstrip("\n") + "\n").split("...\n"))
-            assert re.fullmatch(pattern, printed.rstrip("\n") + "\n", re.S), f"$ tconv {command}\n{printed}"
-            commands += 1
-    assert commands == 4
-
-
 def test_limits_of_the_whole_model_have_no_rewrite(tmp_path, capsys):
     up = node("up", np.random.default_rng(0).standard_normal((8, 4, 2, 2)), strides=[2, 2])
     path = write_model(tmp_path / "m.onnx", [up])

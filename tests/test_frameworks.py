@@ -14,7 +14,7 @@ import pytest
 
 FOLDER = Path(__file__).parent / "frameworks"
 GROUPS = {
-    "jax_operators": "jax_handler jax_layers jax_layers_page jax_operator jax_standard jax_transforms",
+    "jax_operators": "jax_handler jax_layers jax_operator jax_standard jax_transforms",
     "jax_dialects": "jax jax_dialects diagnose_jax",
     "jax_libraries": "flax haiku equinox",
     "keras_on_jax": "keras diagnose_keras keras_layers_jax keras_accelerate_jax",

@@ -515,28 +515,8 @@ def test_all_steps_have_names():
 # -- the page and real files -------------------------------------------------------------------------------------
 
 
-def test_the_page_runs(tmp_path, monkeypatch, capsys):
-    """docs/rewrite.md: its model is written, its commands print what it shows, and the target takes the new file."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tconv.onnx.verification.installed_tools", lambda: ())
-    monkeypatch.setattr("tconv.onnx.verification.installed_runtimes", lambda: ("onnxruntime",))
-    monkeypatch.setattr("tconv.onnx.model_rewrite.measure_cost", lambda *_: None)
+def test_the_page_lists_all_steps():
     page = (Path(__file__).parents[1] / "docs" / "rewrite.md").read_text()
-    exec(re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)[0], {})
-    assert main(["check", "decoder.onnx", "--target", "ethos-u"]) == 0
-    assert "stride is 4; 1 or 2 are accepted" in capsys.readouterr().out
-    for block in re.findall(r"^```console\n(.*?)^```", page, re.M | re.S):
-        command, printed = block.split("\n", 1)
-        assert main(command.removeprefix("$ tconv ").split()) == 0
-        assert capsys.readouterr().out == printed
-    (command,) = re.findall(r"^    \$ tconv (rewrite .*)$", page, re.M)
-    assert main(command.split()) == 0
-    printed = capsys.readouterr().out
-    for line in re.findall(r"^    (  onnxruntime  .*|ethos-u .*|written: .*|largest .*)$", page, re.M):
-        known = line if "e-" not in line else line.split("  ")[-1]
-        assert known in printed
-    assert main(["check", "decoder-ethos-u.onnx", "--target", "ethos-u"]) == 0
-    assert "takes the layer, if its sizes fit" in capsys.readouterr().out
     assert set(re.findall(r"^\| `([a-z0-9+_-]+)` \|", page, re.M)) == set(step_names())
 
 

@@ -501,14 +501,6 @@ def test_a_picture_that_does_not_fit_is_refused_with_the_options_that_fit_it(run
         tconv.upsample(picture(70, 60), 2)
 
 
-def test_the_page_about_large_pictures_runs(python):
-    page = (Path(__file__).parents[1] / "docs/scale.md").read_text()
-    write_tiff("huge.tif", picture(100, 120, 3))
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 3
-    python("\n".join(blocks))
-
-
 @pytest.mark.parametrize(
     ("package", "words"),
     [

@@ -6,10 +6,20 @@ import { bundled } from "./bundled.mjs";
 import { pythonVectors } from "./python_vectors.mjs";
 
 const own = await bundled(
-  ...["geometry", "indices", "least_squares", "matrix", "phases", "refusal", "scene", "size_solver", "windows"].map(
-    (name) => `arithmetic/${name}.ts`,
-  ),
+  ...[
+    "geometry",
+    "indices",
+    "least_squares",
+    "matrix",
+    "numbers",
+    "phases",
+    "refusal",
+    "scene",
+    "size_solver",
+    "windows",
+  ].map((name) => `arithmetic/${name}.ts`),
   "arithmetic/zero_insertion.ts",
+  "dialects/layouts.ts",
   "dialects/reading.ts",
   "dialects/registry.ts",
   "dialects/value.ts",
@@ -30,7 +40,11 @@ function compare(kind, check) {
         throw error;
       }
     });
-    t.diagnostic(`${vectors[kind].length} ${kind}: ${Object.entries(counts).map((pair) => pair.join(" ")).join(", ")}`);
+    t.diagnostic(
+      `${vectors[kind].length} ${kind}: ${Object.entries(counts)
+        .map((pair) => pair.join(" "))
+        .join(", ")}`,
+    );
   });
 }
 
@@ -50,7 +64,9 @@ const same = (got, expected) => assert.deepEqual(plain(got), expected);
 function close(got, expected, tolerance = 1e-12) {
   assert.equal(got.length, expected.length);
   const scale = Math.max(1, ...expected.map(Math.abs));
-  expected.forEach((number, at) => assert.ok(Math.abs(got[at] - number) <= tolerance * scale, `${got[at]}, not ${number}`));
+  expected.forEach((number, at) =>
+    assert.ok(Math.abs(got[at] - number) <= tolerance * scale, `${got[at]}, not ${number}`),
+  );
 }
 
 const sceneOf = ({ geometry, channels, input, x, weight }) =>
@@ -72,7 +88,10 @@ compare("geometries", function* ({ geometry, input, dialects }) {
   for (const [name, expected] of Object.entries(dialects)) {
     const member = own.dialects[name];
     same(member.reasonsAgainst(geometry, input), expected.reasons);
-    same(answer(() => member.code(geometry, input)), expected.code);
+    same(
+      answer(() => member.code(geometry, input)),
+      expected.code,
+    );
     yield expected.code.ok ? "codes" : "refused codes";
     if (expected.reasons.length) {
       yield "with reasons against";
@@ -80,11 +99,11 @@ compare("geometries", function* ({ geometry, input, dialects }) {
     }
     const given = member.nativeArguments(geometry, input);
     same(Object.fromEntries(Object.entries(given).map(([key, value]) => [key, own.source(value)])), expected.arguments);
-    // the texts of the fields mean the same geometry again, but for groups that are no argument
+    // the texts of the fields mean the same geometry again
     if (input.length >= member.ranks[0]) {
       const kernel = geometry.axes.map((axis) => axis.kernel);
       const again = own.geometryOf(member, kernel, input, member.wordsOf(geometry, input));
-      same(again.axes, geometry.axes);
+      same(again, geometry);
       yield "read again from the fields";
     }
   }
@@ -108,15 +127,26 @@ compare("scenes", function* (vector) {
   const full = Array.from(scene.full, () => 0);
   for (const one of painted) {
     full[own.flat([one.outputChannel, ...one.full], [channels.output, ...scene.fullShape])] += one.product;
-    if (one.output) scattered[own.flat([one.outputChannel, ...one.output], [channels.output, ...outputShape])] += one.product;
+    if (one.output)
+      scattered[own.flat([one.outputChannel, ...one.output], [channels.output, ...outputShape])] += one.product;
   }
   assert.deepEqual(scattered, vector.y);
-  assert.deepEqual(numbers(scene.full), full.map((number) => number + 0));
+  assert.deepEqual(
+    numbers(scene.full),
+    full.map((number) => number + 0),
+  );
   // the same products in the same order, seen from either side
   const order = new Map(painted.filter((one) => one.output).map((one, at) => [JSON.stringify(one), at]));
   const seen = gathered.map((products) => products.map((one) => order.get(JSON.stringify(one))));
-  assert.deepEqual(seen.flat().sort((a, b) => a - b), [...order.values()]);
-  for (const list of seen) assert.deepEqual(list, list.toSorted((a, b) => a - b));
+  assert.deepEqual(
+    seen.flat().sort((a, b) => a - b),
+    [...order.values()],
+  );
+  for (const list of seen)
+    assert.deepEqual(
+      list,
+      [...list].sort((a, b) => a - b),
+    );
   assert.deepEqual(numbers(own.insertionOutput(scene)), vector.y);
   const K = own.matrixOf(scene);
   assert.deepEqual(numbers(K.transposedTimes(scene.x)), vector.y);
@@ -147,9 +177,23 @@ compare("scenes", function* (vector) {
 
 compare("shapes", function* (vector) {
   const { geometry, input } = vector;
-  same(geometry.axes.map((axis, a) => own.fullSize(axis, input[a])), vector.full);
-  same(answer(() => own.outputShape(geometry, input)), vector.output);
-  same(own.phasesOf(geometry).map((phase) => [phase.offset, phase.taps, phase.shifts]), vector.phases);
+  same(
+    geometry.axes.map((axis, a) => own.fullSize(axis, input[a])),
+    vector.full,
+  );
+  same(
+    answer(() => own.outputShape(geometry, input)),
+    vector.output,
+  );
+  if (vector.convolution)
+    same(
+      geometry.axes.map((axis, a) => own.convSize(axis, input[a])),
+      vector.convolution,
+    );
+  same(
+    own.phasesOf(geometry).map((phase) => [phase.offset, phase.taps, phase.shifts]),
+    vector.phases,
+  );
   same(own.overlapOf(geometry), vector.overlap);
   vector.input_windows.forEach((window, at) => {
     const sizes = at ? input : undefined;
@@ -164,7 +208,13 @@ compare("solver", function* ({ wanted, ok, refused }) {
   const got = answer(() => {
     const listed = own.solve(wanted).map(({ geometry, input, output }) => {
       const { axes } = geometry;
-      return [axes.map((axis) => axis.kernel), axes.map((axis) => axis.stride), axes.map((axis) => axis.crop), input, output];
+      return [
+        axes.map((axis) => axis.kernel),
+        axes.map((axis) => axis.stride),
+        axes.map((axis) => axis.crop),
+        input,
+        output,
+      ];
     });
     return { count: listed.length, ends: [...listed.slice(0, 40), ...listed.slice(40).slice(-20)] };
   });
@@ -190,4 +240,25 @@ compare("squares", function* (vector) {
   close(found.x, vector.x, 1e-7);
   close([found.residual], [vector.residual], 1e-9);
   yield found.fullRank ? "of full rank" : "of lower rank";
+});
+
+compare("layouts", function* ({ groups, shape, numbers, native }) {
+  const ndim = shape.length - 2;
+  for (const [name, expected] of Object.entries(native)) {
+    const member = own.dialects[name];
+    const { pattern, grouped, flip } = member.weight(groups, ndim);
+    const { shape: nativeShape, numbers: nativeNumbers, ...said } = expected;
+    same({ pattern, grouped, flip, data: member.dataPattern }, said);
+    const layout = { pattern, grouped, flip };
+    same(own.nativeWeight(layout, groups, { shape, numbers }), { shape: nativeShape, numbers: nativeNumbers });
+    same(own.canonicalWeight(layout, groups, { shape: nativeShape, numbers: nativeNumbers }), { shape, numbers });
+    yield "there and back";
+  }
+});
+
+compare("bilinear", function* ({ geometry, shape, ok, refused }) {
+  const got = answer(() => own.numbersOf({ rule: "bilinear" }, shape, "weight", geometry));
+  if (ok) close(got.ok, ok);
+  else assert.equal(got.refused, refused);
+  yield ok ? "equal" : "refused";
 });

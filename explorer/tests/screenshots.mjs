@@ -21,6 +21,7 @@ const STATES = [
   ["mistake", "#dialect=torch&kernel=0&input=3", {}, true],
   ["channels", "#dialect=keras&kernel=3&strides=2&padding=same&input=4&channels=2:2&pin=output:1:3,2", {}, true],
   ["one-axis", "#dialect=onnx&rank=1&kernel=4&strides=2&pads=1,1&input=5&pin=input:0:2", {}, true],
+  ["sizes", "#dialect=tensorflow&kernel=3&strides=2&input=4x5", {}, false],
   ["large", "#dialect=torch&kernel=4&stride=2&padding=1&input=32&x=random&weight=random&pin=output:0:20,31", {}, true],
 ];
 
@@ -30,6 +31,7 @@ try {
   for (const [name, address, options, opened] of STATES.filter(([name]) => !only || name === only)) {
     const page = await openPage(browser, address, options);
     if (opened) await openPanels(page);
+    await seeAll(page);
     await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
     if (page.faults.length) console.error(name, page.faults);
     await page.context().close();
@@ -40,5 +42,16 @@ try {
 
 async function openPanels(page) {
   await page.evaluate(() => document.querySelectorAll("details").forEach((details) => (details.open = true)));
+  await settled(page);
+}
+
+/** Scroll through the page: boards are drawn when they come into view. */
+async function seeAll(page) {
+  const height = await page.evaluate(() => document.documentElement.scrollHeight);
+  for (let top = 0; top <= height; top += 400) {
+    await page.evaluate((to) => scrollTo(0, to), top);
+    await settled(page);
+  }
+  await page.evaluate(() => scrollTo(0, 0));
   await settled(page);
 }

@@ -202,6 +202,31 @@ def test_what_stays_with_haiku():
     assert halves.apply(params, x.astype("float16")).dtype == "float16"
 
 
+def test_a_patch_would_outlive_its_context(monkeypatch):
+    """The reason against a patch of jax.lax: programs are remembered by their function."""
+    calls = []
+    real = jax.lax.conv_transpose
+
+    def patched(*arguments, **named):
+        calls.append(1)
+        return real(*arguments, **named)
+
+    def up(x, w):
+        return jax.lax.conv_transpose(x, w, (2,), "SAME")
+
+    x, w = jnp.ones((1, 4, 2)), jnp.ones((3, 2, 1))
+    before, inside = jax.jit(lambda x, w: up(x, w)), jax.jit(lambda x, w: up(x, w))
+    before(x, w)
+    with monkeypatch.context() as context:
+        context.setattr(jax.lax, "conv_transpose", patched)
+        before(x, w)
+        assert not calls  # compiled before: not reached
+        inside(x, w)
+        assert len(calls) == 1
+    assert inside(x, w).shape == (1, 8, 1)
+    assert len(calls) == 1  # the program that was traced inside runs on, with what was patched in
+
+
 # -- layers as weights -------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,6 @@ import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -307,14 +306,6 @@ def test_eight_threads():
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(run, rng.integers(1000, size=8)))
-
-
-def test_the_page_runs():
-    page = Path(__file__).parents[2] / "docs" / "jax.md"
-    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
-    assert len(blocks) >= 2
-    for block in blocks:
-        exec(block, {})
 
 
 @pytest.mark.parametrize("name", ["tconv.jax", "tconv.jax.functional", "tconv.jax.ffi_handler"])

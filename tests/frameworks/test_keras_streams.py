@@ -4,7 +4,6 @@ import doctest
 import importlib
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,13 +203,6 @@ def test_the_contract_of_streams():
     assert [row.layer for row in stream.report.look_ahead] == [layers[0].name, layers[2].name]
     assert stream.report.against == "Keras"
     assert not [text for text in report.checks.values() if text.startswith("not checked")], report
-
-
-def test_the_page_runs(capsys):
-    page = (Path(__file__).parents[2] / "docs" / "streaming.md").read_text()
-    (block,) = [each for each in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "keras" in each]
-    exec(block, {})
-    assert capsys.readouterr().out == "[N, t, 16] -> [N, t, 1] 2\n"
 
 
 @pytest.mark.parametrize("name", ["model_stream", "stream_reading", "stream_convolutions"])

@@ -1,7 +1,6 @@
 """The examples and the page of streams: a server of many sessions, a decoder that writes while it decodes."""
 
 import asyncio
-import re
 import sys
 import wave
 from pathlib import Path
@@ -164,13 +163,3 @@ def test_a_live_file_can_be_read_at_any_moment(tmp_path):
             with wave.open(str(path), "rb") as copy:
                 assert copy.getnframes() == file.samples
                 assert len(copy.readframes(99)) == 2 * file.samples
-
-
-def test_the_page_runs(capsys):
-    page = (EXAMPLES.parent / "docs" / "streaming.md").read_text()
-    names = {}
-    for block in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
-        if "keras" not in block:  # tests of Keras run that block
-            exec(block, names)
-    assert "reach     an output reads up to" in capsys.readouterr().out
-    assert "atan" in names["windows"].reason

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-import runpy
 import textwrap
-from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -350,14 +347,3 @@ def test_a_concrete_function_is_refused_in_words_or_traced_inside_of_the_switch(
         """,
         folder,
     )
-
-
-def test_the_page_runs(tmp_path):
-    """The examples of docs/tensorflow.md, in a module: tf.function reads the source of what it is given."""
-    page = Path(__file__).parents[2] / "docs" / "tensorflow.md"
-    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
-    assert len(blocks) == 3
-    for number, block in enumerate(blocks):
-        script = tmp_path / f"block{number}.py"
-        script.write_text(block)
-        runpy.run_path(str(script))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -60,9 +58,3 @@ def test_the_same_network(name, monkeypatch):
     assert ours.restore(model) == len(report.layers)
     with torch.no_grad():
         assert torch.equal(model(x), expected)
-
-
-def test_the_page_runs():
-    page = Path(__file__).parents[2] / "docs" / "torch.md"
-    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S):
-        exec(block, {})

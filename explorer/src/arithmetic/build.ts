@@ -16,6 +16,8 @@ export const MOST_INPUTS = { 1: 512, 2: 64 } as const;
 const MOST_OUTPUTS = { 1: 4096, 2: 512 } as const;
 export const MOST_TAPS = { 1: 128, 2: 16 } as const;
 const MOST_CHANNELS = 16;
+const MOST_STEP = 64;
+const MOST_CROP = 10_000;
 const MOST_PRODUCTS = 8_000_000;
 
 export interface Built {
@@ -45,9 +47,8 @@ export function sceneOf(settings: Settings): Built {
   const channels = attempt(() => checkedChannels(settings.channels));
   if (!dialect || !kernel || !input || !channels) return { scene: null, mistakes, notes: [] };
   const geometry = attempt(() => geometryOf(dialect, kernel, input, settings.words));
-  const scene =
-    geometry && attempt(() => filledScene(settings, geometry, channels, input, blamedWord(dialect, settings, rank)));
-  return { scene, mistakes, notes: scene ? notesOf(scene, dialect) : [] };
+  const scene = geometry && attempt(() => filledScene(settings, geometry, channels, input, dialect));
+  return { scene, mistakes, notes: scene ? notesOf(scene, wordFor(dialect, settings, STRIDE)) : [] };
 }
 
 function sizesOf(given: readonly number[], name: string, rank: number, most: number): number[] {
@@ -67,31 +68,41 @@ function checkedChannels(channels: Channels): Channels {
   for (const side of ["input", "output"] as const) {
     const [count] = intsOf([channels[side]], `${side} channels`, 1, { least: 1, example: "1" });
     if (count! > MOST_CHANNELS) {
-      refuse("channels", `${side} channels is ${count}; this page draws at most ${MOST_CHANNELS}. Write ${MOST_CHANNELS}`);
+      refuse(
+        "channels",
+        `${side} channels is ${count}; this page draws at most ${MOST_CHANNELS}. Write ${MOST_CHANNELS}`,
+      );
     }
   }
   return channels;
 }
 
-/** Argument to correct where the crop leaves nothing. */
-function blamedWord(dialect: Dialect, settings: Settings, rank: number): string {
-  const names = dialect.words(rank).map((word) => word.name);
-  const cropping = names.filter((name) => /pad|crop|output_/.test(name));
-  return cropping.find((name) => settings.words[name]) ?? cropping[0] ?? "kernel";
+/** Name of the dialect's argument for a part of the geometry; of several, one that is given. */
+function wordFor(dialect: Dialect, settings: Settings, part: RegExp): string {
+  const names = dialect.words(settings.rank).flatMap(({ name }) => (part.test(name) ? [name] : []));
+  return names.find((name) => settings.words[name]) ?? names[0] ?? "dialect";
 }
 
-function filledScene(settings: Settings, geometry: Geometry, channels: Channels, input: Index, blamed: string): Scene {
-  const { groups, axes } = geometry;
-  for (const side of ["input", "output"] as const) {
-    if (channels[side] % groups) {
+const STRIDE = /^strid|input_dilation/;
+const DILATION = /^dilation|(kernel|rhs)_dilation/;
+const CROP = /pad|crop|output_/;
+
+/** Refuse what is legal, and too much for a page. */
+function checkLimits(geometry: Geometry, input: Index, settings: Settings, dialect: Dialect): void {
+  const most = MOST_OUTPUTS[settings.rank];
+  geometry.axes.forEach((axis, a) => {
+    for (const [part, name, value, limit] of [
+      [STRIDE, "stride", axis.stride, MOST_STEP],
+      [DILATION, "dilation", axis.dilation, MOST_STEP],
+      [CROP, "crop", Math.max(...axis.crop.map(Math.abs)), MOST_CROP],
+    ] as const) {
+      if (value <= limit) continue;
+      const field = wordFor(dialect, settings, part);
       refuse(
-        "channels",
-        `${side} channels is ${channels[side]}, which ${groups} groups do not divide. Use a multiple of ${groups}`,
+        field,
+        `the ${name} is ${value} on spatial axis ${a}; this page draws at most ${limit}. Write ${limit} or less`,
       );
     }
-  }
-  const most = MOST_OUTPUTS[settings.rank];
-  axes.forEach((axis, a) => {
     const longest = Math.max(fullSize(axis, input[a]!), outputSize(axis, input[a]!));
     if (longest > most) {
       refuse(
@@ -101,6 +112,25 @@ function filledScene(settings: Settings, geometry: Geometry, channels: Channels,
       );
     }
   });
+}
+
+function filledScene(
+  settings: Settings,
+  geometry: Geometry,
+  channels: Channels,
+  input: Index,
+  dialect: Dialect,
+): Scene {
+  const { groups, axes } = geometry;
+  checkLimits(geometry, input, settings, dialect);
+  for (const side of ["input", "output"] as const) {
+    if (channels[side] % groups) {
+      refuse(
+        "channels",
+        `${side} channels is ${channels[side]}, which ${groups} groups do not divide. Use a multiple of ${groups}`,
+      );
+    }
+  }
   const shape = [channels.input, channels.output / groups, ...axes.map((axis) => axis.kernel)];
   const products = product(input) * product(shape);
   if (products > MOST_PRODUCTS) {
@@ -112,12 +142,11 @@ function filledScene(settings: Settings, geometry: Geometry, channels: Channels,
   }
   const x = numbersOf(settings.values.x, [channels.input, ...input], "x", geometry);
   const weight = numbersOf(settings.values.weight, shape, "weight", geometry);
-  return makeScene(geometry, channels, input, x, weight, blamed);
+  return makeScene(geometry, channels, input, x, weight, wordFor(dialect, settings, CROP));
 }
 
-function notesOf(scene: Scene, dialect: Dialect): Mistake[] {
+function notesOf(scene: Scene, field: string): Mistake[] {
   const { axes } = scene.geometry;
-  const field = dialect.words(axes.length).find((word) => /^strid|input_dilation/.test(word.name))!.name;
   return overlapOf(scene.geometry).flatMap((counts, a) => {
     const empty = counts.filter((count) => !count).length;
     const { kernel, stride, dilation } = axes[a]!;

@@ -6,8 +6,8 @@
 
 import type { Matrix } from "./matrix";
 
-/** Most inputs and outputs: beyond them the page would stand still. */
-const MOST = 200_000;
+/** Most inputs times outputs: beyond them the page would stand still. */
+const MOST = 100_000;
 
 export interface LeastSquares {
   /** Input of least |x| among the best ones. */
@@ -32,7 +32,10 @@ export function leastSquares(matrix: Matrix, y: ArrayLike<number>): LeastSquares
   const right = Float64Array.from(y);
   const { order, rank } = reduce(columns, [right]);
   // R z = c with more unknowns than equations where the rank is not full: the z of least length
-  const z = fewestOf(columns.map((column) => column.slice(0, rank)), right.slice(0, rank));
+  const z = fewestOf(
+    columns.map((column) => column.slice(0, rank)),
+    right.slice(0, rank),
+  );
   const x = new Float64Array(unknowns);
   order.forEach((r, at) => (x[r] = z[at]!));
   const residual = Math.hypot(...matrix.transposedTimes(x).map((value, at) => value - y[at]!));
@@ -50,17 +53,21 @@ function reduce(columns: Float64Array[], others: Float64Array[], pivoting = true
   const height = columns[0]!.length;
   const order = columns.map((_, at) => at);
   const most = Math.min(height, columns.length);
+  // squared length of each column from the step on, and that of its last exact computation
+  const powers = columns.map((column) => dot(column, column, 0));
+  const exact = [...powers];
   let largest = 0;
   for (let step = 0; step < most; step++) {
     if (pivoting) {
       let best = step;
-      let power = -1;
       for (let at = step; at < columns.length; at++) {
-        const candidate = dot(columns[at]!, columns[at]!, step);
-        if (candidate > power) [best, power] = [at, candidate];
+        // the difference of two close numbers says nothing any more
+        if (powers[at]! <= exact[at]! * 1e-6) powers[at] = exact[at] = dot(columns[at]!, columns[at]!, step);
+        if (powers[at]! > powers[best]!) best = at;
       }
-      [columns[step], columns[best]] = [columns[best]!, columns[step]!];
-      [order[step], order[best]] = [order[best]!, order[step]!];
+      for (const list of [columns, order, powers, exact] as unknown[][]) {
+        [list[step], list[best]] = [list[best], list[step]];
+      }
     }
     const column = columns[step]!;
     const length = Math.sqrt(dot(column, column, step));
@@ -75,6 +82,7 @@ function reduce(columns: Float64Array[], others: Float64Array[], pivoting = true
       const times = dot(mirror, other, step) * scale;
       for (let at = step; at < height; at++) other[at]! -= times * mirror[at]!;
     }
+    for (let at = step + 1; at < columns.length; at++) powers[at]! -= columns[at]![step]! ** 2;
   }
   return { order, rank: most };
 }

@@ -58,9 +58,7 @@ export function matrixOf(scene: Scene): Matrix {
       if (Math.floor(channel / inner) !== Math.floor(outputChannel / outer)) return null;
       const input = indexOf(atRow % inputs, inputShape);
       const output = indexOf(atColumn % outputs, outputShape);
-      const tap = axes.map(
-        (axis, a) => (output[a]! + axis.crop[0] - axis.stride * input[a]!) / axis.dilation,
-      );
+      const tap = axes.map((axis, a) => (output[a]! + axis.crop[0] - axis.stride * input[a]!) / axis.dilation);
       if (tap.some((t, a) => !Number.isInteger(t) || t < 0 || t >= kernel[a]!)) return null;
       return weight[(channel * outer + (outputChannel % outer)) * taps + flat(tap, kernel)]!;
     },

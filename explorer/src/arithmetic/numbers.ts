@@ -28,7 +28,8 @@ function ownNumbers(given: Index, numbers: readonly number[], shape: Index, name
     );
   }
   const wrong = numbers.findIndex((number) => !Number.isFinite(number));
-  if (wrong >= 0) refuse(name, `${name} contains ${numbers[wrong]} at place ${wrong}; finite numbers are needed. Write 0 there`);
+  if (wrong >= 0)
+    refuse(name, `${name} contains ${numbers[wrong]} at place ${wrong}; finite numbers are needed. Write 0 there`);
   return Float64Array.from(numbers);
 }
 

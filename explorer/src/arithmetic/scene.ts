@@ -64,12 +64,20 @@ export function makeScene(
   const fulls = product(fullShape);
   const fullSteps = steps(fullShape);
   // positions in the full result of every input at tap 0, and from there of every tap
-  const starts = placesOf(inputShape, fullSteps, geometry.axes.map((axis) => axis.stride));
-  const reaches = placesOf(kernel, fullSteps, geometry.axes.map((axis) => axis.dilation));
+  const starts = placesOf(
+    inputShape,
+    fullSteps,
+    geometry.axes.map((axis) => axis.stride),
+  );
+  const reaches = placesOf(
+    kernel,
+    fullSteps,
+    geometry.axes.map((axis) => axis.dilation),
+  );
 
-  function paint(until: number): Float64Array {
-    const full = new Float64Array(channels.output * fulls);
-    for (let element = 0; element < Math.min(until, x.length); element++) {
+  /** Add what the input elements from `from` on paint, in C order with channels first. */
+  function paint(full: Float64Array, from: number, until: number): void {
+    for (let element = from; element < until; element++) {
       const channel = Math.floor(element / inputs);
       const first = Math.floor(channel / inner) * outer * fulls + starts[element % inputs]!;
       const number = x[element]!;
@@ -79,7 +87,6 @@ export function makeScene(
         for (let t = 0; t < taps; t++) full[at + reaches[t]!]! += number * weight[row + t]!;
       }
     }
-    return full;
   }
 
   function crop(full: Float64Array): Float64Array {
@@ -114,11 +121,16 @@ export function makeScene(
       output: inside ? output : null,
       x: number,
       w,
-      product: number * w,
+      // no -0
+      product: number * w + 0,
     };
   }
 
-  const full = paint(Infinity);
+  const full = new Float64Array(channels.output * fulls);
+  paint(full, 0, x.length);
+  // of the last frame, because the next one goes on from there
+  let [painted, shown] = [new Float64Array(full.length), 0];
+
   return {
     geometry,
     channels,
@@ -149,7 +161,13 @@ export function makeScene(
         choices(kernel.map(range)).map((tap) => productOf(channel, input, tap, first + o)),
       );
     },
-    after: (time) => crop(paint(time)),
+    after(time) {
+      const until = Math.max(0, Math.min(Math.floor(time), x.length));
+      if (until < shown) [painted, shown] = [new Float64Array(full.length), 0];
+      paint(painted, shown, until);
+      shown = until;
+      return crop(painted);
+    },
   };
 }
 

@@ -11,7 +11,7 @@ import { refuse } from "./refusal";
 const LARGEST = 8;
 const MOST = 20_000;
 /** Most of all kernels and strides together, for which one can wait. */
-const MOST_IN_ALL = 5 * MOST;
+const MOST_IN_ALL = 2 * MOST;
 
 /** Sizes per axis, or one for all; what is left out is found. */
 export interface Wanted {
@@ -31,7 +31,7 @@ export interface Solution {
 /** n, L, lo, hi of one axis. */
 type Setting = readonly [number, number, number, number];
 
-/** Every setting of the domain that makes `output` from `input`, the best first. Refuses wanted sizes that make no sense. */
+/** Every setting of the domain that makes `output` from `input`, the best first. Refuses sizes that make no sense. */
 export function solve(wanted: Wanted): Solution[] {
   const { input, output, kernel, stride, dilation = 1 } = wanted;
   if (input === undefined && output === undefined) {
@@ -96,13 +96,7 @@ function rankOf(geometry: Geometry): number[] {
 }
 
 /** Solutions of one kernel and stride. Axes of equal size and arguments get equal crops. */
-function settings(
-  small: Index | null,
-  large: Index | null,
-  kernel: Index,
-  stride: Index,
-  dilation: Index,
-): Solution[] {
+function settings(small: Index | null, large: Index | null, kernel: Index, stride: Index, dilation: Index): Solution[] {
   const axes = kernel.map((k, a) => [small?.[a] ?? null, large?.[a] ?? null, k, stride[a]!, dilation[a]!] as const);
   const keys = axes.map(String);
   const distinct = [...new Set(keys)];

@@ -1,7 +1,9 @@
 /** Board of cells on two canvases: the numbers, and above them the marks that follow the pointer. */
 
 import { make } from "../page/elements";
-import { paintCell, paintFace, paintMarks } from "./cell_painter";
+import { colours } from "../page/theme";
+import { paintCell, paintFace, paintFrame, paintMarks } from "./cell_painter";
+import { CAPTION } from "./fitting";
 import { NO_MARKS, type Face, type Marks, type Spot } from "./face";
 
 export interface BoardOptions {
@@ -22,11 +24,17 @@ export class Board {
   face: Face | null = null;
   private cell = 0;
   private cursor: Spot | null = null;
+  /** True while the keyboard moves the cursor, which is drawn then. */
+  private keyed = false;
   private marks: Marks = NO_MARKS;
+  private visible = false;
+  private stale = true;
+  private ratio = 1;
   private readonly ground = make("canvas", { "aria-hidden": true });
   private readonly above = make("canvas", { "aria-hidden": true });
   private readonly surface: HTMLElement;
   private readonly sizes = make("span", { class: "sizes" });
+  private readonly caption = make("figcaption");
 
   constructor(private readonly options: BoardOptions) {
     const interactive = Boolean(options.onPoint);
@@ -42,8 +50,23 @@ export class Board {
       this.ground,
       this.above,
     );
-    this.element = make("figure", { class: `board-figure board-${options.name}` }, make("figcaption", {}, make("b", {}, options.title), " ", this.sizes), this.surface);
+    this.caption.append(make("b", {}, options.title), " ", this.sizes);
+    this.element = make("figure", { class: `board-figure board-${options.name}` }, this.caption, this.surface);
     if (interactive) this.listen();
+    // boards out of sight are drawn when they come near: a change of a setting draws few
+    new IntersectionObserver((entries) => this.seen(entries.at(-1)!.isIntersecting), { rootMargin: "300px" }).observe(this.surface);
+    addEventListener("beforeprint", () => {
+      this.seen(true);
+      // a new canvas: printers show a cleared one as white paper above the cells
+      this.above.width = 0;
+      this.light(this.marks);
+    });
+    // zooming changes the pixels of a cell
+    addEventListener("resize", () => {
+      if (this.ratio === devicePixelRatio) return;
+      this.repaint();
+      this.light(this.marks);
+    });
   }
 
   /** Show a face with cells of this many pixels. */
@@ -52,34 +75,54 @@ export class Board {
     this.cell = cell;
     this.sizes.textContent = caption;
     this.surface.setAttribute("aria-label", `${this.options.title}, ${caption}`);
-    const [width, height] = [Math.ceil(face.columns * cell), Math.ceil(face.rows * cell)];
+    const [width, height] = this.size();
     this.surface.style.width = `${width}px`;
     this.surface.style.height = `${height}px`;
-    paintFace(sized(this.ground, width, height), face, cell);
+    this.caption.style.maxWidth = `${Math.max(width, CAPTION)}px`;
     this.cursor = this.cursor && this.within(this.cursor);
+    this.repaint();
     this.light(this.marks);
   }
 
   /** Draw some cells again, as the face has them now. */
   refresh(spots: readonly Spot[]): void {
-    const context = this.ground.getContext("2d");
-    if (!context || !this.face) return;
+    if (!this.face || this.stale) return;
+    const context = this.ground.getContext("2d")!;
     for (const [row, column] of spots) paintCell(context, this.face, this.cell, row, column);
     this.frames();
   }
 
   /** Draw all cells again. */
   repaint(): void {
-    const context = this.ground.getContext("2d");
-    if (context && this.face) paintFace(context, this.face, this.cell);
+    this.stale = !this.visible;
+    if (!this.face || this.stale) return;
+    this.ratio = devicePixelRatio;
+    paintFace(sized(this.ground, ...this.size()), this.face, this.cell);
   }
 
   /** Light marks above the cells. */
   light(marks: Marks): void {
     this.marks = marks;
-    if (!this.face) return;
-    const context = sized(this.above, Math.ceil(this.face.columns * this.cell), Math.ceil(this.face.rows * this.cell));
+    if (!this.face || !this.visible) return;
+    const context = sized(this.above, ...this.size());
     paintMarks(context, marks, this.cell, this.face.longest);
+    if (!this.keyed || !this.cursor) return;
+    const [row, column] = this.cursor;
+    paintFrame(context, { row, column, rows: 1, columns: 1, colour: colours().ink, width: 2 }, this.cell);
+  }
+
+  private seen(visible: boolean): void {
+    const before = this.visible;
+    this.visible = visible;
+    if (!visible || before) return;
+    if (this.stale) this.repaint();
+    this.light(this.marks);
+  }
+
+  /** Width and height in pixels. */
+  private size(): [number, number] {
+    const { columns, rows } = this.face!;
+    return [Math.ceil(columns * this.cell), Math.ceil(rows * this.cell)];
   }
 
   private frames(): void {
@@ -105,6 +148,7 @@ export class Board {
   private listen(): void {
     const { surface, options } = this;
     surface.addEventListener("pointermove", (event) => {
+      this.keyed = false;
       if (event.pointerType !== "touch") options.onPoint?.(this.spotAt(event));
     });
     surface.addEventListener("pointerleave", (event) => {
@@ -120,13 +164,19 @@ export class Board {
       if (!surface.matches(":focus-visible")) return;
       this.move(this.cursor ?? [-1e9, -1e9]);
     });
-    surface.addEventListener("blur", () => options.onPoint?.(null));
+    surface.addEventListener("blur", () => {
+      this.keyed = false;
+      this.light(this.marks);
+      options.onPoint?.(null);
+    });
     surface.addEventListener("keydown", (event) => this.key(event));
   }
 
   private move(to: Spot): void {
     this.cursor = this.within(to);
     if (!this.cursor) return;
+    this.keyed = true;
+    this.light(this.marks);
     this.options.onPoint?.(this.cursor);
     this.options.onSay?.(this.cursor);
   }
@@ -148,7 +198,10 @@ export class Board {
     const to = steps[event.key];
     if (to) this.move(to);
     else if (event.key === "Enter" || event.key === " ") this.options.onPin?.([row, column]);
-    else if (event.key === "Escape") this.options.onPin?.(null);
+    else if (event.key === "Escape") {
+      this.options.onPin?.(null);
+      this.options.onPoint?.(null);
+    }
     else return;
     event.preventDefault();
   }

@@ -59,7 +59,12 @@ function gridFace(shape: readonly number[], values: Float64Array, fill: Fill, hi
 
 /** Return the length of the longest text of these numbers. */
 export function longestOf(values: Float64Array): number {
-  let longest = 1;
-  for (const value of values) longest = Math.max(longest, short(value).length);
-  return longest;
+  let [least, most, longest] = [0, 0, 1];
+  for (const value of values) {
+    if (Number.isInteger(value)) {
+      least = Math.min(least, value);
+      most = Math.max(most, value);
+    } else longest = Math.max(longest, short(value).length);
+  }
+  return Math.max(longest, short(least).length, short(most).length);
 }

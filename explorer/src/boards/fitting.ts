@@ -1,4 +1,4 @@
-/** Cell sizes with which boards fit beside each other, or below each other on a narrow page. */
+/** Cell sizes with which boards fit beside each other, or below each other where they would be too small. */
 
 export interface Extent {
   readonly rows: number;
@@ -15,21 +15,33 @@ export interface Room {
   readonly gap: number;
 }
 
+export interface Fit {
+  /** Pixels of a cell for each board. */
+  readonly cells: readonly number[];
+  /** True if the boards stand below each other. */
+  readonly stacked: boolean;
+}
+
 const READABLE = 24;
 const SMALL = 90; // pixels: a board below grows its cells, or it would be a stamp beside the large ones
+export const CAPTION = 112; // pixels that the words above a board need
 
-/** Return the pixels of a cell for each board. */
-export function fit(boards: readonly Extent[], room: Room): number[] {
-  const columns = boards.reduce((sum, board) => sum + board.columns, 0);
+export function fit(boards: readonly Extent[], room: Room): Fit {
   const rows = Math.max(...boards.map((board) => board.rows));
-  const beside = Math.min((room.width - room.gap * (boards.length - 1)) / columns, room.height / rows, room.largest);
-  const narrow = room.width < 560;
-  return boards.map((board) => {
-    const alone = Math.min(room.width / board.columns, room.height / board.rows, room.largest);
-    const shared = narrow && beside < READABLE ? alone : beside;
-    const grown = Math.min(alone, READABLE, SMALL / Math.max(board.rows, board.columns));
-    return whole(Math.max(shared, grown));
-  });
+  const alone = (board: Extent) => Math.min(room.width / board.columns, room.height / board.rows, room.largest);
+  const grown = (board: Extent, shared: number) =>
+    whole(Math.max(shared, Math.min(alone(board), READABLE, SMALL / Math.max(board.rows, board.columns))));
+  const widthOf = (shared: number) =>
+    boards.reduce((sum, board) => sum + Math.max(CAPTION, board.columns * grown(board, shared)), room.gap * (boards.length - 1));
+  let beside = whole(Math.min(room.height / rows, room.largest));
+  while (beside > 1 && widthOf(beside) > room.width) beside = whole(beside * 0.97 - 0.01);
+  if (rows === 1 && beside < READABLE) {
+    // rows of one size below each other: places of one axis can be compared
+    const cell = whole(Math.min(...boards.map(alone)));
+    return { cells: boards.map(() => cell), stacked: true };
+  }
+  const narrow = room.width < 560 && beside < READABLE;
+  return { cells: boards.map((board) => grown(board, narrow ? alone(board) : beside)), stacked: false };
 }
 
 /** Return whole pixels where a cell has some, so that lines are sharp. */

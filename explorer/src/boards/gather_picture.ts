@@ -1,13 +1,15 @@
 /** The gather: each output cell sums the inputs below the kernel's window, times the taps that meet them. */
 
-import type { Axis } from "../arithmetic/geometry";
+import type { Index } from "../arithmetic/geometry";
+import { flat, product } from "../arithmetic/indices";
+import { phaseOf } from "../arithmetic/phases";
 import { colours } from "../page/theme";
 import type { Store } from "../state/store";
 import { Board } from "./board";
 import { cellBoard } from "./cell_boards";
 import { inputFace, kernelFace, kernelShape, outputFace } from "./cell_faces";
 import { mix } from "./colour";
-import { spotOf } from "./face";
+import { indexAt, spotOf } from "./face";
 import { cellMarks, pairMarks, withProducts } from "./lit";
 import { type Picture, timesText } from "./picture";
 
@@ -21,16 +23,15 @@ export function gatherPicture(store: Store): Picture {
     faces(scene, selection) {
       const { axes } = scene.geometry;
       // cells of one colour use the same taps: a phase
-      const phase = (place: (axis: Axis) => (at: number) => number) => (row: number, column: number) => {
-        const places = axes.length === 1 ? [column] : [row, column];
-        const number = axes.reduce((all, axis, a) => all * axis.stride + remainder(place(axis)(places[a]!), axis.stride), 0);
-        const { lines, page, surface } = colours();
-        return axes.every((axis) => axis.stride === 1) ? surface : mix(page, lines[number % lines.length]!, 0.3);
-      };
+      const { lines, page, surface } = colours();
+      const strides = axes.map((axis) => axis.stride);
+      const fills = Array.from({ length: product(strides) }, (_, at) => (product(strides) === 1 ? surface : mix(page, lines[at % lines.length]!, 0.3)));
+      const fillOf = (phase: (index: Index) => Index) => (row: number, column: number) => fills[flat(phase(indexAt([row, column], axes.length)), strides)]!;
+      const phaseOfTap = (tap: Index) => tap.map((t, a) => (t * axes[a]!.dilation) % axes[a]!.stride);
       return [
-        { face: outputFace(scene, selection, phase((axis) => (at) => at + axis.crop[0])), caption: timesText(scene.outputShape) },
+        { face: outputFace(scene, selection, fillOf((index) => phaseOf(scene.geometry, index))), caption: timesText(scene.outputShape) },
         { face: inputFace(scene, selection), caption: timesText(scene.inputShape) },
-        { face: kernelFace(scene, selection, phase((axis) => (tap) => tap * axis.dilation)), caption: timesText(kernelShape(scene)) },
+        { face: kernelFace(scene, selection, fillOf(phaseOfTap)), caption: timesText(kernelShape(scene)) },
       ];
     },
     marks(_scene, selection, lit) {
@@ -42,5 +43,3 @@ export function gatherPicture(store: Store): Picture {
     },
   };
 }
-
-const remainder = (number: number, by: number): number => ((number % by) + by) % by;

@@ -1,25 +1,21 @@
 /** The matrix: y = K-transpose x, and K itself, whose rows are the inputs and whose columns are the outputs. */
 
 import { flat, indexOf, product } from "../arithmetic/indices";
+import { type Entry, matrixOf } from "../arithmetic/matrix";
 import type { Scene } from "../arithmetic/scene";
 import { colours } from "../page/theme";
 import type { Selection } from "../state/selection";
 import type { Store } from "../state/store";
 import type { Board } from "./board";
 import { cellBoard } from "./cell_boards";
-import { channelOf, kernelValues, longestOf } from "./cell_faces";
+import { channelOf, kernelShape, kernelValues, longestOf } from "./cell_faces";
 import { shades } from "./colour";
 import { type Face, type Frame, gridOf, type Mark, type Marks, type Spot } from "./face";
 import { cellMarks, type Lit } from "./lit";
 import { short } from "./number_text";
-import type { Picture } from "./picture";
+import { type Picture, timesText } from "./picture";
 
-/** An element of K that is not left zero by the layout. */
-interface Entry {
-  readonly input: number;
-  readonly output: number;
-  readonly w: number;
-}
+const MOST_ENTRIES = 40_000;
 
 type Turn = (input: number, output: number) => Spot;
 const upright: Turn = (input, output) => [input, output];
@@ -40,7 +36,7 @@ export function transposePicture(store: Store): Picture {
       const { surface } = colours();
       return [
         { face: vectorFace(values, () => surface, selection.hidden), caption: String(outputs) },
-        { face: matrixFace(scene, selection, turned), caption: `${outputs} × ${inputs}` },
+        { face: matrixFace(scene, selection, turned), caption: sizesOf(scene, turned) },
         { face: vectorFace(channelOf(scene.x, selection.shown.input, inputs), (at) => hues[at]!), caption: String(inputs) },
       ];
     },
@@ -61,7 +57,7 @@ export function matrixPicture(store: Store): Picture {
     parts: [lineBoard(store, "matrix", "K", "input")],
     limits: { largest: 30, height: 480 },
     faces: (scene, selection) => [
-      { face: matrixFace(scene, selection, upright), caption: `${product(scene.inputShape)} × ${product(scene.outputShape)}` },
+      { face: matrixFace(scene, selection, upright), caption: sizesOf(scene, upright) },
     ],
     marks: (scene, _selection, lit) => [matrixMarks(scene, lit, upright)],
   };
@@ -86,36 +82,46 @@ function vectorFace(values: Float64Array, fill: (at: number) => string, hidden =
   };
 }
 
-/** Elements of K between the shown channels. */
+/** Entries of K between the shown channels that a tap lies on, with rows and columns counted in those channels. */
 function entriesOf(scene: Scene, selection: Selection): Entry[] {
-  const { input: channel, output } = selection.shown;
-  return Array.from({ length: product(scene.inputShape) }, (_, input) =>
-    scene
-      .painted(channel, indexOf(input, scene.inputShape))
-      .flatMap((one) => (one.outputChannel === output && one.output ? [{ input, output: flat(one.output, scene.outputShape), w: one.w }] : [])),
+  const [inputs, outputs] = [product(scene.inputShape), product(scene.outputShape)];
+  const { input, output } = selection.shown;
+  const matrix = matrixOf(scene);
+  return Array.from({ length: inputs }, (_, row) =>
+    matrix.row(input * inputs + row).flatMap(({ column, value }) => {
+      const place = column - output * outputs;
+      return place >= 0 && place < outputs ? [{ row, column: place, value }] : [];
+    }),
   ).flat();
 }
 
 function matrixFace(scene: Scene, selection: Selection, turn: Turn): Face {
-  const entries = entriesOf(scene, selection);
+  const entries = isLarge(scene) ? [] : entriesOf(scene, selection);
   const [rows, columns] = turn(product(scene.inputShape), product(scene.outputShape));
   const hues = shades(...gridOf(scene.inputShape));
-  const placed = new Map(
-    entries.map((entry) => {
-      const [row, column] = turn(entry.input, entry.output);
-      return [row * columns + column, entry];
-    }),
-  );
+  const spots = entries.map((entry) => turn(entry.row, entry.column));
+  const placed = new Map(entries.map((entry, at) => [spots[at]![0] * columns + spots[at]![1], entry]));
   return {
     rows,
     columns,
-    filled: entries.map((entry) => turn(entry.input, entry.output)),
+    filled: spots,
     longest: longestOf(kernelValues(scene, selection)),
     look(row, column) {
       const entry = placed.get(row * columns + column);
-      return entry ? { fill: hues[entry.input]!, text: short(entry.w) } : null;
+      return entry ? { fill: hues[entry.row]!, text: short(entry.value) } : null;
     },
   };
+}
+
+function sizesOf(scene: Scene, turn: Turn): string {
+  const { input, output } = scene.channels;
+  const block = input * output > 1 ? " between the channels shown" : "";
+  return timesText(turn(product(scene.inputShape), product(scene.outputShape))) + block + (isLarge(scene) ? ", too large to draw" : "");
+}
+
+/** Return true if K has more entries than a screen shows. */
+function isLarge(scene: Scene): boolean {
+  return product(scene.inputShape) * product(kernelShape(scene)) > MOST_ENTRIES;
 }
 
 function matrixMarks(scene: Scene, lit: Lit, turn: Turn): Marks {

@@ -14,7 +14,7 @@ export function shownChannels(actions: Actions): View {
     return { side, select, label: make("label", { for: `shown-${side}` }, `${side.toUpperCase()} channel `, select) };
   };
   const choices = [choice("input"), choice("output")];
-  const element = make("div", { class: "shown", hidden: true }, ...choices.map((one) => one.label));
+  const element = make("div", { class: "shown", hidden: true }, ...choices.map((one) => one.label), make("p", {}, "The boards show one channel of each. An output cell sums over all input channels of its group."));
   return {
     element,
     draw(moment) {

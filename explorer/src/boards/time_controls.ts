@@ -35,14 +35,14 @@ export function timeControls(actions: Actions): View {
   };
   const frame = (time: number): void => {
     if (!playing) return;
+    // not before the last element is seen
+    if (place() >= count) return stop();
     owed += ((time - last) / 1000) * Number(speed.value);
     last = time;
     const steps = Math.floor(owed);
     if (steps) {
       owed -= steps;
-      const next = place() + steps;
-      go(next);
-      if (next >= count) return stop();
+      go(place() + steps);
     }
     requestAnimationFrame(frame);
   };
@@ -69,11 +69,8 @@ export function timeControls(actions: Actions): View {
     play,
     step(-1, "Step back", "‹"),
     step(1, "Step forward", "›"),
-    make("label", { for: "time" }, "painted"),
-    slider,
-    text,
-    make("label", { for: "speed" }, "speed"),
-    speed,
+    make("span", { class: "slider" }, make("label", { for: "time" }, "painted"), slider, text),
+    make("span", {}, make("label", { for: "speed" }, "speed"), speed),
   );
   return {
     element,

@@ -20,13 +20,13 @@ export function boardViews(store: Store, near: View): View[] {
     timeControls(store),
     numberTables(),
   ]);
-  const gather = titled("gather", "Gather", "The same from the output's side: each output cell sums the inputs that reach it, times their taps. Cells of one colour use the same taps.", [
+  const gather = titled("gather", "Gather", "The same from the output's side: each output cell sums the inputs below the kernel's window, each times its tap. Taps that fall between inputs meet nothing, so cells of one colour use the same taps: a phase.", [
     pictureView(gatherPicture(store)),
   ]);
-  const zeros = titled("zeros", "Zero insertion", "The same as a convolution: zeros between the inputs, then the flipped kernel slides over them.", [
+  const zeros = titled("zeros", "Zero insertion", "The same as a convolution: zeros between the inputs, then the kernel slides over them by 1. It is flipped, because an input to the left of an output cell reaches it with a tap to the right.", [
     pictureView(zeroInsertionPicture(store)),
   ]);
-  const matrix = titled("matrix", "Matrix", "The same as a product. K is the matrix of the ordinary convolution; the transposed convolution multiplies by its transpose.", [
+  const matrix = titled("matrix", "Matrix", "The same as a product. K is the matrix of an ordinary convolution; the transposed convolution multiplies by its transpose.", [
     pictureView(matrixPicture(store)),
     beside(pictureView(transposePicture(store)), [
       "A row of K is an input element: the taps stand where it paints.",

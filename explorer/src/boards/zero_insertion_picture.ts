@@ -1,68 +1,56 @@
 /** Zero insertion: put stride - 1 zeros between the inputs, then slide the flipped kernel over them. */
 
-import { extent } from "../arithmetic/geometry";
-import { flat, product } from "../arithmetic/indices";
+import { extent, type Index } from "../arithmetic/geometry";
+import { flat, indexOf } from "../arithmetic/indices";
 import type { Scene } from "../arithmetic/scene";
+import { inserted, type Spread, windowStart } from "../arithmetic/zero_insertion";
 import { colours } from "../page/theme";
 import type { Store } from "../state/store";
 import { Board } from "./board";
 import { cellBoard } from "./cell_boards";
-import { channelOf, kernelFace, kernelShape, longestOf, outputFace } from "./cell_faces";
+import { kernelFace, kernelShape, longestOf, outputFace } from "./cell_faces";
 import { shades } from "./colour";
 import { type Face, type Frame, gridOf, indexAt, type Spot, spotOf } from "./face";
 import { cellMarks, type Lit, pairMarks, withProducts } from "./lit";
 import { short } from "./number_text";
 import { type Picture, timesText } from "./picture";
 
-/** One axis of the input with zeros: its length, and the places of input 0 and of output 0's window. */
-interface Spread {
-  readonly length: number;
-  readonly input: number;
-  readonly window: number;
-  readonly stride: number;
-  readonly reach: number;
-}
-
 export function zeroInsertionPicture(store: Store): Picture {
-  let spreads: Spread[] = [];
-  const input = cellBoard({ name: "zeros-input", title: "INPUT with zeros", board: "input", indexOf: (spot) => inputAt(spot) }, store);
+  let spread: Spread;
+  const input = cellBoard({ name: "zeros-input", title: "INPUT with zeros", board: "input", indexOf: inputAt }, store);
   const kernel = new Board({ name: "zeros-kernel", title: "KERNEL, flipped" });
   const output = cellBoard({ name: "zeros-output", title: "OUTPUT", board: "output" }, store);
 
   function inputAt(spot: Spot): number[] | null {
     const { scene } = store.moment;
-    const index = indexAt(spot, spreads.length).map((place, a) => (place - spreads[a]!.input) / spreads[a]!.stride);
-    return scene && index.every((place, a) => Number.isInteger(place) && place >= 0 && place < scene.inputShape[a]!) ? index : null;
+    const place = spread.origin[flat(indexAt(spot, spread.shape.length), spread.shape)]!;
+    return scene && place >= 0 ? indexOf(place, scene.inputShape) : null;
   }
 
-  const place = (index: readonly number[]): Spot => spotOf(index.map((at, a) => at * spreads[a]!.stride + spreads[a]!.input));
-
-  function spreadFace(scene: Scene, channel: number): Face {
-    const [rows, columns] = gridOf(spreads.map((spread) => spread.length));
+  function spreadFace(scene: Scene): Face {
+    const [rows, columns] = gridOf(spread.shape);
     const hues = shades(...gridOf(scene.inputShape));
-    const values = channelOf(scene.x, channel, product(scene.inputShape));
+    const { page, surface } = colours();
+    const isBetween = (index: Index) =>
+      index.every((at, a) => at >= spread.around[a]![0] && at < spread.shape[a]! - spread.around[a]![1]);
     return {
       rows,
       columns,
-      longest: longestOf(values),
+      longest: longestOf(spread.values),
       look: (row, column) => {
-        const index = inputAt([row, column]);
-        const { page, surface } = colours();
-        if (index) {
-          const at = flat(index, scene.inputShape);
-          return { fill: hues[at]!, text: short(values[at]!) };
-        }
-        const places = indexAt([row, column], spreads.length);
-        const between = places.every((at, a) => at >= spreads[a]!.input && at <= spreads[a]!.input + spreads[a]!.stride * (scene.inputShape[a]! - 1));
-        return { fill: between ? surface : page, text: "0", faint: true };
+        const index = indexAt([row, column], spread.shape.length);
+        const at = flat(index, spread.shape);
+        const place = spread.origin[at]!;
+        if (place >= 0) return { fill: hues[place]!, text: short(spread.values[at]!) };
+        return { fill: isBetween(index) ? surface : page, text: "0", faint: true };
       },
     };
   }
 
-  function windowOf(lit: Lit): Frame[] {
+  function windowOf(scene: Scene, lit: Lit): Frame[] {
     if (lit.cell?.board !== "output") return [];
-    const [row, column] = spotOf(lit.cell.index.map((at, a) => at + spreads[a]!.window));
-    const [rows, columns] = gridOf(spreads.map((spread) => spread.reach));
+    const [row, column] = spotOf(windowStart(scene.geometry, lit.cell.index));
+    const [rows, columns] = gridOf(scene.geometry.axes.map(extent));
     return [{ row, column, rows, columns, colour: colours().chosen, width: 3 }];
   }
 
@@ -70,23 +58,19 @@ export function zeroInsertionPicture(store: Store): Picture {
     parts: [input, "∗", kernel, "→", output],
     limits: { largest: 32, height: 340 },
     faces(scene, selection) {
-      spreads = scene.geometry.axes.map((axis, a) => {
-        const reach = extent(axis);
-        const window = axis.crop[0] - (reach - 1);
-        const first = Math.min(0, window);
-        const last = Math.max(axis.stride * (scene.inputShape[a]! - 1), axis.crop[0] + scene.outputShape[a]! - 1);
-        return { length: last - first + 1, input: -first, window: window - first, stride: axis.stride, reach };
-      });
+      spread = inserted(scene, selection.shown.input);
       return [
-        { face: spreadFace(scene, selection.shown.input), caption: timesText(spreads.map((spread) => spread.length)) },
+        { face: spreadFace(scene), caption: timesText(spread.shape) },
         { face: kernelFace(scene, selection, undefined, true), caption: timesText(kernelShape(scene)) },
         { face: outputFace(scene, selection), caption: timesText(scene.outputShape) },
       ];
     },
     marks(scene, selection, lit) {
-      const flipped = (tap: readonly number[]): Spot => spotOf(tap.map((t, a) => scene.geometry.axes[a]!.kernel - 1 - t));
+      const { axes } = scene.geometry;
+      const place = (index: Index): Spot => spotOf(index.map((at, a) => at * axes[a]!.stride + spread.around[a]![0]));
+      const flipped = (tap: Index): Spot => spotOf(tap.map((t, a) => axes[a]!.kernel - 1 - t));
       return [
-        { cells: withProducts(cellMarks(lit, selection, "input", place), lit), frames: windowOf(lit) },
+        { cells: withProducts(cellMarks(lit, selection, "input", place), lit), frames: windowOf(scene, lit) },
         { cells: pairMarks(lit, (pair) => (pair.output ? flipped(pair.tap) : null)), frames: [] },
         { cells: cellMarks(lit, selection, "output"), frames: [] },
       ];

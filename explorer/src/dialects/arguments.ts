@@ -16,7 +16,8 @@ export interface Limits {
 const isInteger = (value: Value): value is number => typeof value === "number" && Number.isInteger(value);
 const usual = (least?: number): number => (least === 1 ? 2 : 1);
 const repeated = <T>(value: T, count: number): T[] => Array.from({ length: count }, () => value);
-const counted = (entries: readonly Value[]): string => `${entries.length} ${entries.length === 1 ? "entry" : "entries"}`;
+const counted = (entries: readonly Value[]): string =>
+  `${entries.length} ${entries.length === 1 ? "entry" : "entries"}`;
 /** Field that a name of a message belongs to: "the spatial part of output_shape" is about output_shape. */
 const fieldOf = (name: string): string => name.split(" ").at(-1)!;
 

@@ -49,7 +49,8 @@ export function dialectOf(rules: Rules): Dialect {
     ...rules,
     code: (geometry, input) => codeOf(rules, geometry, input),
     wordsOf(geometry, input) {
-      const given = { ...rules.nativeArguments(geometry, input) };
+      // the group is a field also where it is no argument
+      const given: Record<string, Value> = { groups: geometry.groups, ...rules.nativeArguments(geometry, input) };
       const fields = rules.words(geometry.axes.length);
       for (const { name, natural } of fields) {
         if (natural && isNatural(rules, name, given, geometry, input)) delete given[name];
@@ -76,7 +77,8 @@ function isNatural(rules: Rules, name: string, given: Arguments, geometry: Geome
 }
 
 /** True for a list of zeros, which says what leaving it out says. */
-const isNothing = (value: Value): boolean => Array.isArray(value) && value.length > 0 && value.every((one) => one === 0);
+const isNothing = (value: Value): boolean =>
+  Array.isArray(value) && value.length > 0 && value.every((one) => one === 0);
 
 /** Text of a value as a person writes it into a field. */
 function textOf(value: Value, short: boolean): string {

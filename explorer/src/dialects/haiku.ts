@@ -31,7 +31,7 @@ export const haiku: Rules = {
     const ndim = kernel.length;
     const plain = plainGeometry(kernel, replicated(stride, "stride", ndim));
     if (output_shape === null) return laxCropped(plain, padding);
-    if (typeof padding !== "string" || !(padding in NAMED)) {
+    if (typeof padding !== "string" || !Object.hasOwn(NAMED, padding)) {
       refuse(
         "padding",
         `padding is ${shown(padding)} together with output_shape; "SAME" or "VALID" is needed then. Use one of them, ` +

@@ -14,14 +14,7 @@ export const jax: Rules = {
   ranks: [1, Infinity],
   dataPattern: "N*C",
   weight: () => ({ pattern: "*IO", grouped: "I", flip: true }),
-  names: [
-    "strides",
-    "padding",
-    "rhs_dilation",
-    "dimension_numbers",
-    "transpose_kernel",
-    "use_consistent_padding",
-  ],
+  names: ["strides", "padding", "rhs_dilation", "dimension_numbers", "transpose_kernel", "use_consistent_padding"],
   words: () => [
     { ...words.stride("strides"), required: true, each: true },
     {

@@ -40,7 +40,11 @@ export const keras: Rules = {
   words: () => [
     words.stride("strides"),
     words.choice("padding", ["valid", "same"], "valid", '"same" makes the output stride times as large as the input.'),
-    words.text("output_padding", "", "Empty, which is None, is another rule than 0: the output then ends where it fits."),
+    words.text(
+      "output_padding",
+      "",
+      "Empty, which is None, is another rule than 0: the output then ends where it fits.",
+    ),
     words.dilation("dilation_rate"),
     words.groups(),
   ],

@@ -28,8 +28,7 @@ export function laxCropped(plain: Geometry, padding: Value, consistent = false):
   const ndim = plain.axes.length;
   if (typeof padding === "string") return cropped(plain, plain.axes.map(named(padding, plain, consistent)));
   const entries = entriesOf(padding);
-  const paired = (entry: Value): boolean =>
-    entriesOf(entry) !== null && !(consistent && source(entry).startsWith("["));
+  const paired = (entry: Value): boolean => entriesOf(entry) !== null && !(consistent && source(entry).startsWith("["));
   if (!entries?.every(paired)) {
     refuse(
       "padding",
@@ -47,7 +46,7 @@ export function laxCropped(plain: Geometry, padding: Value, consistent = false):
 
 /** Rule of a named padding per axis. */
 function named(padding: string, plain: Geometry, consistent: boolean): (axis: Axis) => Pair {
-  if (padding in NAMES) return NAMES[padding]!;
+  if (Object.hasOwn(NAMES, padding)) return NAMES[padding]!;
   const rule = padding.toUpperCase();
   const known = ["SAME", "SAME_LOWER", "VALID"].includes(rule);
   if (consistent || !known || plain.axes.some((axis) => axis.stride > 1)) {

@@ -46,13 +46,24 @@ function parametersOf(given: Arguments, ndim: number): Parameters[] {
 }
 
 function fieldsOf(letter: string): Word[] {
-  const [dilation, stride, before, after, extra, size] = NAMES[letter]! as [string, string, string, string, string, string];
+  const [dilation, stride, before, after, extra, size] = NAMES[letter]! as [
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
   // a field of another axis than w is that of w while it is empty
   const other = letter === "w" ? {} : { fallback: "" };
   return [
     { ...words.dilation(dilation), kind: "count", ...other },
     { ...words.stride(stride), kind: "count", ...other },
-    { ...words.padding(before, "Elements cut here; -233 or -234 splits the crop of an output size."), kind: "count", ...other },
+    {
+      ...words.padding(before, "Elements cut here; -233 or -234 splits the crop of an output size."),
+      kind: "count",
+      ...other,
+    },
     { ...words.padding(after, `Elements cut here; as ${before} while it is empty.`), kind: "count", fallback: "" },
     { ...words.outputPadding(extra), kind: "count", ...other },
     words.text(size, "", `Size of the output, with ${before} -233 or -234.`),
@@ -77,11 +88,17 @@ function paramOf(geometry: Geometry): string {
 function nativeArguments(geometry: Geometry): Arguments {
   const ndim = geometry.axes.length;
   const given: Record<string, number> = {};
-  lettersOf(ndim).reverse().forEach((letter, at) => {
-    const { dilation, stride, crop: [lo, hi] } = geometry.axes[ndim - 1 - at]!;
-    const values = [dilation, stride, lo, Math.max(0, hi), Math.max(0, -hi), 0];
-    NAMES[letter]!.forEach((name, n) => (given[name] = values[n]!));
-  });
+  lettersOf(ndim)
+    .reverse()
+    .forEach((letter, at) => {
+      const {
+        dilation,
+        stride,
+        crop: [lo, hi],
+      } = geometry.axes[ndim - 1 - at]!;
+      const values = [dilation, stride, lo, Math.max(0, hi), Math.max(0, -hi), 0];
+      NAMES[letter]!.forEach((name, n) => (given[name] = values[n]!));
+    });
   const wanted = String(parametersOf(given, ndim));
   for (const name of Object.keys(given).reverse()) {
     const { [name]: value, ...fewer } = given;

@@ -21,9 +21,7 @@ export const openvino: Rules = {
   dataPattern: "NC*",
   // with groups it is another operation
   weight: (groups) =>
-    groups > 1
-      ? { pattern: "GIO*", grouped: "G", flip: false }
-      : { pattern: "IO*", grouped: "I", flip: false },
+    groups > 1 ? { pattern: "GIO*", grouped: "G", flip: false } : { pattern: "IO*", grouped: "I", flip: false },
   names: ["strides", "output_shape", "pads_begin", "pads_end", "dilations", "auto_pad", "output_padding"],
   words: () => [
     { ...words.stride("strides"), required: true },

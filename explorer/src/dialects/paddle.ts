@@ -7,7 +7,18 @@
 
 import { cropped, fullSize, type Pair } from "../arithmetic/geometry";
 import { refuse } from "../arithmetic/refusal";
-import { compact, crops, dilations, entriesOf, intOf, intsOf, keywords, pairsOf, plainGeometry, strides } from "./arguments";
+import {
+  compact,
+  crops,
+  dilations,
+  entriesOf,
+  intOf,
+  intsOf,
+  keywords,
+  pairsOf,
+  plainGeometry,
+  strides,
+} from "./arguments";
 import type { Rules } from "./dialect";
 import { list, shown, source, type Value } from "./value";
 import * as words from "./words";

@@ -21,7 +21,10 @@ const FAMILIES = [
 /** Dialect of this name. */
 export function dialectNamed(name: string): Dialect {
   if (!Object.hasOwn(dialects, name)) {
-    refuse("dialect", `dialect is ${shown(name)}; there are ${Object.keys(dialects).join(", ")}. Write dialect="torch"`);
+    refuse(
+      "dialect",
+      `dialect is ${shown(name)}; there are ${Object.keys(dialects).join(", ")}. Write dialect="torch"`,
+    );
   }
   return dialects[name]!;
 }

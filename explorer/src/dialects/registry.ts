@@ -25,3 +25,9 @@ const members = [
 export const dialects: Readonly<Record<string, Dialect>> = Object.fromEntries(
   members.map((rules) => [rules.name, dialectOf(rules)]),
 );
+
+/** Framework of a dialect, with the dialect's name where the framework has several. */
+export function titleOf({ name, framework }: Dialect): string {
+  const isOnly = Object.values(dialects).every((other) => other.framework !== framework || other.name === name);
+  return isOnly ? framework : `${framework} (${name})`;
+}

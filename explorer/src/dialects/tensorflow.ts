@@ -28,8 +28,10 @@ function channelsLast(ndim: number, format: Value | undefined): boolean {
   const first = `NC${letters}`;
   if (format === undefined || format === null) return true;
   if (format === first || format === last) return format === last;
-  const named: Record<string, string> = { channels_last: last, channels_first: first };
-  const meant = named[String(format).toLowerCase()];
+  const meant = new Map([
+    ["channels_last", last],
+    ["channels_first", first],
+  ]).get(String(format).toLowerCase());
   return refuse(
     "data_format",
     `data_format is ${shown(format)}; with ${ndim} spatial axes it must be "${last}" or "${first}". ` +
@@ -48,10 +50,7 @@ function perAxis(value: Value | undefined, name: string, ndim: number, last: boo
   const whole = intsOf(entries, name, ndim + 2, { least: 1, example: `${name}=${source(list(usual))}` });
   const [inner, outer] = split(whole, last);
   if (outer.some((size) => size !== 1)) {
-    refuse(
-      name,
-      `${name} is ${source(whole)}; batch and channel entries must be 1. Write ${name}=${source(inner)}`,
-    );
+    refuse(name, `${name} is ${source(whole)}; batch and channel entries must be 1. Write ${name}=${source(inner)}`);
   }
   return inner;
 }
@@ -63,7 +62,8 @@ function split<T>(whole: readonly T[], last: boolean): [T[], T[]] {
 
 /** Padding per axis: null for SAME, (0, 0) for VALID. */
 function pairsOfPadding(padding: Value, ndim: number, last: boolean): (Pair | null)[] {
-  if (typeof padding === "string" && padding in NAMED) return Array.from({ length: ndim }, () => NAMED[padding]!);
+  if (typeof padding === "string" && Object.hasOwn(NAMED, padding))
+    return Array.from({ length: ndim }, () => NAMED[padding]!);
   if (!entriesOf(padding)) {
     refuse(
       "padding",

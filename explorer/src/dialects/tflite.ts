@@ -31,7 +31,7 @@ export const tflite: Rules = {
           "call with a first axis of 1",
       );
     }
-    if (typeof padding !== "string" || !(padding in NAMED)) {
+    if (typeof padding !== "string" || !Object.hasOwn(NAMED, padding)) {
       refuse("padding", `padding is ${shown(padding)}; "SAME" or "VALID" is needed. Use one of them`);
     }
     const pairs = kernel.map(() => NAMED[padding]!);
@@ -43,9 +43,7 @@ export const tflite: Rules = {
     if (geometry.groups > 1) reasons.push(`${geometry.groups} groups, which it does not have`);
     if (ndim === 2 && Math.max(...dilations(geometry)) > 1) reasons.push("a dilation in 2-D");
     if (!paddingName(geometry, input)) {
-      reasons.push(
-        `the crop ${source(crops(geometry))} at input ${source(input)}, which is neither SAME nor VALID`,
-      );
+      reasons.push(`the crop ${source(crops(geometry))} at input ${source(input)}, which is neither SAME nor VALID`);
     }
     return reasons;
   },

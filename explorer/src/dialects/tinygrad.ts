@@ -1,4 +1,4 @@
-/** tinygrad: Tensor.conv_transpose2d. Padding (a, b) crops (a, b - output_padding); a flat list begins with the last axis. */
+/** tinygrad: Tensor.conv_transpose2d. Padding (a, b) crops (a, b - output_padding); the last axis is first in a list. */
 
 import { cropped, type Pair } from "../arithmetic/geometry";
 import { refuse } from "../arithmetic/refusal";

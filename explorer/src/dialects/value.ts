@@ -34,6 +34,8 @@ export function shown(value: Value | undefined): string {
   return text.length <= 100 ? text : `${text.slice(0, 97)}...`;
 }
 
+/** Longest text that is read; brackets within brackets need the stack. */
+const LONGEST = 1000;
 const NAMED: Record<string, Value> = { None: null, True: true, False: false, true: true, false: false };
 
 /**
@@ -43,6 +45,7 @@ const NAMED: Record<string, Value> = { None: null, True: true, False: false, tru
  */
 export function parsed(text: string): Value {
   const trimmed = text.trim();
+  if (trimmed.length > LONGEST) return trimmed;
   if (/^\d+(\s*[x×]\s*\d+)+$/.test(trimmed)) return trimmed.split(/\s*[x×]\s*/).map(Number);
   const tokens = trimmed.match(/[()[\],]|"[^"]*"|'[^']*'|[^()[\],"'\s]+|["']/g) ?? [];
   let at = 0;
@@ -79,7 +82,7 @@ export function parsed(text: string): Value {
 }
 
 function atom(token: string): Value {
-  if (token in NAMED) return NAMED[token]!;
+  if (Object.hasOwn(NAMED, token)) return NAMED[token]!;
   if (/^[+-]?\d+$/.test(token)) return Number(token);
   // "2.0" stays text, because it is no integer in Python
   if (/^[+-]?\d*\.\d+$/.test(token) && !Number.isInteger(Number(token))) return Number(token);

@@ -1,18 +1,29 @@
-/** First look: three things to try. */
+/** First look: three things to try, or what to see in the example that is chosen. */
 
+import type { View } from "../state/view";
 import { make } from "./elements";
+import { lessonOf } from "./presets";
 
-export function hints(): HTMLElement {
-  return make(
-    "section",
-    { class: "hints", "aria-labelledby": "hints-title" },
-    make("h2", { id: "hints-title" }, "Try this"),
-    make(
-      "ol",
-      {},
-      make("li", {}, make("b", {}, "Point at or tap an OUTPUT cell. "), "The inputs and taps that it sums light up. A click pins it."),
-      make("li", {}, make("b", {}, "Press Play. "), "The input elements paint one after the other."),
-      make("li", {}, make("b", {}, "Move padding. "), "It cuts the border of the output off. Then try the stride."),
-    ),
+export function hints(): View {
+  const title = make("h2", { id: "hints-title" });
+  const list = make(
+    "ol",
+    {},
+    make("li", {}, make("b", {}, "Point at or tap an OUTPUT cell. "), "The inputs and taps that it sums light up. A click pins it."),
+    make("li", {}, make("b", {}, "Press Play. "), "The input elements paint one after the other."),
+    make("li", {}, make("b", {}, "Move padding. "), "It cuts the border of the output off. Then try the stride."),
   );
+  const lesson = make("p");
+  const element = make("section", { class: "hints", "aria-labelledby": "hints-title" }, title, list, lesson);
+  return {
+    element,
+    draw({ settings }, changed) {
+      if (!changed.scene) return;
+      const found = lessonOf(settings);
+      title.textContent = found ? `What to see: ${found.title}` : "Try this";
+      lesson.textContent = found?.lesson ?? "";
+      list.hidden = Boolean(found);
+      lesson.hidden = !found;
+    },
+  };
 }

@@ -1,7 +1,8 @@
 /** The settings: the dialect with its own words, sizes, channels and numbers. */
 
+import { type Geometry, type Index, uncropped } from "../arithmetic/geometry";
 import type { Word } from "../dialects/dialect";
-import { dialects } from "../dialects/registry";
+import { dialects, titleOf } from "../dialects/registry";
 import { RULES } from "../state/defaults";
 import type { Settings, Values } from "../state/settings";
 import { readSizes, sizesText } from "../state/sizes";
@@ -12,6 +13,8 @@ import { choiceField, type Field, flagField, sizeField, textField } from "./fiel
 
 export function settingsForm(store: Store): View {
   const fields = new Map<string, Field>();
+  /** Sentence on what the chosen dialect could not take over. */
+  let lost: { settings: Settings; text: string } | null = null;
   const rank = () => store.moment.settings.rank;
   const keep = (name: string, field: Field): HTMLElement => {
     fields.set(name, field);
@@ -60,9 +63,11 @@ export function settingsForm(store: Store): View {
     { class: "settings", "aria-label": "Settings", onsubmit: (event) => event.preventDefault() },
     keep(
       "dialect",
-      choiceField({ name: "dialect", label: "in the words of" }, Object.values(dialects).map((one) => [one.name, one.framework]), (name) =>
-        changeDialect(store, name),
-      ),
+      choiceField({ name: "dialect", label: "in the words of" }, Object.values(dialects).map((one) => [one.name, titleOf(one)]), (name) => {
+        const text = changeDialect(store, name);
+        lost = text === null ? null : { settings: store.moment.settings, text };
+        if (text) store.announce(text);
+      }),
     ),
     axes,
     sized("input", "input size", 12),
@@ -106,7 +111,7 @@ export function settingsForm(store: Store): View {
       for (const [name, field] of fields) {
         const own = mistakes.filter((mistake) => mistake.field === name || (mistake.field === "channels" && name === "channels-input"));
         field.blame(own.length ? own.map((mistake) => mistake.text).join(" ") : null);
-        field.remark(notes.find((note) => note.field === name)?.text ?? null);
+        field.remark((name === "dialect" && lost?.settings === settings && lost.text) || (notes.find((note) => note.field === name)?.text ?? null));
       }
       const blamed = [...fields].find(([, field]) => field.element.querySelector(".mistake:not([hidden])"));
       if (blamed) for (let at: HTMLElement | null = blamed[1].element; at; at = at.parentElement) if (at instanceof HTMLDetailsElement) at.open = true;
@@ -128,20 +133,33 @@ function changeWord(store: Store, word: Word, text: string): void {
   store.change({ words: text.trim() === word.fallback ? others : { ...others, [word.name]: text } });
 }
 
-/** Change the dialect: the same operator in its words where it has them, else its own defaults. */
-function changeDialect(store: Store, name: string): void {
+const CROPPING = /pad|crop|output|shape/;
+
+/**
+ * Change the dialect: the same operator in its words where it has them, else what it has of stride and dilation, with its own padding.
+ * Return a sentence that says so, or null.
+ */
+function changeDialect(store: Store, name: string): string | null {
   const { settings, scene } = store.moment;
   const target = dialects[name];
-  if (!target) return;
-  let words: Record<string, string> = {};
-  if (scene && !target.reasonsAgainst(scene.geometry, scene.inputShape).length) {
-    const all = target.wordsOf(scene.geometry, scene.inputShape);
-    const fields = target.words(settings.rank);
-    words = Object.fromEntries(Object.entries(all).filter(([key, text]) => fields.some((word) => word.name === key && word.fallback !== text)));
-  } else if (scene) {
-    store.announce(`${target.framework} cannot say these settings; its own defaults are shown.`);
+  if (!target) return null;
+  const own = new Map(target.words(settings.rank).map((word) => [word.name, word.fallback]));
+  const wordsOf = (geometry: Geometry, input: Index): Record<string, string> | null =>
+    target.reasonsAgainst(geometry, input).length
+      ? null
+      : Object.fromEntries(Object.entries(target.wordsOf(geometry, input)).filter(([key, text]) => own.has(key) && own.get(key) !== text));
+  if (!scene) {
+    store.change({ dialect: name, words: {} });
+    return null;
   }
-  store.change({ dialect: name, words });
+  const exact = wordsOf(scene.geometry, scene.inputShape);
+  const plain = uncropped(scene.geometry);
+  const undilated = { ...plain, axes: plain.axes.map((axis) => ({ ...axis, dilation: 1 })) };
+  const near = wordsOf(plain, scene.inputShape) ?? wordsOf(undilated, scene.inputShape) ?? {};
+  store.change({ dialect: name, words: exact ?? Object.fromEntries(Object.entries(near).filter(([key]) => !CROPPING.test(key))) });
+  if (exact) return null;
+  const reasons = target.reasonsAgainst(scene.geometry, scene.inputShape).join("; ");
+  return `${target.framework} cannot say the settings before: ${reasons}. What it has is shown, with its own padding.`;
 }
 
 function changeRank(store: Store, rank: 1 | 2): void {
@@ -164,11 +182,12 @@ function unreadable(name: string, text: string, rank: number): string {
   return `${name} is ${text.trim() || "empty"}; ${needed}`;
 }
 
-/** Fold the settings away on a narrow page, where they would stand above the boards. */
+/** Fold the settings away on a narrow page, where they would stand above the boards; a chapter's frame shows them. */
 export function foldSettings(): void {
   const box = document.querySelector<HTMLDetailsElement>("#settings-box")!;
   const wide = matchMedia("(min-width: 861px)");
-  const fold = (): void => void (box.open = wide.matches);
+  const roomy = document.documentElement.classList.contains("embed") && innerWidth >= 600;
+  const fold = (): void => void (box.open = wide.matches || roomy);
   wide.addEventListener("change", fold);
   fold();
 }

@@ -2,12 +2,18 @@
 
 import { short } from "../boards/number_text";
 import { type Child, make } from "../page/elements";
+import type { Moment } from "../state/view";
 
 export { make };
 
 /** Replace the content of an element. */
 export function fill(element: HTMLElement, ...children: readonly Child[]): void {
   element.replaceChildren(...children.filter((child): child is Node | string => Boolean(child)));
+}
+
+/** Paragraph for settings that describe no operator: the first mistake. */
+export function noOperator({ mistakes }: Moment): HTMLElement {
+  return make("p", {}, `No operator: ${mistakes[0]?.text ?? "the settings describe none"}.`);
 }
 
 /** Text of a number in a sentence: with one digit more than in a cell. */
@@ -37,9 +43,11 @@ export function numberTable(values: ArrayLike<number>, shape: readonly number[],
   const body = make("tbody");
   for (let row = 0; row < rows; row++) {
     const line = make("tr");
-    for (let column = 0; column < columns; column++) line.append(make("td", {}, shown(values[row * columns + column] ?? 0)));
+    for (let column = 0; column < columns; column++)
+      line.append(make("td", {}, shown(values[row * columns + column] ?? 0)));
     body.append(line);
   }
-  const table = make("table", { class: "number-table" }, make("caption", {}, caption), body);
-  return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, table);
+  const table = make("table", { class: "number-table", "aria-label": caption }, body);
+  const scroll = make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": caption }, table);
+  return make("figure", { class: "array" }, make("figcaption", {}, caption), scroll);
 }

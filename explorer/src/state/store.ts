@@ -8,16 +8,19 @@ import type { Actions, Moment, View } from "./view";
 export interface Store extends Actions {
   readonly moment: Moment;
   add(view: View): void;
+  /** Call back after each drawing. */
+  listen(listener: (moment: Moment) => void): void;
   /** Mark a field as not readable, or readable again (null). */
   flag(field: string, text: string | null): void;
   /** Replace everything, as an address does. */
   reset(settings: Settings, selection: Selection): void;
-  /** Draw all again, in other colours. */
+  /** Draw all again, in other colours; at once, because a printer does not wait. */
   repaint(): void;
 }
 
 export function createStore(settings: Settings, selection: Selection, announce: (text: string) => void): Store {
   const views: View[] = [];
+  const listeners: ((moment: Moment) => void)[] = [];
   const flags = new Map<string, string>();
   let moment: Moment;
   let waiting = false;
@@ -36,12 +39,15 @@ export function createStore(settings: Settings, selection: Selection, announce: 
   const later = (): void => {
     if (waiting) return;
     waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      const now = { ...changed };
-      changed.scene = changed.selection = false;
-      for (const view of views) view.draw(moment, now);
-    });
+    requestAnimationFrame(draw);
+  };
+
+  const draw = (): void => {
+    waiting = false;
+    const now = { ...changed };
+    changed.scene = changed.selection = false;
+    for (const view of views) view.draw(moment, now);
+    for (const listener of listeners) listener(moment);
   };
 
   const store: Store = {
@@ -52,6 +58,9 @@ export function createStore(settings: Settings, selection: Selection, announce: 
       views.push(view);
       changed.scene = changed.selection = true;
       later();
+    },
+    listen(listener) {
+      listeners.push(listener);
     },
     change(part) {
       changed.selection = true;
@@ -76,7 +85,7 @@ export function createStore(settings: Settings, selection: Selection, announce: 
     },
     repaint() {
       changed.scene = changed.selection = true;
-      later();
+      draw();
     },
     announce,
   };

@@ -22,6 +22,11 @@ _COMMANDS = {
         "tconv.cli.explain:run",
         "Explain a transposed convolution, or a stack: sizes, overlap, a picture, latency.",
     ),
+    "explore": ("tconv.cli.explore:run", "Open the explorer in the browser at your settings, or write its page."),
+    "draw": (
+        "tconv.cli.draw:run",
+        "Draw a transposed convolution, still or moving, or the sizes of an encoder-decoder.",
+    ),
     "diagnose": (
         "tconv.cli.diagnose:run",
         "Find out why two outputs differ: arrays, an ONNX model on two runtimes, two networks.",

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from tconv.cli.explain_options import as_options, native_arguments, whole_numbers
 from tconv.cli.explain_stack import print_stack
 from tconv.cli.figures import new_picture
+from tconv.cli.layer_options import Sizes, Texts, read_layer, words_of
 from tconv.cli.stack_words import EXAMPLE, refuse_options_of_one_layer
 from tconv.dialects import dialect as find_dialect
 from tconv.dialects import names
@@ -25,22 +25,20 @@ from tconv.geometry import Geometry
 _WIDEST = 50  # positions in the text picture, two columns each
 _USUAL = ("torch", "tensorflow", "keras", "jax", "onnx")  # the dialects shown without --all
 _MOST_PHASES = 1 << 16  # the overlap has a number for each
-_Sizes = Annotated[list[int] | None, Parameter(consume_multiple=True, converter=whole_numbers, negative="")]
-_Texts = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 
 
 def run(
     *layers: str,
-    kernel: _Sizes = None,
-    stride: _Sizes = None,
-    padding: _Texts = None,
-    output_padding: _Sizes = None,
-    dilation: _Sizes = None,
+    kernel: Sizes = None,
+    stride: Sizes = None,
+    padding: Texts = None,
+    output_padding: Sizes = None,
+    dilation: Sizes = None,
     groups: int = 1,
-    input: _Sizes = None,
-    output: _Sizes = None,
+    input: Sizes = None,
+    output: Sizes = None,
     dialect: str = "torch",
-    option: _Texts = None,
+    option: Texts = None,
     sample_rate: float | None = None,
     chunk: int | None = None,
     picture: Annotated[Path | None, Parameter(name=["-o", "--picture"])] = None,
@@ -108,18 +106,12 @@ def run(
     if sample_rate is not None or chunk is not None:
         flag = "--chunk 8" if sample_rate is None else "--sample-rate 24000"
         raise ArgumentError(f"{flag.split()[0]} is for layers of a stack, without --kernel. Write {EXAMPLE} {flag}")
-    ndim = max(len(given) for given in (kernel, stride, padding, output_padding, dilation, input, output) if given)
-    if len(kernel) == 1 and ndim == 1 and input is None:
-        ndim = 2  # one number is a square kernel
-    sizes = tuple(kernel) * ndim if len(kernel) == 1 else tuple(kernel)
-    n = tuple(input or [4]) * (len(sizes) if input is None or len(input) == 1 else 1)
-    if output is not None and len(output) == 1:
-        output = output * len(sizes)
-    strides = tuple(stride or [1]) * (1 if stride and len(stride) > 1 else len(sizes))
-    try:
-        rules = find_dialect(dialect)
-        native = native_arguments(rules, strides, padding, output_padding, dilation, groups, output, option)
-        geometry = rules.geometry(kernel=sizes, input=n, **native)
+    layer = read_layer(
+        kernel, stride, padding, output_padding, dilation, groups, input, output, dialect, option
+    )  # fmt: skip
+    n = layer.input
+    with words_of(len(layer.kernel), padding, output_padding):
+        geometry = layer.geometry
         if max(geometry.stride) > _MOST_PHASES:
             raise ArgumentError(
                 f"stride is {max(geometry.stride)}; the taps of each phase are counted, and an axis may have at most "
@@ -127,8 +119,6 @@ def run(
             )
         shown = names() if every or as_json else [name for name in names() if name in (*_USUAL, dialect)]
         facts = _facts(geometry, n, dialect, shown)
-    except TconvError as error:
-        raise type(error)(as_options(str(error), len(sizes), padding, output_padding)) from None
     with new_picture(picture, as_json) as draw:
         if picture is not None:
             _refuse_unreadable(geometry, n)

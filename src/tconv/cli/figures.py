@@ -28,6 +28,18 @@ def new_picture(path: Path | None, beside_json: bool = False) -> Iterator[Callab
     if path is None:
         yield lambda drawn: None
         return
+    form = picture_format(path)
+    with NewFile([path]) as new:
+        yield lambda drawn: write_figure(drawn(), new, form)
+    print(f"wrote {new.path}", file=sys.stderr if beside_json else sys.stdout)
+
+
+def picture_format(path: Path) -> str:
+    """Return the format of a picture's name. Raises FileError for another ending, MissingExtraError without matplotlib.
+
+    >>> picture_format(Path("scatter.PNG"))
+    'png'
+    """
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError:
@@ -35,11 +47,9 @@ def new_picture(path: Path | None, beside_json: bool = False) -> Iterator[Callab
     form = path.suffix.lower().removeprefix(".")
     if form not in FigureCanvasBase.get_supported_filetypes():
         raise FileError(f"{path} does not end in a picture format. Choose a name that ends in .svg, .png or .pdf")
-    with NewFile([path]) as new:
+    return form
 
-        def write(drawn: Callable[[], Any]) -> None:
-            figure = drawn().get_figure(root=True)
-            figure.savefig(new.file, format=form, bbox_inches="tight")
 
-        yield write
-    print(f"wrote {new.path}", file=sys.stderr if beside_json else sys.stdout)
+def write_figure(axes: Any, new: NewFile, form: str) -> None:
+    """Write the figure of these Axes into an open file."""
+    axes.get_figure(root=True).savefig(new.file, format=form, bbox_inches="tight")

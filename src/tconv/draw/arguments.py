@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tconv import _textbook_arguments
 from tconv._arguments import Ints, entries_of, ints_of, shown
 from tconv._arrays import Array
@@ -13,7 +15,10 @@ from tconv.geometry import Geometry
 
 
 def flat_arrays(**given: Any) -> list[Array]:
-    """Return the arrays of one call as NumPy, all of 1, 2 or 3 axes, in their common dtype. Raises ShapeError."""
+    """Return the arrays of one call as NumPy, all of 1, 2 or 3 axes, in their common dtype; integers are int64.
+
+    Raises ShapeError for other numbers of axes.
+    """
     _, (*read, _) = _textbook_arguments.take(**given)  # the last is the bias, which pictures do not have
     for name, array in zip(given, read, strict=True):
         if not 1 <= array.ndim <= MOST_AXES:
@@ -28,7 +33,7 @@ def flat_arrays(**given: Any) -> list[Array]:
                 f"axes. Write {'x' if array.ndim > read[0].ndim else name}"
                 f"[{', '.join(['None'] * abs(array.ndim - read[0].ndim))}], which adds axes of one element"
             )
-    return read
+    return [array.astype(np.int64) if array.dtype.kind in "iu" else array for array in read]
 
 
 def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any]) -> Geometry:

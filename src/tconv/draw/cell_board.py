@@ -156,9 +156,20 @@ class Board:
             self.number(grid.cell(index), short(array[index]), f"{name.lower()}{prefix}{brackets(index)}", ink)
         self.caption(grid, name)
 
-    def hatch(self, left: float, top: float) -> None:
-        """Hatch a cell that the crop cuts away."""
-        self._box(left, top, 1, 1, fill=False, hatch="///", edgecolor=self.theme.hatch, linewidth=0, zorder=1.5)
+    def hatch(self, grid: ArrayGrid) -> None:
+        """Hatch a grid of two axes that the crop cuts away."""
+        rows, columns = grid.size
+        self._box(
+            grid.left,
+            grid.top,
+            rows,
+            columns,
+            fill=False,
+            hatch="///",
+            edgecolor=self.theme.hatch,
+            linewidth=0,
+            zorder=1.5,
+        )
 
     def frame(self, grid: ArrayGrid, width: float, colour: str) -> None:
         """Draw a frame around a grid of two axes, `width` in cells."""

@@ -5,6 +5,7 @@ The scatter asks what an input paints; this is the same operator, asked from the
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -109,7 +110,9 @@ def _places(canvas: Canvas, output: Any) -> list[Index]:
         best = np.where(counts == counts.max(), distance, np.inf).argmin()
         return [tuple(int(i) for i in np.unravel_index(best, shape))]
     entries = entries_of(output)
-    several = entries is not None and any(entries_of(entry) is not None for entry in entries)
+    several = entries is not None and (
+        any(entries_of(entry) is not None for entry in entries) or (len(shape) == 1 and len(entries) > 1)
+    )
     places = [ints_of(entry, "output", len(shape)) for entry in (entries if several and entries else [output])]
     for place in places:
         if not all(0 <= i < n for i, n in zip(place, shape, strict=True)):
@@ -190,8 +193,12 @@ def _factor(number: int) -> str:
 
 def _readable(canvas: Canvas, count: int) -> bool:
     """Return True if a picture of `count` elements of this output is readable, whichever they are."""
-    taps = int(canvas.counts.max())
-    return arrange(canvas.input_shape, canvas.geometry.kernel, canvas.shape, [taps] * count).readable
+    if max(*canvas.input_shape, *canvas.shape) > LARGEST:
+        return False
+    g = canvas.geometry
+    axes = zip(canvas.input_shape, g.kernel, g.stride, g.dilation, strict=True)
+    taps = math.prod(min(n, (k - 1) // (s // math.gcd(s, d)) + 1) for n, k, s, d in axes)
+    return arrange(canvas.input_shape, g.kernel, canvas.shape, [taps] * count).readable
 
 
 def _too_large(canvas: Canvas, count: int) -> str:

@@ -38,6 +38,7 @@ def read_operands(
     input: Ints | None = None,
     kernel: Ints | None = None,
     dialect: str | None = None,
+    grouped: bool = False,
     **spec: Any,
 ) -> Operands:
     """Return the arrays and the geometry of one operator of one channel, on one to three axes.
@@ -47,19 +48,21 @@ def read_operands(
 dilation=(1,), groups=1))
 
     x and w are bare arrays of any library; instead of them `input` and `kernel` may give sizes alone, an int for one
-    axis, and the elements are 1, 2, 3, ... in C order. Left out, an input has 3 elements on each axis and a kernel 3 on
-    each axis of x, or 3 x 3. `spec` is that of `tconv.definition.scatter`; with a `dialect` it is in the words of that
-    dialect, and w has its taps in the order in which the dialect stores them.
+    axis, and the elements are 1 to 9 in C order, again and again. Left out, an input has 3 elements on each axis and a
+    kernel 3 on each axis of x, or 3 x 3. `spec` is that of `tconv.definition.scatter`; with a `dialect` it is in the
+    words of that dialect, and a given w has its taps in the order in which the dialect stores them.
 
     Raises ShapeError, GeometryError, DialectError, DtypeError, ArrayError and ArgumentError for what describes no
-    operator, and for an operator with another number of axes, an empty output, or more than one group.
+    operator, and for an operator with another number of axes, an empty output, or more than one group (unless
+    `grouped`, in a dialect).
     """
     for array, name, size, alone in ((x, "x", input, "input"), (w, "w", kernel, "kernel")):
         if array is not None and size is not None:
             raise ArgumentError(
                 f"{name}= and {alone}= were given; the array has its own size. Write the call without {alone}="
             )
-    if w is None:
+    counted = w is None
+    if counted:
         w = _counting(_kernel_of(x, kernel, input, spec.get("geometry")), "kernel")
     if x is None:
         ndim = flat_arrays(w=w)[0].ndim
@@ -71,7 +74,12 @@ dilation=(1,), groups=1))
     if dialect is None:
         geometry = geometry_of(w.shape, spec)
     else:
-        geometry, w = _in_dialect(dialect, x.shape, w, spec)
+        geometry, flipped = _in_dialect(dialect, x.shape, w.shape, spec)
+        if geometry.groups != 1 and not grouped:
+            raise GeometryError(
+                f"the call has {geometry.groups} groups; the pictures show one channel. Write it without groups"
+            )
+        w = np.flip(w) if flipped and not counted else w
     geometry.output_shape(x.shape)  # refuses an empty output
     return Operands(x, w, geometry)
 
@@ -89,26 +97,23 @@ def _kernel_of(x: Any, kernel: Ints | None, input: Ints | None, geometry: Any) -
 
 
 def _counting(shape: tuple[int, ...], name: str) -> Array:
-    """Return 1, 2, 3, ... in C order. Raises ShapeError for sizes that no picture has."""
+    """Return 1, 2, ..., 9, 1, 2, ... in C order. Raises ShapeError for sizes that no picture has."""
     if not 1 <= len(shape) <= MOST_AXES:
         raise ShapeError(f"{name} is {shape}; pictures have 1, 2 or 3 axes. Write {name}=3, or {name}=(3, 3)")
     if max(shape) > LARGEST:
         raise ShapeError(
             f"{name} is {shape}; at most {LARGEST} on an axis can be drawn. Write {name}={(8,) * len(shape)}"
         )
-    return np.arange(1, np.prod(shape) + 1).reshape(shape)
+    return (np.arange(np.prod(shape)) % 9 + 1).reshape(shape)
 
 
-def _in_dialect(name: str, sizes: tuple[int, ...], w: Array, native: dict[str, Any]) -> tuple[Geometry, Array]:
-    """Return the geometry of a dialect's own arguments, and the kernel in the order of the scatter."""
+def _in_dialect(
+    name: str, sizes: tuple[int, ...], kernel: tuple[int, ...], native: dict[str, Any]
+) -> tuple[Geometry, bool]:
+    """Return the geometry of a dialect's own arguments, and True if it stores the taps in reversed order."""
     if "geometry" in native:
         raise ArgumentError("geometry= and dialect= were given; a geometry is in no dialect. Write geometry= alone")
     rules = find_dialect(name)
-    geometry = rules.geometry(kernel=w.shape, input=sizes, **native)
-    if geometry.groups != 1:
-        raise GeometryError(
-            f"the call has {geometry.groups} groups; the pictures show one channel. Write it without groups"
-        )
+    geometry = rules.geometry(kernel=kernel, input=sizes, **native)
     layout = {argument: native[argument] for argument in rules.layout_arguments if argument in native}
-    flipped = rules.weight_layout(w.ndim, **layout).flip
-    return geometry, np.flip(w) if flipped else w
+    return geometry, rules.weight_layout(len(kernel), **layout).flip

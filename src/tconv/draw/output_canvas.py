@@ -54,6 +54,16 @@ class Canvas:
         return tuple(slice(max(lo, 0), n - max(hi, 0)) for n, (lo, hi) in sides)
 
     @property
+    def cut(self) -> list[tuple[slice, ...]]:
+        """Boxes that cover what the crop cuts away, each cell once."""
+        boxes: list[tuple[slice, ...]] = []
+        whole = tuple(slice(0, n) for n in self.shape)
+        for axis, (side, n) in enumerate(zip(self.output, self.shape, strict=True)):
+            ends = slice(0, side.start), slice(side.stop, n)
+            boxes += [(*self.output[:axis], end, *whole[axis + 1 :]) for end in ends if end.start < end.stop]
+        return boxes
+
+    @property
     def output_shape(self) -> tuple[int, ...]:
         return tuple(side.stop - side.start for side in self.output)
 
@@ -117,12 +127,12 @@ def draw_output(
     bold = canvas.counts > 0 if bold is None else bold
     board.fill(grid, colours)
     for index in np.ndindex(*canvas.shape):
-        left, top = grid.cell(index)
-        if not remains[index]:
-            board.hatch(left, top)
         ink = theme.ink_on(colours[index]) if remains[index] and bold[index] else theme.muted
         name, bracket, rest = canvas.name(index).partition("[")
-        board.number((left, top), short(numbers[index]), f"{name}{prefix}{bracket}{rest}", ink)
+        board.number(grid.cell(index), short(numbers[index]), f"{name}{prefix}{bracket}{rest}", ink)
+    for region in canvas.cut:
+        for part in grid.part(region):
+            board.hatch(part)
     if canvas.cropped:
         for part in grid.part(canvas.output):
             board.frame(part, 0.11, theme.ink)

@@ -41,10 +41,15 @@ def read(layer: Geometry, input_shape: tuple[int, ...], calls: Sequence[Any]) ->
 
 def usual(layer: Geometry, input_shape: tuple[int, ...]) -> list[PaddedCall]:
     """Return the calls that people compare, those that can be written for this layer."""
+    return read(layer, input_shape, usual_calls(layer, input_shape))
+
+
+def usual_calls(layer: Geometry, input_shape: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Return the native arguments, with their dialect, of the calls that people compare."""
     pads = [(e - 1) // 2 for e in layer.extent]
     extra = [s - e + 2 * p for s, e, p in zip(layer.stride, layer.extent, pads, strict=True)]
     large = tuple(s * n for s, n in zip(layer.stride, input_shape, strict=True))
-    found = []
+    found: list[dict[str, Any]] = []
     for call in (
         {"dialect": "torch", "padding": compact(pads)},
         {"dialect": "torch", "padding": compact(pads), "output_padding": compact(extra)} if any(extra) else None,
@@ -56,7 +61,8 @@ def usual(layer: Geometry, input_shape: tuple[int, ...]) -> list[PaddedCall]:
     ):
         with suppress(TconvError):  # a dialect may not have this layer
             if call is not None:
-                found.append(_call(layer, input_shape, call))
+                _call(layer, input_shape, call)
+                found.append(call)
     return found
 
 
@@ -69,6 +75,11 @@ def _call(layer: Geometry, input_shape: tuple[int, ...], given: Any) -> PaddedCa
             'Write dict(dialect="keras", padding="same")'
         )
     native = {str(name): value for name, value in given.items()}
+    if sizes := [name for name in ("kernel", "input", "output") if name in native]:
+        raise ArgumentError(
+            f"{sizes[0]}= was given in a call to compare; all calls are of one layer. Write "
+            f"tconv.draw.padding(kernel, input_shape, ...), and the call without {sizes[0]}="
+        )
     dialect = dialects.find(native.pop("dialect", "torch"))
     words = ", ".join(f"{name}={shown(value)}" for name, value in native.items())
     layer_words = _layer_words(dialect, layer, native)

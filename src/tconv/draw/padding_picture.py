@@ -83,8 +83,9 @@ def padding(
         board.text(left, top - 1.1, call.framework, _NAME, ha="left", weight="bold")
         board.note(left, top - 0.45, call.words, _WORDS, ha="left")
         shades = np.broadcast_to(hues[crops.index(call.geometry.crop)], (*canvas.shape, 3))
+        bold = np.ones(canvas.shape, bool)
         place = ArrayGrid(*grid, canvas.shape)
-        draw_output(board, place, canvas, sums[number], shades, prefix=f"[{number}]", caption=False)
+        draw_output(board, place, canvas, sums[number], shades, bold=bold, prefix=f"[{number}]", caption=False)
         below = top + places.panel[0]
         size = f"OUTPUT {by(canvas.output_shape)}"
         board.text(left, below + 0.45, size, 0.36, ha="left", color=colours.output, weight="bold")
@@ -140,7 +141,7 @@ def _layer(layer: Geometry, input_shape: tuple[int, ...]) -> str:
     dilation = f", dilation {by(layer.dilation)}" if max(layer.dilation) > 1 else ""
     return (
         f"INPUT {by(input_shape)}, kernel {by(layer.kernel)}, stride {by(layer.stride)}{dilation}: "
-        f"full result {by(layer.full_shape(input_shape))}, hatched what is removed, one colour: the same"
+        f"full result {by(layer.full_shape(input_shape))}, hatched: removed; same colour: same crop"
     )
 
 

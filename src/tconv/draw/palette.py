@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -80,7 +80,7 @@ class Theme:
 
     def ink_on(self, colour: Array) -> str:
         """Return the text colour that can be read on this colour."""
-        return max((self.ink, self.page), key=lambda text: contrast(rgb(text), colour))
+        return _darkest_or_lightest(self.ink, self.page, tuple(map(float, colour)))
 
     def _towards(self, colour: Array, strongest: float, counts: Array, most: int) -> Array:
         depth = strongest * counts / max(1, most)
@@ -104,6 +104,11 @@ class Theme:
                 break
             colours = np.where(faint[..., None], page + 0.95 * (colours - page), colours)
         return colours
+
+
+@lru_cache(1024)  # a picture has few colours and many numbers
+def _darkest_or_lightest(ink: str, page: str, colour: tuple[float, ...]) -> str:
+    return max((ink, page), key=lambda text: contrast(rgb(text), np.array(colour)))
 
 
 def theme_of(name: Any) -> Theme:

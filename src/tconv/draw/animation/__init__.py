@@ -6,5 +6,6 @@
 from __future__ import annotations
 
 from tconv.draw.animation.functional import Animation, animate
+from tconv.draw.animation.views import VIEWS
 
-__all__ = ["Animation", "animate"]
+__all__ = ["VIEWS", "Animation", "animate"]

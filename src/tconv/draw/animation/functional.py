@@ -68,14 +68,17 @@ class Animation:
                 f"{path.with_suffix('.svg') if path.name else 'scatter.svg'}"
             )
         with NewFile([path], overwrite, ", or overwrite=True") as new:
-            if ending == ".svg":
-                new.file.write(self.svg.encode())
-            else:
-                write = write_gif if ending == ".gif" else write_mp4
-                encoded = BytesIO()  # the encoders want to seek, and a failure must leave nothing
-                write(self._film, self._theme, self._seconds, encoded)
-                new.file.write(encoded.getvalue())
+            new.file.write(self.encoded(ending))
         return new.path
+
+    def encoded(self, ending: str) -> bytes:
+        """Return the content of a file with this ending: ".svg", ".gif" or ".mp4". Raises FileError without ffmpeg."""
+        if ending == ".svg":
+            return self.svg.encode()
+        file = BytesIO()
+        write = write_gif if ending == ".gif" else write_mp4
+        write(self._film, self._theme, self._seconds, file)
+        return file.getvalue()
 
     def _repr_html_(self) -> str:
         """Return the animation as an image of its own: its styles do not meet those of the page."""
@@ -111,9 +114,9 @@ def animate(
 
     `animation.save("scatter.gif")` writes it (.svg, .gif, or .mp4 where ffmpeg is installed); a notebook shows it.
     x and w are bare 1-D or 2-D arrays of any library. Instead of them `input` and `kernel` give sizes alone, an int for
-    one axis; the elements are then 1, 2, 3, ... `spec` is that of `tconv.definition.scatter`: stride, padding,
-    output_padding, dilation, crop, or geometry; with a `dialect`, that dialect's own arguments, and w has its taps in
-    the order in which the dialect stores them.
+    one axis; the elements are then 1 to 9, again and again. `spec` is that of `tconv.definition.scatter`: stride,
+    padding, output_padding, dilation, crop, or geometry; with a `dialect`, that dialect's own arguments, and w has
+    its taps in the order in which the dialect stores them.
 
     Views: "scatter", each input element paints its multiple of the kernel into the output; "gather", each output
     element collects the products that reach it; "zero_insertion", the flipped kernel slides with stride 1 over the

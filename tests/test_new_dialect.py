@@ -1,4 +1,4 @@
-"""The worked example of a new dialect in CONTRIBUTING.md, run as if its file had been added."""
+"""The worked example of a new dialect in docs/extending.md, run as if its file had been added."""
 
 import re
 import sys
@@ -13,13 +13,13 @@ from tconv import dialects
 from tconv.cli import explain
 from tconv.errors import DialectError, ShapeError
 
-PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
 
 
 @pytest.fixture
 def foo(monkeypatch):
     """The dialect of the example, registered under its name."""
-    (code,) = re.findall(r"^## Adding a dialect$.*?^```python\n(.*?)^```", PAGE, re.M | re.S)
+    code = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)[0]
     module = types.ModuleType("tconv.dialects.foo")
     exec(code, vars(module))
     monkeypatch.setitem(sys.modules, "tconv.dialects.foo", module)

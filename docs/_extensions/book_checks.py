@@ -1,0 +1,63 @@
+"""Checks of the built book: no page needs a network, and the reference has every public name."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.util.logging import getLogger
+
+PACKAGE = Path(__file__).parents[2] / "src" / "tconv"
+FETCHED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"((?:https?:)?//[^\"]*)\"")
+SUBMODULES = ("definition", "draw", "torch", "jax", "tensorflow", "keras", "onnx", "scale", "models", "dialects")
+DOCUMENTED_AS = {
+    "tconv.TconvError": "tconv.errors.TconvError",
+    "tconv.dialect": "tconv.dialects.dialect",
+    "tconv.keras.LayerReport": "tconv.torch.LayerReport",
+    "tconv.keras.Report": "tconv.torch.Report",
+}
+WARN = getLogger(__name__).warning
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Run the checks when all pages are written."""
+    app.connect("build-finished", _check)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _check(app: Sphinx, failure: Exception | None) -> None:
+    if failure or app.builder.name != "html" or app.config.include_patterns != ["**"]:
+        return  # some pages only
+    for page in sorted(Path(app.outdir).rglob("*.html")):
+        for address in FETCHED.findall(page.read_text()):
+            WARN(f"{page.name} needs a network: it fetches {address}")
+    documented = {name for name, *_ in app.env.get_domain("py").get_objects()}
+    for name in sorted(public_names()):
+        if DOCUMENTED_AS.get(name, name) in documented:
+            continue
+        WARN(f"docs/api/ has no {name}, which is public: add it to the page of its kind")
+
+
+def public_names() -> set[str]:
+    """Return the full names in `__all__` of tconv and of its public modules, read without importing them.
+
+    >>> {"tconv.conv_transpose", "tconv.torch.accelerate"} <= public_names()
+    True
+    """
+    files = {"tconv": PACKAGE / "__init__.py"} | {f"tconv.{name}": _file_of(name) for name in SUBMODULES}
+    modules = {module.removeprefix("tconv.") for module in files} | {"initializers", "artifacts", "errors"}
+    return {f"{module}.{name}" for module, file in files.items() for name in _exported(file) if name not in modules}
+
+
+def _file_of(module: str) -> Path:
+    folder = PACKAGE / module
+    return folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+
+
+def _exported(file: Path) -> list[str]:
+    for statement in ast.parse(file.read_text()).body:
+        if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", "") == "__all__":
+            return list(ast.literal_eval(statement.value))
+    return []

@@ -1,0 +1,261 @@
+"""Drawings of `tconv draw`: its options as a picture, an animation or an architecture, and the sentence about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from cyclopts import Parameter
+
+from tconv.cli.figures import picture_format, write_figure
+from tconv.cli.layer_options import LayerOptions, NativeLayer, Sizes
+from tconv.draw.animation import VIEWS, Animation, animate
+from tconv.draw.animation.functional import ENDINGS
+from tconv.draw.animation.wording import settings
+from tconv.draw.architecture_picture import architecture, architecture_sizes
+from tconv.draw.array_grid import by
+from tconv.draw.operands import read_operands
+from tconv.draw.padding_calls import usual_calls
+from tconv.draw.registry import PICTURES
+from tconv.errors import ArgumentError, FileError, ShapeError
+from tconv.io import array_files
+from tconv.io.output_files import NewFile
+
+ANIMATED_ENDINGS = tuple(ending for ending in ENDINGS if ending != ".svg")
+ARCHITECTURE = "architecture"
+
+
+class Contents(NamedTuple):
+    """Options beside those of the layer."""
+
+    x: Path | None
+    weight: Path | None
+    at: list[int] | None
+    channels: list[int] | None
+    theme: str
+    seconds: float
+
+
+@Parameter(name="*")
+@dataclass
+class ArchitectureOptions:
+    """Options of an architecture, beside the layer, which is its transposed convolution.
+
+    Parameters
+    ----------
+    depth
+        Of architecture: levels. Default 4.
+    down_kernel
+        Of architecture: kernel of the convolution down. Default: a pooling.
+    down_padding
+        Of architecture: padding of the step down. Default 0.
+    convolutions
+        Of architecture: convolutions of each level. Default 2.
+    convolution_kernel
+        Of architecture: their kernel. Default 3.
+    convolution_padding
+        Of architecture: their padding. Default: the size stays.
+    """
+
+    depth: int | None = None
+    down_kernel: Sizes = None
+    down_padding: Sizes = None
+    convolutions: int | None = None
+    convolution_kernel: Sizes = None
+    convolution_padding: Sizes = None
+
+    def given(self) -> dict[str, Any]:
+        """Return those that were given, as arguments of `architecture`."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value[0] if isinstance(value, list) and len(value) == 1 else value
+            for name, value in values.items()
+            if value is not None
+        }
+
+
+class Drawing(NamedTuple):
+    """One drawing: what writes it, and what is seen. `make` returns Axes, or an animation."""
+
+    make: Callable[[], Any]
+    words: str
+    animated: bool
+
+    def refuse_ending(self, path: Path, ending: str) -> None:
+        """Raise FileError for a format in which it cannot be written, before it is drawn."""
+        if not self.animated:
+            picture_format(path)
+        elif ending not in ENDINGS:
+            raise FileError(f"{path} is an animation; it is written as {', '.join(ENDINGS)}. Write -o {path.stem}.gif")
+
+    def write(self, new: NewFile, ending: str) -> None:
+        """Write it into an open file."""
+        made = self.make()
+        if isinstance(made, Animation):
+            new.file.write(made.encoded(ending))
+        else:
+            write_figure(made, new, ending.removeprefix("."))
+
+
+def drawing_of(
+    name: str, options: LayerOptions, levels: ArchitectureOptions, contents: Contents, animated: bool
+) -> Drawing:
+    """Return the drawing of this name. Raises ArgumentError for another name and for options that it does not have."""
+    view = name.replace("-", "_")
+    known = [*PICTURES, ARCHITECTURE, *(each.replace("_", "-") for each in VIEWS if each not in PICTURES)]
+    if name not in known and view not in VIEWS:
+        raise ArgumentError(f"there is no picture {name!r}; there are {', '.join(known)}. Write tconv draw scatter")
+    animated = animated or (view in VIEWS and name not in PICTURES)
+    if animated and view not in VIEWS:
+        raise ArgumentError(
+            f"{name} has no animation; {', '.join(each.replace('_', '-') for each in VIEWS)} have one. Write tconv "
+            f"draw {name} without --animate, and -o {name}.svg"
+        )
+    _refuse_options_of_others(name, levels, contents)
+    if name == ARCHITECTURE:
+        return _architecture(options, levels, contents)
+    if name == "channels":
+        return _channels(options, contents)
+    x, w = (None if path is None else bare_array(path) for path in (contents.x, contents.weight))
+    layer = options.layer(kernel=None if w is None else w.shape, input=None if x is None else x.shape)
+    sizes: dict[str, Any] = {"input": layer.input} if x is None else {}
+    sizes |= {"kernel": layer.kernel} if w is None else {}
+    with options.in_words(len(layer.kernel)):
+        if animated:
+            film = animate(
+                x, w, view=view, dialect=layer.rules.name, theme=contents.theme, seconds=contents.seconds,
+                **sizes, **layer.native,
+            )  # fmt: skip
+            return Drawing(lambda: film, f"{film.title}, {len(film.frames)} frames", True)
+        given = read_operands(x, w, dialect=layer.rules.name, **sizes, **layer.native)
+    words: dict[str, Any] = {"theme": contents.theme}
+    if contents.at is not None:
+        words["output"] = tuple(contents.at)
+    if name == "padding":
+        words["calls"] = _calls(options, layer)
+    picture, g = PICTURES[name], given.geometry
+    sizes_text = f"{by(given.x.shape)} → {by(g.output_shape(given.x.shape))}"
+    text = f"{_sentence(name)}: {sizes_text} (kernel {by(g.kernel)}, {settings(g)})"
+    return Drawing(lambda: _in_options(lambda: picture.draw(*given, **words), options, layer), text, False)
+
+
+def _refuse_options_of_others(name: str, levels: ArchitectureOptions, contents: Contents) -> None:
+    """Raise ArgumentError for options that this picture would ignore."""
+    ignored = {
+        "--at": contents.at is not None and name != "gather",
+        "--channels": contents.channels is not None and name != "channels",
+        "--x": contents.x is not None and name in ("overlap", "padding", "channels", "matrix", ARCHITECTURE),
+        "--weight": contents.weight is not None and name in ("overlap", "padding", ARCHITECTURE),
+    } | {f"--{key.replace('_', '-')}": name != ARCHITECTURE for key in levels.given()}
+    if wrong := [flag for flag, is_ignored in ignored.items() if is_ignored]:
+        raise ArgumentError(f"{wrong[0]} has no effect on {name}. Write it without {wrong[0]}")
+
+
+def _in_options(draw: Callable[[], Any], options: LayerOptions, layer: NativeLayer) -> Any:
+    """Return what is drawn; the part of x that an error proposes becomes a size."""
+    try:
+        with options.in_words(len(layer.kernel)):
+            return draw()
+    except ShapeError as error:
+        raise ShapeError(_sizes_as_options(str(error))) from None
+    except ArgumentError as error:
+        raise ArgumentError(
+            re.sub(r"output=[(]([\d, ]+)[)]", lambda at: f"--at {at[1].replace(',', '')}", str(error))
+        ) from None
+
+
+def _sizes_as_options(message: str) -> str:
+    """Return a message with the part of x that it proposes as the size of the input.
+
+    >>> _sizes_as_options("x is large. Write a part of it, x[:4, :4]")
+    'x is large. Write --input 4 4'
+    """
+    part = re.compile(r"(a part of it, |a part of x, )?x\[:?(\d+(?:, :\d+)*)\]")
+    text = part.sub(lambda found: "--input " + found[2].replace(", :", " "), message)
+    return re.sub(r", or tconv\.draw\.matrix\(.*\), which", ", or tconv draw matrix, which", text)
+
+
+def _calls(options: LayerOptions, layer: NativeLayer) -> tuple[Any, ...]:
+    """Return the calls that the padding picture compares: the one of the options, and the usual ones."""
+    own = {name: value for name, value in layer.native.items() if "strid" not in name and "dilat" not in name}
+    if not own:
+        return ()
+    call = {"dialect": layer.rules.name, **own}
+    return (call, *(other for other in usual_calls(layer.geometry, layer.input) if other != call))
+
+
+def _channels(options: LayerOptions, contents: Contents) -> Drawing:
+    """Return the picture of channels: of a weight in the dialect's layout, or of two numbers."""
+    if contents.weight is not None and contents.channels is not None:
+        raise ArgumentError("--channels was given beside --weight, which has its own. Write it without --channels")
+    groups = options.groups
+    if contents.weight is not None:
+        from tconv.dialects import dialect as find_dialect
+
+        weight: Any = find_dialect(options.dialect).to_canonical(_array(contents.weight), groups)
+        pair = (weight.shape[0], weight.shape[1] * groups)
+    else:
+        given = contents.channels or [2 * groups]
+        if len(given) > 2:
+            raise ArgumentError(f"--channels is {' '.join(map(str, given))}; two are needed. Write --channels 2 4")
+        weight = pair = (given[0], given[-1])
+    text = f"{_sentence('channels')}: {pair[0]} → {pair[1]} channels, {groups} group{'s' * (groups > 1)}"
+
+    def make() -> Any:
+        return PICTURES["channels"].function(weight, groups=groups, theme=contents.theme)
+
+    return Drawing(make, text, False)
+
+
+def _architecture(options: LayerOptions, levels: ArchitectureOptions, contents: Contents) -> Drawing:
+    """Return the picture of an encoder-decoder; its words are the table of sizes."""
+    if options.input is None:
+        raise ArgumentError("there is no size. Write tconv draw architecture --input 101 101 --depth 4")
+    ndim = len(options.input)
+    kernel = options.kernel or [2]
+    full = LayerOptions(**{**vars(options), "kernel": kernel * ndim if len(kernel) == 1 else kernel})
+    full.stride = options.stride or [2]
+    layer = full.layer()
+    words = levels.given()
+    with full.in_words(ndim):
+        made = architecture_sizes(
+            input=layer.input, kernel=layer.kernel, dialect=layer.rules.name, **words, **layer.native
+        )
+
+    def make() -> Any:
+        return architecture(
+            input=layer.input, kernel=layer.kernel, dialect=layer.rules.name, theme=contents.theme, **words,
+            **layer.native,
+        )  # fmt: skip
+
+    return Drawing(make, str(made), False)
+
+
+def _sentence(name: str) -> str:
+    """Return what is seen in a picture, as the beginning of a sentence."""
+    summary = PICTURES[name].summary
+    return summary[0].upper() + summary[1:]
+
+
+def _array(path: Path) -> Any:
+    if path.suffix.lower() != ".npy":
+        raise FileError(f"{path} is not a .npy file. Write np.save('{path.stem}.npy', array)")
+    array_files.read_headers(path)
+    (array,) = array_files.read_features(path).values()
+    return array
+
+
+def bare_array(path: Path) -> Any:
+    """Return the array of a file without axes of length 1 in front, as those of batch and channels are."""
+    array = _array(path)
+    if array.ndim == 0 or array.size == 0:
+        raise ShapeError(
+            f"{path} has shape {array.shape}, without an element; 1, 2 or 3 axes are needed. Write np.save"
+        )
+    while array.ndim > 3 and array.shape[0] == 1:
+        array = array[0]
+    return np.ascontiguousarray(array)

@@ -1,0 +1,221 @@
+"""The explorer with your settings: a page that needs no network, for a browser, a file or a notebook.
+
+The page is built from explorer/; its address contains the settings, as in `#dialect=keras&kernel=3&strides=2`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import webbrowser
+from functools import cache
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from tconv._arguments import Ints, entries_of, ints_of
+from tconv._arrays import Array
+from tconv.dialects import dialect as find_dialect
+from tconv.draw.operands import read_operands
+from tconv.errors import ArgumentError, FileError, GeometryError, ShapeError
+from tconv.io.output_files import NewFile
+
+MOST_AXES = 2
+_PER_AXIS = ("stride", "dilation", "padding", "output_padding", "rhs_dilation", "input_dilation", "kernel_dilation")
+MOST_NUMBERS = 4096
+"""Most numbers of an array in an address, as the page reads it."""
+
+
+class Explorer:
+    """The explorer's page at one setting. A notebook shows it; `save` writes it, `open` opens it in a browser."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    @property
+    def page(self) -> str:
+        """The page with the settings inside of it, as HTML: it begins there without an address."""
+        head, found, rest = _page().partition("</head>")
+        assert found, "the built page has a head"
+        start = self.address.replace("<", "%3C")
+        return f'{head}<script>location.hash || (location.hash = "{start}")</script>\n{found}{rest}'
+
+    @property
+    def link(self) -> str:
+        """Address of the installed page with these settings, file:///.../explorer.html#..."""
+        return f"{page_path().as_uri()}{self.address}"
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the page with its settings to a file, and return its path.
+
+        Raises FileError for a path that does not end in .html, exists (unless `overwrite`) or cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise FileError(
+                f"{path} is no name of a page. Write {path.with_suffix('.html') if path.name else 'page.html'}"
+            )
+        with NewFile([path], overwrite, ", or overwrite=True") as new:
+            new.file.write(self.page.encode())
+        return new.path
+
+    def open(self) -> bool:
+        """Open the page in the browser; return False where there is none."""
+        if not has_browser():
+            return False
+        try:
+            return webbrowser.open(self.link if sys.platform.startswith("linux") else self._copy().as_uri())
+        except webbrowser.Error:
+            return False
+
+    def _copy(self) -> Path:
+        """Write the page with its settings to a temporary file: macOS and Windows drop the address behind a file's."""
+        handle, name = tempfile.mkstemp(".html", "tconv-explorer-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(self.page)
+        return Path(name)
+
+    def _repr_html_(self) -> str:
+        """Return the page as a frame of its own."""
+        return (
+            f'<iframe title="Transposed convolution: the explorer" srcdoc="{escape(self.page)}" '
+            'style="width:100%;height:900px;border:0"></iframe>'
+        )
+
+    def __repr__(self) -> str:
+        return f"<Explorer: {self.address}>"
+
+
+def explore(
+    x: Any = None,
+    w: Any = None,
+    *,
+    input: Ints | None = None,
+    kernel: Ints | None = None,
+    dialect: str = "torch",
+    channels: tuple[int, int] | None = None,
+    **spec: Any,
+) -> Explorer:
+    """Return the explorer at these settings: move them, point at a cell, play the scatter, see the matrix.
+
+    >>> import tconv
+    >>> tconv.draw.explore(kernel=(3, 3), dialect="keras", strides=2, padding="same")
+    <Explorer: #dialect=keras&kernel=3&strides=2&padding=same&input=3>
+    >>> tconv.draw.explore(w=[[1, 2], [3, 4]], input=(2, 3), stride=2)
+    <Explorer: #dialect=torch&kernel=2&stride=2&input=2x3&weight=2x2:1,2,3,4>
+
+    A notebook shows it, `.save("page.html")` writes it, `.open()` opens it in a browser. `spec` are the arguments of
+    the `dialect` under its own names; x and w are bare 1-D or 2-D arrays whose numbers the page shows, `input` and
+    `kernel` sizes alone, an int for one axis. w has its taps in the order in which the dialect stores them.
+    `channels` are those of input and output, by default one in each group.
+
+    Raises what `animate` raises for settings that describe no operator; ShapeError for other axes, and for more than
+    4096 numbers in an array.
+    """
+    rules = find_dialect(dialect)
+    given = read_operands(x, w, input=input, kernel=kernel, dialect=dialect, grouped=True, **spec)
+    if given.x.ndim > MOST_AXES:
+        raise ShapeError(
+            f"the kernel has {given.x.ndim} axes; the explorer has 1 or 2. Write kernel=(3, 3), or draw the volume: "
+            "tconv.draw.scatter(x, w, ...)"
+        )
+    pairs = [("dialect", rules.name)]
+    if given.x.ndim == 1:
+        pairs.append(("rank", "1"))
+    pairs.append(("kernel", _sizes_text(given.w.shape)))
+    pairs += [
+        (name, _word_text(_compact(name, value, given.x.ndim)))
+        for name, value in spec.items()
+        if name not in rules.layout_arguments
+    ]
+    pairs.append(("input", _sizes_text(given.x.shape)))
+    groups = given.geometry.groups
+    small, large = (groups, groups) if channels is None else ints_of(channels, "channels", 2, least=1)
+    if small % groups or large % groups:
+        raise GeometryError(
+            f"channels is {(small, large)}, which {groups} groups do not divide. Write channels={(groups, groups)}"
+        )
+    if (small, large) != (1, 1):
+        pairs.append(("channels", f"{small}:{large}"))
+    own = {"x": (x, given.x), "weight": (w, given.w)}  # the page has the weight in the order of the scatter, too
+    pairs += [(name, _numbers_text(name, read)) for name, (array, read) in own.items() if array is not None]
+    return Explorer("#" + "&".join(f"{name}={quote(value, safe=':,()[]')}" for name, value in pairs))
+
+
+def page_path() -> Path:
+    """Return the path of the built page. Raises FileError where the installation has none."""
+    path = Path(str(files("tconv").joinpath("data/explorer.html")))
+    if not path.is_file():
+        raise FileError(
+            f"{path} does not exist, the built page of the explorer. Write: cd explorer && npm ci && npm run build"
+        )
+    return path
+
+
+def has_browser() -> bool:
+    """Return True where a browser with windows can be opened; those of a terminal cannot run the page."""
+    if sys.platform.startswith("linux") and not any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))):
+        return False
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return True
+
+
+def _sizes_text(shape: tuple[int, ...]) -> str:
+    """Return sizes as the page writes them: one number where all axes agree."""
+    return str(shape[0]) if len(set(shape)) == 1 else "x".join(map(str, shape))
+
+
+def _compact(name: str, value: Any, ndim: int) -> Any:
+    """Return one number for a value that is the same on every axis, as a person would write it."""
+    entries = entries_of(value)
+    if entries is None or len(entries) != ndim or not name.startswith(_PER_AXIS):
+        return value
+    texts = set(map(str, entries))
+    return entries[0] if len(texts) == 1 and texts.pop().lstrip("-").isdecimal() else value
+
+
+def _word_text(value: Any) -> str:
+    """Return an argument as the text of a field: "2", "2x3", "((0,1),(1,0))", "same".
+
+    >>> _word_text((2, 3)), _word_text([[0, 1], (1, -1)]), _word_text("SAME"), _word_text(None)
+    ('2x3', '((0,1),(1,-1))', 'SAME', 'None')
+    """
+    if isinstance(value, str):
+        return value
+    entries = entries_of(value)
+    if entries is None:
+        return str(value)
+    texts = [_word_text(entry) for entry in entries]
+    if len(texts) > 1 and all(text.isdecimal() for text in texts):
+        return "x".join(texts)
+    inner = [
+        f"({text.replace('x', ',')})" if "x" in text and not isinstance(entry, str) else text
+        for text, entry in zip(texts, entries, strict=True)
+    ]
+    return f"({','.join(inner)}{',' if len(inner) == 1 else ''})"
+
+
+def _numbers_text(name: str, array: Array) -> str:
+    """Return an array as the page reads it: 2x2:0,1,2,3. Raises ShapeError and ArgumentError for one that it cannot."""
+    if array.size > MOST_NUMBERS:
+        raise ShapeError(
+            f"{name} has shape {array.shape}, {array.size} numbers; an address has at most {MOST_NUMBERS}. "
+            "Write a part of it, or its size alone: input= or kernel="
+        )
+    if array.dtype.kind == "c" or not np.isfinite(array).all():
+        what = "complex numbers" if array.dtype.kind == "c" else "numbers that are not finite"
+        raise ArgumentError(f"{name} has {what}; the page shows real ones. Write its real part, or its size alone")
+    return f"{'x'.join(map(str, array.shape))}:{','.join(map(str, array.ravel()))}"
+
+
+@cache
+def _page() -> str:
+    return page_path().read_text("utf-8")

@@ -1,0 +1,183 @@
+"""`tconv explore` and `tconv.draw.explore`: the page at one's own settings. No browser is opened here."""
+
+from __future__ import annotations
+
+import re
+import webbrowser
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+import tconv
+from tconv.cli import main
+from tconv.draw import explore, explorer_page
+from tconv.errors import ArgumentError, DialectError, FileError, GeometryError, ShapeError
+
+
+@pytest.fixture(autouse=True)
+def opened(monkeypatch, tmp_path):
+    """Return the addresses that would be opened, in place of a browser."""
+    addresses = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(webbrowser, "get", lambda: None)
+    monkeypatch.setattr(webbrowser, "open", lambda address: addresses.append(address) or True)
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("sys.platform", "linux")
+    return addresses
+
+
+def words(address):
+    """Return the pairs of an address."""
+    assert address.startswith("#")
+    return dict(unquote(pair).split("=", 1) for pair in address[1:].split("&"))
+
+
+class TestAddress:
+    def test_the_settings_stand_in_it_as_the_page_reads_them(self):
+        page = explore(kernel=(3, 3), input=(5, 4), dialect="keras", strides=2, padding="same")
+        assert page.address == "#dialect=keras&kernel=3&strides=2&padding=same&input=5x4"
+
+    def test_one_axis_and_uneven_values(self):
+        page = explore(kernel=3, input=4, stride=2, crop=((1, -1),))
+        assert words(page.address) == {
+            "dialect": "torch", "rank": "1", "kernel": "3", "stride": "2", "crop": "((1,-1),)", "input": "4",
+        }  # fmt: skip
+        assert words(explore(kernel=(3, 2), stride=(2, 1), padding=(1, 1)).address) == {
+            "dialect": "torch", "kernel": "3x2", "stride": "2x1", "padding": "1", "input": "3",
+        }  # fmt: skip
+
+    def test_own_numbers_are_those_of_the_scatter(self):
+        w = np.array([[1, 2], [3, -4]])
+        assert words(explore(w=w, stride=2).address)["weight"] == "2x2:1,2,3,-4"
+        flipped = explore(w=w, dialect="jax", strides=(1, 1), padding="VALID").address
+        assert words(flipped)["weight"] == "2x2:-4,3,2,1"
+        assert words(explore(x=np.float64([0.1, 2]), kernel=2).address)["x"] == "2:0.1,2.0"
+
+    def test_channels_and_groups(self):
+        assert words(explore(kernel=(3, 3), groups=2).address)["channels"] == "2:2"
+        assert words(explore(kernel=(3, 3), channels=(2, 4)).address)["channels"] == "2:4"
+        with pytest.raises(GeometryError, match=r"Write channels=\(2, 2\)"):
+            explore(kernel=(3, 3), groups=2, channels=(3, 2))
+
+    def test_layouts_are_left_out(self):
+        page = explore(kernel=(3, 3), dialect="keras", data_format="channels_first")
+        assert "data_format" not in page.address
+
+    @pytest.mark.parametrize(
+        ("arguments", "kind", "text"),
+        [
+            ({"kernel": (3, 3, 3)}, ShapeError, "the explorer has 1 or 2"),
+            ({"kernel": 0}, GeometryError, "at least 1"),
+            ({"kernel": 3, "padding": 9}, ShapeError, "Use a smaller crop"),
+            ({"kernel": 3, "dialect": "kears"}, DialectError, "keras"),
+            ({"kernel": 3, "strides": 2}, ArgumentError, "Write stride="),
+            ({"w": np.ones((70, 70))}, ShapeError, "at most 4096"),
+            ({"w": [1.0, np.nan]}, ArgumentError, "not finite"),
+            ({"w": [1j]}, ArgumentError, "complex"),
+        ],
+    )
+    def test_bad_settings_say_what_to_write(self, arguments, kind, text):
+        with pytest.raises(kind) as caught:
+            explore(**arguments)
+        assert text in str(caught.value)
+
+
+class TestPage:
+    def test_the_page_begins_at_its_settings(self, tmp_path):
+        made = explore(kernel=3, stride=2)
+        built = explorer_page.page_path().read_text("utf-8")
+        script = f'<script>location.hash || (location.hash = "{made.address}")</script>\n'
+        assert made.page.replace(script, "") == built
+        assert made.page.index(script) < made.page.index("</head>")
+        path = made.save(tmp_path / "page.html")
+        assert path.read_text("utf-8") == made.page
+        with pytest.raises(FileError, match="overwrite=True"):
+            made.save(path)
+        with pytest.raises(FileError, match=r"Write .*page\.html"):
+            made.save(tmp_path / "page.pdf")
+
+    def test_nothing_ends_the_script_early(self):
+        page = explore(kernel=3, dialect="torch", stride=2)
+        page.address += "&x=</script><b>"
+        assert "</script><b>" not in page.page
+
+    def test_a_notebook_shows_a_frame(self):
+        html = explore(kernel=3)._repr_html_()
+        assert re.match(r'<iframe title="[^"]*" srcdoc="[^"]*" style="[^"]*"></iframe>$', html)
+        assert repr(explore(kernel=3)) == "<Explorer: #dialect=torch&rank=1&kernel=3&input=3>"
+
+    def test_other_systems_open_a_copy(self, opened, monkeypatch):
+        monkeypatch.setattr("sys.platform", "darwin")
+        made = explore(kernel=3)
+        assert made.open()
+        path = tconv.draw.explorer_page.Path(opened[0].removeprefix("file://"))
+        assert path.read_text("utf-8") == made.page
+        path.unlink()
+
+    def test_a_missing_page_is_explained(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(explorer_page, "files", lambda package: tmp_path)
+        with pytest.raises(FileError, match="npm run build"):
+            explorer_page.page_path()
+
+
+class TestCommand:
+    def test_it_opens_the_page(self, opened, capsys):
+        assert main(["explore", "--kernel", "3", "--stride", "2", "--padding", "1"]) == 0
+        (address,) = opened
+        assert address == explore(kernel=(3, 3), stride=2, padding=1).link
+        assert address.startswith("file:///")
+        assert capsys.readouterr().out == f"opened {address}\n"
+
+    def test_the_words_are_those_of_the_dialect(self, opened):
+        assert main(["explore", "--dialect", "keras", "--strides", "2", "--padding", "same", "--input", "5", "4"]) == 0
+        assert opened[0].endswith("#dialect=keras&kernel=3&strides=2&padding=same&input=5x4")
+
+    def test_own_numbers(self, opened):
+        np.save("w.npy", np.arange(4).reshape(2, 2))
+        assert main(["explore", "--weight", "w.npy", "--input", "2"]) == 0
+        assert opened[0].endswith("#dialect=torch&kernel=2&input=2&weight=2x2:0,1,2,3")
+
+    def test_a_page_is_written_and_nothing_opened(self, opened, tmp_path, capsys):
+        assert main(["explore", "--kernel", "2", "--stride", "2", "-o", "page.html"]) == 0
+        assert (tmp_path / "page.html").read_text("utf-8") == explore(kernel=(2, 2), stride=2).page
+        assert capsys.readouterr().out.startswith("wrote page.html\n")
+        assert not opened
+        assert main(["explore", "-o", "page.html"]) == 1
+        assert "or --overwrite" in capsys.readouterr().err
+        assert main(["explore", "-o", "page.html", "--overwrite"]) == 0
+
+    @pytest.mark.parametrize("reason", ["no display", "no browser", "refused"])
+    def test_without_a_browser_it_says_what_to_do(self, reason, opened, monkeypatch, capsys):
+        def refuse(*arguments):
+            raise webbrowser.Error("none")
+
+        if reason == "no display":
+            for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+                monkeypatch.delenv(name, raising=False)
+        elif reason == "no browser":
+            monkeypatch.setattr(webbrowser, "get", refuse)
+        else:
+            monkeypatch.setattr(webbrowser, "open", refuse)
+        assert main(["explore"]) == 0
+        out = capsys.readouterr().out
+        assert f"Open this address in one: {explore(kernel=(3, 3)).link}" in out
+        assert "-o page.html" in out
+        assert not opened
+
+    @pytest.mark.parametrize(
+        ("line", "text"),
+        [
+            ("--kernel 0", "Write --kernel 1 1"),
+            ("--kernel 3 3 3", "Write --kernel 3 3"),
+            ("--padding 5", "Use a smaller crop"),
+            ("--dialect keras --padding 1", "padding is 1"),
+            ("--dialect tf", "Write --dialect tensorflow"),
+            ("-o page.png", "Write -o page.html"),
+            ("--weight w.txt", "is not a .npy file"),
+        ],
+    )
+    def test_bad_options_say_what_to_write(self, line, text, opened, capsys):
+        assert main(["explore", *line.split()]) == 1
+        assert text in capsys.readouterr().err
+        assert not opened
