@@ -49,10 +49,9 @@ class Job:
     >>> tconv.scale.functional.job_of(layer, np.ones((3, 10, 15), np.float32), y).run().tiles
     1
 
-    `max_memory` bounds the resident memory of the process; None is the default of `bound_of`. With `resume`, a job that
-    was stopped goes on; without, it starts anew. An output that exists is replaced only with `overwrite`, at the end.
-    With `repair`, tiles that are done are read again, and damaged ones are made anew. `progress` is called with a
-    `Progress`, ten times a second at most.
+    `max_memory` bounds the resident memory, None by `bound_of`. With `resume`, a job that was stopped goes on; without, it
+    starts anew. An output that exists is replaced only with `overwrite`, at the end. With `repair`, tiles that are done
+    are read again, and damaged ones are made anew. `progress` is called with a `Progress`, ten times a second at most.
     """
 
     def __init__(
@@ -80,8 +79,7 @@ class Job:
         self._in_place = any(stage.target.in_place for stage in self.stages)
         self._as_given = [(stage.tile, stage.part) for stage in self.stages]
         self._plan: JobPlan | None = None
-        self._planned_for: dict[str, Any] | None = None
-        """header of the journal whose tiles the plan has"""
+        self._planned_for: dict[str, Any] | None = None  # header of the journal whose tiles the plan has
         self._is_running = False
 
     @property
