@@ -49,7 +49,7 @@ class Job:
     >>> tconv.scale.functional.job_of(layer, np.ones((3, 10, 15), np.float32), y).run().tiles
     1
 
-    `max_memory` bounds the resident memory, None by `bound_of`. With `resume`, a job that was stopped goes on; without, it
+    `max_memory` bounds the resident memory, None by `bound_of`. With `resume`, a job that was stopped goes on; else it
     starts anew. An output that exists is replaced only with `overwrite`, at the end. With `repair`, tiles that are done
     are read again, and damaged ones are made anew. `progress` is called with a `Progress`, ten times a second at most.
     """
