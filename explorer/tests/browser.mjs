@@ -28,7 +28,10 @@ export async function openPage(browser, address = "", options = {}) {
   page.faults = [];
   page.on("console", (message) => message.type() === "error" && page.faults.push(`console: ${message.text()}`));
   page.on("pageerror", (error) => page.faults.push(`exception: ${error.message}`));
-  page.on("request", (request) => /^(file|data|blob):/.test(request.url()) || page.faults.push(`request: ${request.url()}`));
+  page.on(
+    "request",
+    (request) => /^(file|data|blob):/.test(request.url()) || page.faults.push(`request: ${request.url()}`),
+  );
   await page.goto(PAGE + address);
   await settled(page);
   return page;

@@ -1,6 +1,15 @@
 /** Writer of .npy files for the tests, with any header. */
 
-const SETTERS = { f4: "setFloat32", f8: "setFloat64", i2: "setInt16", u2: "setUint16", i4: "setInt32", u1: "setUint8", i1: "setInt8", b1: "setUint8" };
+const SETTERS = {
+  f4: "setFloat32",
+  f8: "setFloat64",
+  i2: "setInt16",
+  u2: "setUint16",
+  i4: "setInt32",
+  u1: "setUint8",
+  i1: "setInt8",
+  b1: "setUint8",
+};
 
 /** Bytes of a .npy file with these numbers as they lie in it. */
 export function npyFile(numbers, shape, { descr = "<f8", version = 1, fortran = false, header } = {}) {
@@ -29,5 +38,7 @@ export function npyFile(numbers, shape, { descr = "<f8", version = 1, fortran = 
 function halfBits(number) {
   if (number === 0) return 0;
   const exponent = Math.floor(Math.log2(Math.abs(number)));
-  return (number < 0 ? 0x8000 : 0) | ((exponent + 15) << 10) | Math.round((Math.abs(number) / 2 ** exponent - 1) * 1024);
+  return (
+    (number < 0 ? 0x8000 : 0) | ((exponent + 15) << 10) | Math.round((Math.abs(number) / 2 ** exponent - 1) * 1024)
+  );
 }

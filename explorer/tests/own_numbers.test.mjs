@@ -46,12 +46,29 @@ for (const [text, message] of BAD_TEXTS) {
   test(`refused text ${JSON.stringify(text.slice(0, 30))}`, () => assert.throws(() => readNumberText(text), message));
 }
 
-const DTYPES = { "<f4": 4, ">f4": 4, "<f8": 8, ">f8": 8, "<f2": 2, "<i2": 2, ">i4": 4, "<i8": 8, "|u1": 1, "|i1": 1, "|b1": 1, "<u2": 2 };
+const DTYPES = {
+  "<f4": 4,
+  ">f4": 4,
+  "<f8": 8,
+  ">f8": 8,
+  "<f2": 2,
+  "<i2": 2,
+  ">i4": 4,
+  "<i8": 8,
+  "|u1": 1,
+  "|i1": 1,
+  "|b1": 1,
+  "<u2": 2,
+};
 
 for (const descr of Object.keys(DTYPES)) {
   for (const version of [1, 2, 3]) {
     test(`.npy of ${descr}, version ${version}`, () => {
-      const numbers = descr.includes("b") ? [1, 0, 1, 1, 0, 1] : descr.includes("u") ? [0, 1, 2, 3, 100, 200] : [0, -1, 2, -3, 100, 7];
+      const numbers = descr.includes("b")
+        ? [1, 0, 1, 1, 0, 1]
+        : descr.includes("u")
+          ? [0, 1, 2, 3, 100, 200]
+          : [0, -1, 2, -3, 100, 7];
       assert.deepEqual(readNpy(npyFile(numbers, [2, 3], { descr, version })), { shape: [2, 3], numbers });
     });
   }
@@ -84,12 +101,32 @@ const BAD_FILES = [
   ["objects", npyFile([1], [1], { descr: "|O" }), /never run/],
   ["text elements", npyFile([1], [1], { descr: "<U4" }), /dtype <U4/],
   ["complex", npyFile([1], [1], { descr: "<c8" }), /dtype <c8/],
-  ["fields", npyFile([1], [1], { header: "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }" }), /structured/],
-  ["huge shape", npyFile([1], [1], { header: "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }" }), /at most/],
-  ["negative shape", npyFile([1], [1], { header: "{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 2), }" }), /whole numbers/],
+  [
+    "fields",
+    npyFile([1], [1], { header: "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }" }),
+    /structured/,
+  ],
+  [
+    "huge shape",
+    npyFile([1], [1], { header: "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }" }),
+    /at most/,
+  ],
+  [
+    "negative shape",
+    npyFile([1], [1], { header: "{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 2), }" }),
+    /whole numbers/,
+  ],
   ["no shape", npyFile([1], [1], { header: "{'descr': '<f8', 'fortran_order': False}" }), /header does not say/],
-  ["many axes", npyFile([1], [1], { header: `{'descr': '<f8', 'fortran_order': False, 'shape': (${"1, ".repeat(64)}), }` }), /64 axes/],
-  ["code in the header", npyFile([1], [1], { header: "{'descr': __import__('os').system('x'), }" }), /header does not say/],
+  [
+    "many axes",
+    npyFile([1], [1], { header: `{'descr': '<f8', 'fortran_order': False, 'shape': (${"1, ".repeat(64)}), }` }),
+    /64 axes/,
+  ],
+  [
+    "code in the header",
+    npyFile([1], [1], { header: "{'descr': __import__('os').system('x'), }" }),
+    /header does not say/,
+  ],
   ["no element", npyFile([], [0, 3]), /without an element/],
   ["long header", withHeaderLength(good, 4e9), /header has/],
 ];

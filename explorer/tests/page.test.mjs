@@ -7,8 +7,11 @@ import { browserTests, settled } from "./browser.mjs";
 import { bundled } from "./bundled.mjs";
 import { openAll, show, summedValue, textOf } from "./page_actions.mjs";
 
-const { sceneOf } = await bundled("arithmetic/build.ts");
-const { readAddress } = await bundled("state/address.ts");
+const { sceneOf, readAddress, dialects } = await bundled(
+  "arithmetic/build.ts",
+  "state/address.ts",
+  "dialects/registry.ts",
+);
 
 const browserTest = browserTests();
 
@@ -52,8 +55,9 @@ browserTest("an address opened again shows the same", async (page) => {
 
 browserTest("every value of random addresses is that of the arithmetic", async (page) => {
   let seed = 7;
-  const random = (least, most) => least + ((seed = (seed * 1103515245 + 12345) % 2147483648) >> 8) % (most - least + 1);
-  for (let round = 0; round < 25; round++) {
+  const random = (least, most) =>
+    least + (((seed = (seed * 1103515245 + 12345) % 2147483648) >> 8) % (most - least + 1));
+  for (let round = 0; round < 16; round++) {
     const [kernel, stride, dilation] = [random(1, 4), random(1, 3), random(1, 2)];
     const padding = random(0, Math.floor((dilation * (kernel - 1)) / 2));
     const settings = `#dialect=torch&kernel=${kernel}&stride=${stride}&padding=${padding}&dilation=${dilation}&input=${random(2, 4)}x${random(2, 5)}&x=random&weight=random`;
@@ -64,6 +68,28 @@ browserTest("every value of random addresses is that of the arithmetic", async (
     assert.equal(await summedValue(page), expected, `${settings} at ${index}`);
   }
 });
+
+const SIZES = ["1", "2", "3", "4", "5", "3x2", "0", "x"];
+const WORDS = [
+  "0",
+  "1",
+  "2",
+  "3",
+  "-1",
+  "2x1",
+  "same",
+  "SAME",
+  "VALID",
+  "((1, 1), (1, 1))",
+  "[[0, 0], [1, 0], [0, 1], [0, 0]]",
+  "",
+  "None",
+  "0.5",
+  "(",
+  "SAME_UPPER",
+  "99",
+  "true",
+];
 
 const BROKEN = [
   "#dialect=nonsense",
@@ -94,6 +120,33 @@ browserTest("the page opens with broken addresses", async (page) => {
     await page.goto("about:blank");
     await page.goto(plain + address);
     assert.ok(await page.locator("#panel-sum").count(), address);
+  }
+});
+
+browserTest("whatever an address says, nothing fails", async (page) => {
+  await openAll(page);
+  let seed = 11;
+  const one = (list) => list[((seed = (seed * 1103515245 + 12345) % 2147483648) >> 8) % list.length];
+  for (let round = 0; round < 30; round++) {
+    const dialect = one(Object.values(dialects));
+    const rank = one([1, 2]);
+    const words = dialect.words(rank).filter(() => one([true, false]));
+    const given = words.map(({ name }) => `&${name}=${encodeURIComponent(one(WORDS))}`).join("");
+    const more = one([
+      "",
+      "&channels=2:2",
+      "&channels=1:3",
+      "&x=2x2:1,2,3,4",
+      "&weight=bilinear",
+      "&predict=1",
+      "&time=2",
+    ]);
+    const pin = `&pin=${one(["output", "input"])}:0:${Array(rank).fill(1).join(",")}`;
+    await show(
+      page,
+      `#dialect=${dialect.name}&rank=${rank}&kernel=${one(SIZES)}&input=${one(SIZES)}${given}${more}${pin}`,
+    );
+    assert.deepEqual(page.faults, [], page.url());
   }
 });
 
@@ -140,9 +193,13 @@ browserTest("a stride above the kernel is explained", async (page) => {
   assert.match(await page.locator("body").innerText(), /have no tap|no input reaches/);
 });
 
-browserTest("embedded it has no header to scroll past", async (page) => {
-  assert.ok(await page.evaluate(() => document.documentElement.classList.contains("embed")));
-}, "#dialect=torch&kernel=3&input=3&embed");
+browserTest(
+  "embedded it has no header to scroll past",
+  async (page) => {
+    assert.ok(await page.evaluate(() => document.documentElement.classList.contains("embed")));
+  },
+  "#dialect=torch&kernel=3&input=3&embed",
+);
 
 function valueAt(address, [row, column]) {
   const { scene } = sceneOf(readAddress(address).settings);

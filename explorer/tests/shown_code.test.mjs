@@ -18,7 +18,11 @@ const OWN = {
   x: { rule: "random", seed: 3 },
   weight: { rule: "random", seed: 5 },
 };
-const settings = (dialect, words, { kernel = [3], input = [3], channels = { input: 1, output: 1 }, rank = 2 } = {}) => ({ dialect, words, kernel, input, channels, rank, values: OWN });
+const settings = (
+  dialect,
+  words,
+  { kernel = [3], input = [3], channels = { input: 1, output: 1 }, rank = 2 } = {},
+) => ({ dialect, words, kernel, input, channels, rank, values: OWN });
 
 const LOOPS = [
   settings("torch", { stride: "2" }),
@@ -33,14 +37,27 @@ const LOOPS = [
   settings("torch", { crop: "((-1, 0), (0, -2))" }),
 ];
 
-const CALLS = Object.keys(dialects).flatMap((dialect) => [1, 2].flatMap((rank) => [["2", "1"], ["2", "0"], ["3", "0"]].flatMap(([stride, padding]) => callOf(dialect, rank, stride, padding))));
+const CALLS = Object.keys(dialects).flatMap((dialect) =>
+  [1, 2].flatMap((rank) =>
+    [
+      ["2", "1"],
+      ["2", "0"],
+      ["3", "0"],
+    ].flatMap(([stride, padding]) => callOf(dialect, rank, stride, padding)),
+  ),
+);
 
 /** Settings of the dialect that mean this stride and padding of PyTorch, in a list; none where it cannot say them. */
 function callOf(dialect, rank, stride, padding) {
   const sizes = { rank, kernel: [4], channels: { input: 2, output: 3 } };
   const { scene } = sceneOf(settings("torch", { stride, padding }, sizes));
   const member = dialects[dialect];
-  if (member.ranks[0] > rank || member.ranks[1] < rank || member.reasonsAgainst(scene.geometry, scene.inputShape).length) return [];
+  if (
+    member.ranks[0] > rank ||
+    member.ranks[1] < rank ||
+    member.reasonsAgainst(scene.geometry, scene.inputShape).length
+  )
+    return [];
   return [settings(dialect, member.wordsOf(scene.geometry, scene.inputShape), sizes)];
 }
 
@@ -49,21 +66,43 @@ const cases = scenes.map(({ each, scene }) => ({
   code: LOOPS.includes(each) ? scatterLines(scene).lines.join("\n") : tconvCode(each, scene.geometry, scene.inputShape),
   dialect: LOOPS.includes(each) ? null : each.dialect,
   x: [[scene.channels.input, ...scene.inputShape], [...scene.x]],
-  weight: [[scene.channels.input, scene.channels.output / scene.geometry.groups, ...scene.geometry.axes.map((axis) => axis.kernel)], [...scene.weight]],
+  weight: [
+    [
+      scene.channels.input,
+      scene.channels.output / scene.geometry.groups,
+      ...scene.geometry.axes.map((axis) => axis.kernel),
+    ],
+    [...scene.weight],
+  ],
   groups: scene.geometry.groups,
 }));
 
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
-const python = process.env.PYTHON ?? (existsSync(path("../../.venv/bin/python")) ? path("../../.venv/bin/python") : "python3");
-const { status, stdout, stderr } = spawnSync(python, [path("run_code.py")], { input: JSON.stringify(cases), encoding: "utf8", env: { ...process.env, PYTHONPATH: path("../../src") } });
+const python =
+  process.env.PYTHON ?? (existsSync(path("../../.venv/bin/python")) ? path("../../.venv/bin/python") : "python3");
+const { status, stdout, stderr } = spawnSync(python, [path("run_code.py")], {
+  input: JSON.stringify(cases),
+  encoding: "utf8",
+  env: { ...process.env, PYTHONPATH: path("../../src") },
+});
 const skip = status === 0 ? false : `${python} does not run it: ${stderr}`;
 
 cases.forEach(({ code, dialect }, at) => {
-  test(`${dialect ?? "loop"}: ${code.split("\n").at(dialect ? 0 : -2).trim()}`, { skip }, () => {
-    const { shape, numbers, error } = JSON.parse(stdout)[at];
-    assert.equal(error, undefined, code);
-    const { scene } = scenes[at];
-    assert.deepEqual(shape, [scene.channels.output, ...scene.outputShape]);
-    assert.deepEqual(numbers, [...scene.output].map((number) => number + 0));
-  });
+  test(
+    `${dialect ?? "loop"}: ${code
+      .split("\n")
+      .at(dialect ? 0 : -2)
+      .trim()}`,
+    { skip },
+    () => {
+      const { shape, numbers, error } = JSON.parse(stdout)[at];
+      assert.equal(error, undefined, code);
+      const { scene } = scenes[at];
+      assert.deepEqual(shape, [scene.channels.output, ...scene.outputShape]);
+      assert.deepEqual(
+        numbers,
+        [...scene.output].map((number) => number + 0),
+      );
+    },
+  );
 });

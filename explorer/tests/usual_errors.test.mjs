@@ -4,11 +4,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bundled } from "./bundled.mjs";
 
-const { sceneOf, readAddress, judgedValue, judgedSize } = await bundled("arithmetic/build.ts", "state/address.ts", "panels/usual_errors.ts");
+const { sceneOf, readAddress, judgedValue, judgedSize } = await bundled(
+  "arithmetic/build.ts",
+  "state/address.ts",
+  "panels/usual_errors.ts",
+);
 
 const sceneAt = (address) => sceneOf(readAddress(address).settings).scene;
 // y[2, 2] = x[0, 1]... with a kernel of different numbers everywhere
-const scene = sceneAt("#dialect=torch&kernel=3&stride=2&padding=1&input=3&weight=3x3:1,20,300,7,50,600,11,13,17&x=3x3:2,3,5,7,11,13,17,19,23");
+const scene = sceneAt(
+  "#dialect=torch&kernel=3&stride=2&padding=1&input=3&weight=3x3:1,20,300,7,50,600,11,13,17&x=3x3:2,3,5,7,11,13,17,19,23",
+);
 const cell = [1, 1];
 const products = scene.gathered(0, cell);
 const value = products.reduce((sum, each) => sum + each.product, 0);

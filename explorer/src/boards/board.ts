@@ -1,7 +1,8 @@
 /** Board of cells on two canvases: the numbers, and above them the marks that follow the pointer. */
 
 import { make } from "../page/elements";
-import { paintCell, paintFace, paintMarks } from "./cell_painter";
+import { colours } from "../page/theme";
+import { paintCell, paintFace, paintFrame, paintMarks } from "./cell_painter";
 import { CAPTION } from "./fitting";
 import { NO_MARKS, type Face, type Marks, type Spot } from "./face";
 
@@ -23,6 +24,8 @@ export class Board {
   face: Face | null = null;
   private cell = 0;
   private cursor: Spot | null = null;
+  /** True while the keyboard moves the cursor, which is drawn then. */
+  private keyed = false;
   private marks: Marks = NO_MARKS;
   private visible = false;
   private stale = true;
@@ -52,7 +55,12 @@ export class Board {
     if (interactive) this.listen();
     // boards out of sight are drawn when they come near: a change of a setting draws few
     new IntersectionObserver((entries) => this.seen(entries.at(-1)!.isIntersecting), { rootMargin: "300px" }).observe(this.surface);
-    addEventListener("beforeprint", () => this.seen(true));
+    addEventListener("beforeprint", () => {
+      this.seen(true);
+      // a new canvas: printers show a cleared one as white paper above the cells
+      this.above.width = 0;
+      this.light(this.marks);
+    });
     // zooming changes the pixels of a cell
     addEventListener("resize", () => {
       if (this.ratio === devicePixelRatio) return;
@@ -96,7 +104,11 @@ export class Board {
   light(marks: Marks): void {
     this.marks = marks;
     if (!this.face || !this.visible) return;
-    paintMarks(sized(this.above, ...this.size()), marks, this.cell, this.face.longest);
+    const context = sized(this.above, ...this.size());
+    paintMarks(context, marks, this.cell, this.face.longest);
+    if (!this.keyed || !this.cursor) return;
+    const [row, column] = this.cursor;
+    paintFrame(context, { row, column, rows: 1, columns: 1, colour: colours().ink, width: 2 }, this.cell);
   }
 
   private seen(visible: boolean): void {
@@ -136,6 +148,7 @@ export class Board {
   private listen(): void {
     const { surface, options } = this;
     surface.addEventListener("pointermove", (event) => {
+      this.keyed = false;
       if (event.pointerType !== "touch") options.onPoint?.(this.spotAt(event));
     });
     surface.addEventListener("pointerleave", (event) => {
@@ -151,13 +164,19 @@ export class Board {
       if (!surface.matches(":focus-visible")) return;
       this.move(this.cursor ?? [-1e9, -1e9]);
     });
-    surface.addEventListener("blur", () => options.onPoint?.(null));
+    surface.addEventListener("blur", () => {
+      this.keyed = false;
+      this.light(this.marks);
+      options.onPoint?.(null);
+    });
     surface.addEventListener("keydown", (event) => this.key(event));
   }
 
   private move(to: Spot): void {
     this.cursor = this.within(to);
     if (!this.cursor) return;
+    this.keyed = true;
+    this.light(this.marks);
     this.options.onPoint?.(this.cursor);
     this.options.onSay?.(this.cursor);
   }

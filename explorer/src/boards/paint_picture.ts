@@ -121,9 +121,17 @@ export function paintPicture(store: Store): Picture {
       selection = chosen;
       brush.put(drawnScene, painting, selection.shown.output, selection.time);
       const spots = painting.advance(selection.time);
-      if (spots && Number.isFinite(before.time) && Number.isFinite(selection.time)) output.refresh(spots);
-      else output.repaint();
-      input.repaint();
+      const isStep = spots !== null && Number.isFinite(before.time) && Number.isFinite(selection.time);
+      if (isStep) {
+        const [rows, columns] = gridOf(drawnScene.inputShape);
+        const first = before.time - selection.shown.input * rows * columns;
+        const painted = Array.from({ length: selection.time - before.time }, (_, at) => first + at);
+        input.refresh(painted.filter((at) => at >= 0 && at < rows * columns).map((at) => [Math.floor(at / columns), at % columns]));
+        output.refresh(spots);
+      } else {
+        input.repaint();
+        output.repaint();
+      }
     },
   };
 }

@@ -1,7 +1,7 @@
 /** A view of several boards: their faces when the scene changes, their marks when the selection does. */
 
 import type { Scene } from "../arithmetic/scene";
-import type { Selection } from "../state/selection";
+import { sameCell, type Selection } from "../state/selection";
 import type { View } from "../state/view";
 import type { Board } from "./board";
 import type { Face, Marks } from "./face";
@@ -56,8 +56,10 @@ export function pictureView(picture: Picture): View {
       scene = moment.scene;
       selection = moment.selection;
       if (anew) return show();
-      if (before.time !== selection.time) picture.advance?.(selection, before);
-      light();
+      const later = before.time !== selection.time;
+      if (later) picture.advance?.(selection, before);
+      const moved = !sameCell(before.pointed, selection.pointed) || !sameCell(before.pinned, selection.pinned);
+      if (moved || (later && picture.advance)) light();
     },
   };
 }

@@ -79,7 +79,11 @@ function named(place: Place): Answer | null {
   if (!name || FITTED.has(place.dialect.name)) return null;
   const { axis, output } = place;
   const crop = axis.crop[0] + axis.crop[1];
-  return { words: `${name}, and the crop is what that leaves over`, numbers: `${output}, and ${crop} of ${output + crop} are cut away`, size: output };
+  return {
+    words: `${name}, and the crop is what that leaves over`,
+    numbers: `${output}, and ${crop} of ${output + crop} are cut away`,
+    size: output,
+  };
 }
 
 const FITTED = new Set(["tensorflow", "tflite"]);
@@ -93,12 +97,28 @@ function fitted(place: Place): Answer | null {
   const [lo, hi] = axis.crop;
   const fit =
     rule === "same"
-      ? { words: "⌈output_shape / strides⌉", numbers: `⌈${output} / ${axis.stride}⌉`, size: Math.ceil(output / axis.stride) }
+      ? {
+          words: "⌈output_shape / strides⌉",
+          numbers: `⌈${output} / ${axis.stride}⌉`,
+          size: Math.ceil(output / axis.stride),
+        }
       : rule === "valid"
-        ? { words: `⌊(output_shape − ${span.words}) / strides⌋ + 1`, numbers: `⌊(${output} − ${span.numbers}) / ${axis.stride}⌋ + 1`, size: Math.floor((output - span.size) / axis.stride) + 1 }
-        : { words: `⌊(output_shape + padding − ${span.words}) / strides⌋ + 1`, numbers: `⌊(${output} + ${lo + hi} − ${span.numbers}) / ${axis.stride}⌋ + 1`, size: Math.floor((output + lo + hi - span.size) / axis.stride) + 1 };
+        ? {
+            words: `⌊(output_shape − ${span.words}) / strides⌋ + 1`,
+            numbers: `⌊(${output} − ${span.numbers}) / ${axis.stride}⌋ + 1`,
+            size: Math.floor((output - span.size) / axis.stride) + 1,
+          }
+        : {
+            words: `⌊(output_shape + padding − ${span.words}) / strides⌋ + 1`,
+            numbers: `⌊(${output} + ${lo + hi} − ${span.numbers}) / ${axis.stride}⌋ + 1`,
+            size: Math.floor((output + lo + hi - span.size) / axis.stride) + 1,
+          };
   if (fit.size !== input) return null;
-  return { words: `output_shape, which must fit: ${fit.words} is the input's size`, numbers: `${output}: ${fit.numbers} = ${input}`, size: output };
+  return {
+    words: `output_shape, which must fit: ${fit.words} is the input's size`,
+    numbers: `${output}: ${fit.numbers} = ${input}`,
+    size: output,
+  };
 }
 
 /** "same": as many outputs as strides fit, or Keras' rule with an output_padding. */
@@ -125,7 +145,9 @@ function valid(place: Place): Answer | null {
   const { axis, input, output } = place;
   const stride = strideName(place);
   const span = spanOf(place);
-  const fills = ["keras", "jax", "flax", "haiku"].includes(place.dialect.name) && (place.dialect.name !== "keras" || valueOf(place, "output_padding") === null);
+  const fills =
+    ["keras", "jax", "flax", "haiku"].includes(place.dialect.name) &&
+    (place.dialect.name !== "keras" || valueOf(place, "output_padding") === null);
   if (fills) {
     return {
       words: `input·${stride} + max(${span.words.replace(/^\((.*)\)$/, "$1")} − ${stride}, 0)`,
@@ -144,7 +166,9 @@ function valid(place: Place): Answer | null {
 
 /** Pads of both ends, as ONNX and OpenVINO have them. */
 function begunAndEnded(place: Place): Answer | null {
-  const names = place.dialect.words(2).some((word) => word.name === "pads") ? "pads in front and behind" : nameOf(place, /^pads_begin$/) && "pads_begin − pads_end";
+  const names = place.dialect.words(2).some((word) => word.name === "pads")
+    ? "pads in front and behind"
+    : nameOf(place, /^pads_begin$/) && "pads_begin − pads_end";
   if (!names) return null;
   const { axis, input } = place;
   const span = spanOf(place);

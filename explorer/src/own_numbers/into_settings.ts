@@ -22,10 +22,19 @@ export interface Placed {
 export function asInput(array: NumberArray, settings: Settings): Placed {
   refuseOthers(array);
   const batched = array.shape.length === 4;
-  if (batched && array.shape[0] !== 1) throw new UnreadableNumbers(`x has shape ${text(array.shape)}; one image at a time is shown. Save x[:1].`);
+  if (batched && array.shape[0] !== 1)
+    throw new UnreadableNumbers(`x has shape ${text(array.shape)}; one image at a time is shown. Save x[:1].`);
   const shape = batched ? array.shape.slice(1) : array.shape;
-  if (shape.length > 3) throw new UnreadableNumbers(`x has shape ${text(array.shape)}; one or two spatial axes are shown, with a channel axis before them. Save one slice of it.`);
-  const rank = shape.length === 1 ? 1 : shape.length === 2 && settings.rank === 1 && settings.channels.input === shape[0] && shape[0]! > 1 ? 1 : 2;
+  if (shape.length > 3)
+    throw new UnreadableNumbers(
+      `x has shape ${text(array.shape)}; one or two spatial axes are shown, with a channel axis before them. Save one slice of it.`,
+    );
+  const rank =
+    shape.length === 1
+      ? 1
+      : shape.length === 2 && settings.rank === 1 && settings.channels.input === shape[0] && shape[0]! > 1
+        ? 1
+        : 2;
   const spatial = shape.slice(-rank);
   refuseLarge("x", spatial, MOST_INPUTS[rank]);
   const all = shape.length > rank ? shape[0]! : 1;
@@ -37,7 +46,10 @@ export function asInput(array: NumberArray, settings: Settings): Placed {
       rank,
       input: spatial,
       channels: { input: channels, output: settings.channels.output },
-      values: { x: { shape: channels === 1 ? spatial : [channels, ...spatial], numbers }, weight: fits ? settings.values.weight : ruleOf(settings.values.weight) },
+      values: {
+        x: { shape: channels === 1 ? spatial : [channels, ...spatial], numbers },
+        weight: fits ? settings.values.weight : ruleOf(settings.values.weight),
+      },
     },
     read: `Read as x of ${sizes(spatial)}${all > 1 ? `, the first ${channels} of ${all} channels` : ""}.`,
   };
@@ -47,24 +59,44 @@ export function asInput(array: NumberArray, settings: Settings): Placed {
  * Return the settings with this array as the weight. Taps alone, or the whole weight of a layer in the layout of the
  * dialect; `first` is the input and the output channel to begin with, where there are more than the boards show.
  */
-export function asWeight(array: NumberArray, settings: Settings, layout: WeightLayout, first = { input: 0, output: 0 }): Placed {
+export function asWeight(
+  array: NumberArray,
+  settings: Settings,
+  layout: WeightLayout,
+  first = { input: 0, output: 0 },
+): Placed {
   refuseOthers(array);
   const axes = array.shape.length;
   if (axes <= 2) {
     refuseLarge("the kernel", array.shape, MOST_TAPS[axes as 1 | 2]);
-    return placed(settings, array.shape, { input: 1, output: 1 }, array.numbers, `Read as the ${sizes(array.shape)} taps of one channel, in the order in which they are painted.`);
+    return placed(
+      settings,
+      array.shape,
+      { input: 1, output: 1 },
+      array.numbers,
+      `Read as the ${sizes(array.shape)} taps of one channel, in the order in which they are painted.`,
+    );
   }
   const letters = layout.pattern.replace("*", "");
   const rank = axes - letters.length;
-  if (rank !== 1 && rank !== 2) throw new UnreadableNumbers(`The weight has shape ${text(array.shape)}; ${letters.length + 1} or ${letters.length + 2} axes are read, ${named(layout, 2)} in 2-D. Save one slice of it.`);
-  const order: (string | number)[] = [...layout.pattern].flatMap<string | number>((letter) => (letter === "*" ? Array.from({ length: rank }, (_, axis) => axis) : [letter]));
+  if (rank !== 1 && rank !== 2)
+    throw new UnreadableNumbers(
+      `The weight has shape ${text(array.shape)}; ${letters.length + 1} or ${letters.length + 2} axes are read, ${named(layout, 2)} in 2-D. Save one slice of it.`,
+    );
+  const order: (string | number)[] = [...layout.pattern].flatMap<string | number>((letter) =>
+    letter === "*" ? Array.from({ length: rank }, (_, axis) => axis) : [letter],
+  );
   const size = (axis: string | number) => (order.includes(axis) ? array.shape[order.indexOf(axis)]! : 1);
-  if (size("G") !== 1) throw new UnreadableNumbers(`The weight has ${size("G")} groups; one is shown. Save the weight of one group.`);
+  if (size("G") !== 1)
+    throw new UnreadableNumbers(`The weight has ${size("G")} groups; one is shown. Save the weight of one group.`);
   const kernel = Array.from({ length: rank }, (_, axis) => size(axis));
   refuseLarge("the kernel", kernel, MOST_TAPS[rank]);
   const all = { input: size("I"), output: size("O") };
   const from = { input: Math.min(first.input, all.input - 1), output: Math.min(first.output, all.output - 1) };
-  const channels = { input: Math.min(MOST_CHANNELS, all.input - from.input), output: Math.min(MOST_CHANNELS, all.output - from.output) };
+  const channels = {
+    input: Math.min(MOST_CHANNELS, all.input - from.input),
+    output: Math.min(MOST_CHANNELS, all.output - from.output),
+  };
   const stride = steps(array.shape);
   const strideOf = (axis: string | number) => (order.includes(axis) ? stride[order.indexOf(axis)]! : 0);
   const numbers: number[] = [];
@@ -83,11 +115,26 @@ export function asWeight(array: NumberArray, settings: Settings, layout: WeightL
       }
     }
   }
-  const part = all.input > channels.input || all.output > channels.output ? ` Shown are input channels ${range(from.input, channels.input)} of ${all.input} and output channels ${range(from.output, channels.output)} of ${all.output}.` : "";
-  return placed(settings, kernel, channels, numbers, `Read as ${named(layout, rank)}${layout.flip ? ", taps stored in reverse" : ""}: ${all.input} input and ${all.output} output channels, kernel ${sizes(kernel)}.${part}`);
+  const part =
+    all.input > channels.input || all.output > channels.output
+      ? ` Shown are input channels ${range(from.input, channels.input)} of ${all.input} and output channels ${range(from.output, channels.output)} of ${all.output}.`
+      : "";
+  return placed(
+    settings,
+    kernel,
+    channels,
+    numbers,
+    `Read as ${named(layout, rank)}${layout.flip ? ", taps stored in reverse" : ""}: ${all.input} input and ${all.output} output channels, kernel ${sizes(kernel)}.${part}`,
+  );
 }
 
-function placed(settings: Settings, kernel: readonly number[], channels: Settings["channels"], numbers: readonly number[], read: string): Placed {
+function placed(
+  settings: Settings,
+  kernel: readonly number[],
+  channels: Settings["channels"],
+  numbers: readonly number[],
+  read: string,
+): Placed {
   const rank = kernel.length as 1 | 2;
   const keepsX = rank === settings.rank && channels.input === settings.channels.input;
   const input = rank === settings.rank ? settings.input : [settings.input[0] ?? 3];
@@ -98,7 +145,13 @@ function placed(settings: Settings, kernel: readonly number[], channels: Setting
       input,
       channels,
       words: withoutGroups(settings),
-      values: { weight: { shape: channels.input * channels.output === 1 ? kernel : [channels.input, channels.output, ...kernel], numbers }, x: keepsX ? settings.values.x : ruleOf(settings.values.x) },
+      values: {
+        weight: {
+          shape: channels.input * channels.output === 1 ? kernel : [channels.input, channels.output, ...kernel],
+          numbers,
+        },
+        x: keepsX ? settings.values.x : ruleOf(settings.values.x),
+      },
     },
     read,
   };
@@ -106,7 +159,9 @@ function placed(settings: Settings, kernel: readonly number[], channels: Setting
 
 /** Arguments without the groups: the channels of the weight are those of one group. */
 function withoutGroups({ dialect, rank, words }: Settings): Settings["words"] {
-  const counts = dialects[dialect]!.words(rank).filter((word) => word.kind === "count").map((word) => word.name);
+  const counts = dialects[dialect]!.words(rank)
+    .filter((word) => word.kind === "count")
+    .map((word) => word.name);
   return Object.fromEntries(Object.entries(words).filter(([name]) => !counts.includes(name)));
 }
 
@@ -116,13 +171,22 @@ function ruleOf(values: Settings["values"]["x"]): Settings["values"]["x"] {
 }
 
 function refuseOthers(array: NumberArray): void {
-  if (array.shape.length === 0) throw new UnreadableNumbers("That is one number, without an axis. A list or a matrix is needed, such as 1 2 on one line and 3 4 on the next.");
+  if (array.shape.length === 0)
+    throw new UnreadableNumbers(
+      "That is one number, without an axis. A list or a matrix is needed, such as 1 2 on one line and 3 4 on the next.",
+    );
   const bad = array.numbers.find((number) => !Number.isFinite(number));
-  if (bad !== undefined) throw new UnreadableNumbers(`There is ${Number.isNaN(bad) ? "NaN" : "inf"} among the numbers; finite ones are needed.`);
+  if (bad !== undefined)
+    throw new UnreadableNumbers(
+      `There is ${Number.isNaN(bad) ? "NaN" : "inf"} among the numbers; finite ones are needed.`,
+    );
 }
 
 function refuseLarge(name: string, shape: readonly number[], most: number): void {
-  if (Math.max(...shape) > most) throw new UnreadableNumbers(`${name} would be ${sizes(shape)}; at most ${most} per axis are shown. Save a part of it.`);
+  if (Math.max(...shape) > most)
+    throw new UnreadableNumbers(
+      `${name} would be ${sizes(shape)}; at most ${most} per axis are shown. Save a part of it.`,
+    );
 }
 
 function named({ pattern }: WeightLayout, rank: number): string {
@@ -132,4 +196,5 @@ function named({ pattern }: WeightLayout, rank: number): string {
 
 const sizes = (shape: readonly number[]): string => shape.join(" × ");
 const text = (shape: readonly number[]): string => `(${shape.join(", ")})`;
-const range = (from: number, length: number): string => (length === 1 ? String(from) : `${from} to ${from + length - 1}`);
+const range = (from: number, length: number): string =>
+  length === 1 ? String(from) : `${from} to ${from + length - 1}`;

@@ -23,8 +23,12 @@ const SPECIAL: Readonly<Record<string, number>> = { nan: NaN, inf: Infinity, inf
  * without commas and the words around it: "array([[1., 2.], [3., 4.]])", "[[1 2]\n [3 4]]", "tensor([1, 2])".
  */
 export function readNumberText(text: string): NumberArray {
-  if (text.length > LONGEST_TEXT) throw new UnreadableNumbers(`The text has ${text.length} characters; at most ${LONGEST_TEXT} are read.`);
-  if (text.trim() === "") throw new UnreadableNumbers("There is no number in it. Write rows of numbers, such as 1 2 on one line and 3 4 on the next.");
+  if (text.length > LONGEST_TEXT)
+    throw new UnreadableNumbers(`The text has ${text.length} characters; at most ${LONGEST_TEXT} are read.`);
+  if (text.trim() === "")
+    throw new UnreadableNumbers(
+      "There is no number in it. Write rows of numbers, such as 1 2 on one line and 3 4 on the next.",
+    );
   const array = /[[(]/.test(text) ? nested(text) : rows(text);
   if (array.numbers.length === 0) throw new UnreadableNumbers("There is no number in it. Write at least one.");
   return array;
@@ -35,20 +39,31 @@ function numberOf(word: string): number {
   const sign = text.startsWith("-") ? -1 : 1;
   const special = SPECIAL[text.replace(/^[+-]/, "").toLowerCase()];
   if (special !== undefined) return sign * special;
-  if (text === "..." || text === "…") throw new UnreadableNumbers("The text has “...” where NumPy left numbers out. Print all of them: np.set_printoptions(threshold=100000).");
-  if (!NUMBER.test(text)) throw new UnreadableNumbers(`“${word.slice(0, 20)}” is not a number. Write numbers, split by spaces or commas.`);
+  if (text === "..." || text === "…")
+    throw new UnreadableNumbers(
+      "The text has “...” where NumPy left numbers out. Print all of them: np.set_printoptions(threshold=100000).",
+    );
+  if (!NUMBER.test(text))
+    throw new UnreadableNumbers(`“${word.slice(0, 20)}” is not a number. Write numbers, split by spaces or commas.`);
   return Number(text);
 }
 
 function refuseMany(found: number): void {
-  if (found > MOST_NUMBERS) throw new UnreadableNumbers(`There are more than ${MOST_NUMBERS} numbers. Use a small example.`);
+  if (found > MOST_NUMBERS)
+    throw new UnreadableNumbers(`There are more than ${MOST_NUMBERS} numbers. Use a small example.`);
 }
 
 function rows(text: string): NumberArray {
-  const lines = text.split(/\r?\n/).map((line) => line.split(/[\s,;]+/).filter(Boolean)).filter((line) => line.length > 0);
+  const lines = text
+    .split(/\r?\n/)
+    .map((line) => line.split(/[\s,;]+/).filter(Boolean))
+    .filter((line) => line.length > 0);
   const width = lines[0]?.length ?? 0;
   const uneven = lines.findIndex((line) => line.length !== width);
-  if (uneven > 0) throw new UnreadableNumbers(`Row 1 has ${width} numbers and row ${uneven + 1} has ${lines[uneven]!.length}. All rows need as many.`);
+  if (uneven > 0)
+    throw new UnreadableNumbers(
+      `Row 1 has ${width} numbers and row ${uneven + 1} has ${lines[uneven]!.length}. All rows need as many.`,
+    );
   refuseMany(lines.length * width);
   return { shape: lines.length === 1 ? [width] : [lines.length, width], numbers: lines.flat().map(numberOf) };
 }
@@ -64,18 +79,28 @@ function nested(text: string): NumberArray {
   let leaf: number | undefined;
   for (const token of tokens) {
     if (token === "[" || token === "(") {
-      if (leaf !== undefined && counts.length >= leaf) throw new UnreadableNumbers("A list stands beside numbers. Every list needs as many lists or numbers as its neighbour.");
+      if (leaf !== undefined && counts.length >= leaf)
+        throw new UnreadableNumbers(
+          "A list stands beside numbers. Every list needs as many lists or numbers as its neighbour.",
+        );
       if (counts.length > 0) counts[counts.length - 1]!++;
       counts.push(0);
-      if (counts.length > DEEPEST) throw new UnreadableNumbers(`More than ${DEEPEST} brackets stand in each other. Paste the array of one layer.`);
+      if (counts.length > DEEPEST)
+        throw new UnreadableNumbers(`More than ${DEEPEST} brackets stand in each other. Paste the array of one layer.`);
     } else if (token === "]" || token === ")") {
       const length = counts.pop()!;
       const axis = counts.length;
-      if (shape[axis] !== undefined && shape[axis] !== length) throw new UnreadableNumbers(`One list of axis ${axis} has ${shape[axis]} entries and another has ${length}. All need as many.`);
+      if (shape[axis] !== undefined && shape[axis] !== length)
+        throw new UnreadableNumbers(
+          `One list of axis ${axis} has ${shape[axis]} entries and another has ${length}. All need as many.`,
+        );
       shape[axis] = length;
       if (axis === 0) break; // what follows is "dtype=float32)" and the like
     } else {
-      if (leaf !== undefined && counts.length !== leaf) throw new UnreadableNumbers("A number stands beside a list. Every list needs as many lists or numbers as its neighbour.");
+      if (leaf !== undefined && counts.length !== leaf)
+        throw new UnreadableNumbers(
+          "A number stands beside a list. Every list needs as many lists or numbers as its neighbour.",
+        );
       leaf = counts.length;
       numbers.push(numberOf(token));
       counts[counts.length - 1]!++;
@@ -84,6 +109,7 @@ function nested(text: string): NumberArray {
   }
   if (counts.length > 0) throw new UnreadableNumbers("A bracket is not closed. Paste the whole array.");
   const sizes = shape.map((size) => size ?? 0);
-  if (sizes.reduce((product, size) => product * size, 1) !== numbers.length) throw new UnreadableNumbers("The lists have different lengths. All lists of an axis need as many entries.");
+  if (sizes.reduce((product, size) => product * size, 1) !== numbers.length)
+    throw new UnreadableNumbers("The lists have different lengths. All lists of an axis need as many entries.");
   return { shape: sizes, numbers };
 }

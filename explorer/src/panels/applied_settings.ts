@@ -29,7 +29,8 @@ export function argumentsText(settings: Settings, geometry: Geometry, input: Ind
   const native = dialect.nativeArguments(geometry, input);
   const differing = dialect.wordsOf(geometry, input);
   // the page fills in what a call has to say: an output_shape, and a padding by its name
-  const isNeeded = ({ name, fallback }: Word) => name in differing || typeof native[name] === "string" || (fallback === "" && (native[name] ?? null) !== null);
+  const isNeeded = ({ name, fallback }: Word) =>
+    name in differing || typeof native[name] === "string" || (fallback === "" && (native[name] ?? null) !== null);
   const names = dialect.words(geometry.axes.length).filter(isNeeded);
   return written(names.map(({ name }) => [name, native[name]!]));
 }

@@ -43,7 +43,8 @@ export function numberTable(values: ArrayLike<number>, shape: readonly number[],
   const body = make("tbody");
   for (let row = 0; row < rows; row++) {
     const line = make("tr");
-    for (let column = 0; column < columns; column++) line.append(make("td", {}, shown(values[row * columns + column] ?? 0)));
+    for (let column = 0; column < columns; column++)
+      line.append(make("td", {}, shown(values[row * columns + column] ?? 0)));
     body.append(line);
   }
   const table = make("table", { class: "number-table", "aria-label": caption }, body);

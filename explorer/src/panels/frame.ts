@@ -21,7 +21,10 @@ export function framed(panel: Panel, actions: Actions): View {
   const isNear = panel.place === "near";
   // a panel near the boards keeps its height, so that the boards stand still, and scrolls inside it
   const scrolls = isNear && ({ tabindex: 0, role: "region", "aria-label": panel.title } as const);
-  element.append(make("summary", {}, make(isNear ? "h3" : "h2", {}, panel.title)), make("div", { class: "panel-body", ...scrolls }, content.element));
+  element.append(
+    make("summary", {}, make(isNear ? "h3" : "h2", {}, panel.title)),
+    make("div", { class: "panel-body", ...scrolls }, content.element),
+  );
   let last: Moment | null = null;
   const missed = { scene: true, selection: true };
   const draw = () => {

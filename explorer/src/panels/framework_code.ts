@@ -19,13 +19,29 @@ export const frameworkCode: Panel = {
   place: "below",
   open: false,
   make: (actions) => {
-    const link = make("input", { id: "page-link", readonly: true, "aria-label": "Link of this page with these settings" });
+    const link = make("input", {
+      type: "text",
+      id: "page-link",
+      readonly: true,
+      "aria-label": "Link of this page with these settings",
+    });
     const calls = make("div", { class: "calls" });
     const element = make(
       "div",
       { class: "framework-code" },
-      make("p", { class: "link" }, make("label", { for: "page-link" }, "Link of this page "), link, " ", copyButton(() => link.value, "the link", actions)),
-      make("p", { class: "hint" }, "All settings and the pinned cell are behind the #, so the link shows the same page again, in every copy of it."),
+      make(
+        "p",
+        { class: "link" },
+        make("label", { for: "page-link" }, "Link of this page "),
+        link,
+        " ",
+        copyButton(() => link.value, "the link", actions),
+      ),
+      make(
+        "p",
+        { class: "hint" },
+        "All settings and the pinned cell are behind the #, so the link shows the same page again, in every copy of it.",
+      ),
       calls,
     );
     return {
@@ -41,7 +57,13 @@ export const frameworkCode: Panel = {
 function callsOf(moment: Moment, actions: Actions): HTMLElement[] {
   const { scene, settings } = moment;
   if (!scene) return [noOperator(moment)];
-  const own = section("tconv", tconvCode(settings, scene.geometry, scene.inputShape), `x and weight in ${titleOf(dialects[settings.dialect]!)}'s layouts; arrays of NumPy, or of the frameworks.`, [], actions);
+  const own = section(
+    "tconv",
+    tconvCode(settings, scene.geometry, scene.inputShape),
+    `x and weight in ${titleOf(dialects[settings.dialect]!)}'s layouts; arrays of NumPy, or of the frameworks.`,
+    [],
+    actions,
+  );
   const names = Object.keys(dialects);
   const first = [settings.dialect, ...FIRST.filter((name) => name !== settings.dialect)];
   const of = (name: string) => dialectCall(dialects[name]!, scene, actions);
@@ -49,7 +71,12 @@ function callsOf(moment: Moment, actions: Actions): HTMLElement[] {
   return [
     own,
     ...first.map(of),
-    make("details", { class: "others" }, make("summary", {}, `Others: ${others.map((name) => titleOf(dialects[name]!)).join(", ")}`), ...others.map(of)),
+    make(
+      "details",
+      { class: "others" },
+      make("summary", {}, `Others: ${others.map((name) => titleOf(dialects[name]!)).join(", ")}`),
+      ...others.map(of),
+    ),
   ];
 }
 
@@ -57,19 +84,38 @@ function dialectCall(dialect: Dialect, scene: Scene, actions: Actions): HTMLElem
   const { geometry, inputShape } = scene;
   const reasons = dialect.reasonsAgainst(geometry, inputShape);
   try {
-    return section(titleOf(dialect), dialect.code(geometry, inputShape), layouts(dialect, geometry.groups, inputShape.length), reasons, actions);
+    return section(
+      titleOf(dialect),
+      dialect.code(geometry, inputShape),
+      layouts(dialect, geometry.groups, inputShape.length),
+      reasons,
+      actions,
+    );
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     return section(titleOf(dialect), null, "", reasons, actions);
   }
 }
 
-function section(name: string, code: string | null, layout: string, reasons: readonly string[], actions: Actions): HTMLElement {
-  const why = reasons.length > 0 && `${name} cannot say ${reasons.join("; nor ")}.${code === null ? " A slice of its result does not help." : " So: its full result, then a slice."}`;
+function section(
+  name: string,
+  code: string | null,
+  layout: string,
+  reasons: readonly string[],
+  actions: Actions,
+): HTMLElement {
+  const why =
+    reasons.length > 0 &&
+    `${name} cannot say ${reasons.join("; nor ")}.${code === null ? " A slice of its result does not help." : " So: its full result, then a slice."}`;
   return make(
     "section",
     {},
-    make("div", { class: "call-head" }, make("h3", {}, name), code !== null && copyButton(() => code, `the ${name} call`, actions)),
+    make(
+      "div",
+      { class: "call-head" },
+      make("h3", {}, name),
+      code !== null && copyButton(() => code, `the ${name} call`, actions),
+    ),
     why && make("p", { class: "why-not" }, why),
     code !== null && codeBlock(`${name} call`, code),
     layout !== "" && make("p", { class: "hint" }, layout),
@@ -78,7 +124,8 @@ function section(name: string, code: string | null, layout: string, reasons: rea
 
 /** "x [N, h, w, C], weight [kh, kw, C_out, C_in]", with the flip where there is one. */
 function layouts(dialect: Dialect, groups: number, rank: number): string {
-  const axes = (pattern: string, names: Readonly<Record<string, string>>) => [...pattern].map((letter) => names[letter] ?? letter).join(", ");
+  const axes = (pattern: string, names: Readonly<Record<string, string>>) =>
+    [...pattern].map((letter) => names[letter] ?? letter).join(", ");
   const { pattern, grouped, flip } = dialect.weight(groups, rank);
   const split = groups > 1 && grouped !== "G";
   const weight = axes(pattern, {

@@ -31,7 +31,12 @@ export const loopLine: Panel = {
         }
         if (changed.scene || code.textContent === "") {
           const { lines, running } = scatterLines(scene);
-          fill(code, ...lines.map((line, place) => make("span", { class: place === running ? "line running" : "line" }, `${line}\n`)));
+          fill(
+            code,
+            ...lines.map((line, place) =>
+              make("span", { class: place === running ? "line running" : "line" }, `${line}\n`),
+            ),
+          );
         }
         fill(runs, ...runsOf(scene, selection));
       },
@@ -45,7 +50,9 @@ export function scatterLines(scene: Scene): { lines: string[]; running: number }
   const rank = geometry.axes.length;
   const i = INPUTS.slice(0, rank);
   const t = TAPS.slice(0, rank);
-  const places = geometry.axes.map((axis, each) => `${times(axis.stride, i[each]!)} + ${times(axis.dilation, t[each]!)}`).join(", ");
+  const places = geometry.axes
+    .map((axis, each) => `${times(axis.stride, i[each]!)} + ${times(axis.dilation, t[each]!)}`)
+    .join(", ");
   const { head, x, w, full } = channelNames(scene);
   const channels = scene.channels.output > 1 ? [scene.channels.output] : [];
   const indent = "    ".repeat(head.length);
@@ -65,7 +72,13 @@ function channelNames({ geometry, channels }: Scene): { head: string[]; x: strin
   if (channels.input === 1 && channels.output === 1) return { head: [], x: "", w: "", full: "" };
   const full = (name: string) => (channels.output > 1 ? `${name}, ` : "");
   const x = (name: string) => (channels.input > 1 ? `${name}, ` : "");
-  if (geometry.groups === 1) return { head: [`for c, d in np.ndindex(${channels.input}, ${channels.output}):`], x: x("c"), w: "c, d, ", full: full("d") };
+  if (geometry.groups === 1)
+    return {
+      head: [`for c, d in np.ndindex(${channels.input}, ${channels.output}):`],
+      x: x("c"),
+      w: "c, d, ",
+      full: full("d"),
+    };
   const inputs = channels.input / geometry.groups;
   const outputs = channels.output / geometry.groups;
   const name = (per: number, letter: string) => (per === 1 ? "g" : `${per}*g + ${letter}`);
@@ -78,8 +91,12 @@ function channelNames({ geometry, channels }: Scene): { head: string[]; x: strin
 }
 
 function cropped(geometry: Geometry, full: readonly number[], hasChannels: boolean): string {
-  const cuts = geometry.axes.map(({ crop: [lo, hi] }, axis) => (lo > 0 || hi > 0 ? `${Math.max(lo, 0)}:${full[axis]! - Math.max(hi, 0)}` : ":"));
-  const text = cuts.every((cut) => cut === ":") ? "full" : `full[${[...(hasChannels ? [":"] : []), ...cuts].join(", ")}]`;
+  const cuts = geometry.axes.map(({ crop: [lo, hi] }, axis) =>
+    lo > 0 || hi > 0 ? `${Math.max(lo, 0)}:${full[axis]! - Math.max(hi, 0)}` : ":",
+  );
+  const text = cuts.every((cut) => cut === ":")
+    ? "full"
+    : `full[${[...(hasChannels ? [":"] : []), ...cuts].join(", ")}]`;
   if (geometry.axes.every(({ crop }) => crop[0] >= 0 && crop[1] >= 0)) return text;
   const pads = geometry.axes.map(({ crop }) => `(${Math.max(0, -crop[0])}, ${Math.max(0, -crop[1])})`);
   const all = [...(hasChannels ? ["(0, 0)"] : []), ...pads];
@@ -90,7 +107,10 @@ function cropped(geometry: Geometry, full: readonly number[], hasChannels: boole
 function runsOf(scene: Scene, selection: Selection): HTMLElement[] {
   const cell = shownCell(selection);
   const { title, products } = cell ? cellRuns(scene, cell) : timeRuns(scene, selection.time);
-  if (!title) return [make("p", { class: "hint" }, "Point at a cell, or play the scatter: the values of the marked line stand here.")];
+  if (!title)
+    return [
+      make("p", { class: "hint" }, "Point at a cell, or play the scatter: the values of the marked line stand here."),
+    ];
   if (products.length === 0) return [make("p", {}, `${title}: none. No input reaches it.`)];
   const totals = new Map<string, number>();
   const lines = products.map((each) => {
@@ -106,11 +126,16 @@ function runsOf(scene: Scene, selection: Selection): HTMLElement[] {
   return [make("p", {}, `${title}:`), codeBlock("Values of the marked line", text)];
 }
 
-function cellRuns(scene: Scene, cell: { board: string; channel: number; index: readonly number[] }): { title: string; products: Product[] } {
+function cellRuns(
+  scene: Scene,
+  cell: { board: string; channel: number; index: readonly number[] },
+): { title: string; products: Product[] } {
   const isOutput = cell.board === "output";
   const products = isOutput ? scene.gathered(cell.channel, cell.index) : scene.painted(cell.channel, cell.index);
   return {
-    title: isOutput ? `Runs of the marked line that reach ${outputName(scene, cell.channel, cell.index)}` : "Runs of the marked line for this input",
+    title: isOutput
+      ? `Runs of the marked line that reach ${outputName(scene, cell.channel, cell.index)}`
+      : "Runs of the marked line for this input",
     products,
   };
 }
@@ -118,7 +143,10 @@ function cellRuns(scene: Scene, cell: { board: string; channel: number; index: r
 function timeRuns(scene: Scene, time: number): { title: string; products: Product[] } {
   if (time < 1 || time > scene.x.length) return { title: "", products: [] };
   const [channel = 0, ...index] = indexOf(time - 1, [scene.channels.input, ...scene.inputShape]);
-  return { title: `Runs of the marked line for input ${time} of ${scene.x.length}`, products: scene.painted(channel, index) };
+  return {
+    title: `Runs of the marked line for input ${time} of ${scene.x.length}`,
+    products: scene.painted(channel, index),
+  };
 }
 
 function assigned(names: readonly string[], index: readonly number[]): string {

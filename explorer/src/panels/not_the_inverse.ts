@@ -44,7 +44,8 @@ function content(moment: Moment): HTMLElement[] {
     `K has ${K.rows} rows, the inputs, and ${K.columns} columns, the outputs. The ordinary convolution takes an OUTPUT to an INPUT: it multiplies by K. ` +
       "This operator multiplies by the transpose: y = Kᵀx. The name “deconvolution” suggests that the convolution takes y back to x; but K times Kᵀ is not the identity.",
   );
-  if (scene.x.length * product(scene.geometry.axes.map((axis) => axis.kernel)) * scene.channels.output > MOST_PRODUCTS) return [lead, make("p", {}, "These sizes are too large to compute it beside the page. Use a smaller input.")];
+  if (scene.x.length * product(scene.geometry.axes.map((axis) => axis.kernel)) * scene.channels.output > MOST_PRODUCTS)
+    return [lead, make("p", {}, "These sizes are too large to compute it beside the page. Use a smaller input.")];
   const back = K.times(scene.output);
   const solved = leastSquares(K, scene.output);
   return [
@@ -67,7 +68,15 @@ function verdicts(scene: Scene, K: Matrix, back: Float64Array, solved: ReturnTyp
     apart === 0
       ? "Here K y is x: for this x, or because the taps never overlap and have length 1. With other settings it is not."
       : `K y differs from x by up to ${shown(apart)}.`;
-  if (!solved) return [make("p", {}, first), make("p", {}, `Least squares of ${K.rows} unknowns takes too long beside the page; tconv.linear_operator and SciPy's lsqr solve it.`)];
+  if (!solved)
+    return [
+      make("p", {}, first),
+      make(
+        "p",
+        {},
+        `Least squares of ${K.rows} unknowns takes too long beside the page; tconv.linear_operator and SciPy's lsqr solve it.`,
+      ),
+    ];
   const error = distance(solved.x, scene.x);
   const second = solved.fullRank
     ? `What the name promises is the x of smallest |Kᵀx − y|. It has to be solved for: ${K.columns} equations in ${K.rows} unknowns. It differs from x by ${error < 1e-6 ? "rounding alone" : `up to ${shown(error)}, because the equations are nearly dependent`}.`
@@ -75,7 +84,13 @@ function verdicts(scene: Scene, K: Matrix, back: Float64Array, solved: ReturnTyp
   return [make("p", {}, first), make("p", {}, second)];
 }
 
-function array(values: Float64Array, scene: Scene, selection: Selection, side: "input" | "output", caption: string): HTMLElement | null {
+function array(
+  values: Float64Array,
+  scene: Scene,
+  selection: Selection,
+  side: "input" | "output",
+  caption: string,
+): HTMLElement | null {
   const shape = side === "input" ? scene.inputShape : scene.outputShape;
   if (Math.max(...shape) > LONGEST) return null;
   const cells = product(shape);
@@ -91,5 +106,7 @@ function distance(a: Float64Array, b: Float64Array): number {
 /** Solution with rounding errors left out, so that 2.9999999999 reads as 3. */
 function rounded(values: Float64Array, like: Float64Array): Float64Array {
   const scale = like.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-300);
-  return values.map((value) => Math.round((value / scale) * 1e9) / 1e9 * scale).map((value) => (Math.abs(value - Math.round(value)) < 1e-8 * scale ? Math.round(value) : value));
+  return values
+    .map((value) => (Math.round((value / scale) * 1e9) / 1e9) * scale)
+    .map((value) => (Math.abs(value - Math.round(value)) < 1e-8 * scale ? Math.round(value) : value));
 }

@@ -35,7 +35,8 @@ export const overlap: Panel = {
       element,
       draw(moment, changed) {
         const { shown } = moment.selection;
-        const isSame = !changed.scene && last?.selection.shown.output === shown.output && last.selection.shown.input === shown.input;
+        const isSame =
+          !changed.scene && last?.selection.shown.output === shown.output && last.selection.shown.input === shown.input;
         last = moment;
         if (!isSame) draw();
       },
@@ -48,7 +49,9 @@ function content(scene: Scene, settings: Settings, shown: Shown, actions: Action
   const { period, numbers } = gainsOf(scene, shown);
   const counts = overlapOf(scene.geometry);
   const shape = period.length === 1 ? [1, period[0]!] : period;
-  const taps = Array.from({ length: product(period) }, (_, at) => indexOf(at, period).reduce((all, r, axis) => all * counts[axis]![r]!, 1));
+  const taps = Array.from({ length: product(period) }, (_, at) =>
+    indexOf(at, period).reduce((all, r, axis) => all * counts[axis]![r]!, 1),
+  );
   const few = taps.length <= MOST_PHASES;
   const many = scene.channels.input * scene.channels.output > 1;
   return [
@@ -57,10 +60,21 @@ function content(scene: Scene, settings: Settings, shown: Shown, actions: Action
       "div",
       { class: "side-by-side" },
       few && numberTable(taps, shape, "Taps in each phase"),
-      few && numberTable(numbers, shape, many ? `Gain of each phase, input channel ${shown.input} to output channel ${shown.output}` : "Gain of each phase: the sum of its taps"),
+      few &&
+        numberTable(
+          numbers,
+          shape,
+          many
+            ? `Gain of each phase, input channel ${shown.input} to output channel ${shown.output}`
+            : "Gain of each phase: the sum of its taps",
+        ),
       picture(numbers, shape),
     ),
-    make("p", { class: "hint" }, `Rows and columns are the places modulo the stride, before the crop. A phase's gain is what it returns for a constant input of 1.`),
+    make(
+      "p",
+      { class: "hint" },
+      `Rows and columns are the places modulo the stride, before the crop. A phase's gain is what it returns for a constant input of 1.`,
+    ),
     ...remedies(scene, settings, board, actions),
   ];
 }
@@ -80,25 +94,38 @@ function gainsOf(scene: Scene, shown: Shown): { period: readonly number[]; numbe
 
 function verdict(scene: Scene, board: Checkerboard, taps: readonly number[]): HTMLElement[] {
   const strides = scene.geometry.axes.map((axis) => axis.stride);
-  if (product(strides) === 1) return [make("p", {}, "With stride 1 there is one phase: all outputs use all taps, and no pattern can arise.")];
+  if (product(strides) === 1)
+    return [make("p", {}, "With stride 1 there is one phase: all outputs use all taps, and no pattern can arise.")];
   const [least, most] = [Math.min(...taps), Math.max(...taps)];
   const counted =
     least === most
       ? `Every output sums ${most === 1 ? "1 product" : `${most} products`} per input channel, away from the border: the overlap is even.`
       : `Outputs sum between ${least} and ${most} products per input channel, in a pattern that repeats with the stride: the overlap is uneven.`;
   const percent = `${(board.score * 100).toPrecision(2)} %`;
-  const seen = board.score < VISIBLE
-    ? `No checkerboard with these weights: ${board.score === 0 ? "all phases have the same gain" : `only ${percent} of the output for a constant input is a pattern`}.`
-    : `Checkerboard: for a constant input, ${percent} of the output's root mean square is a pattern of phases.`;
-  const none = least === 0 && "No input reaches some phases, because the stride is above the kernel: they hold 0, or the bias alone.";
-  return [make("p", {}, counted), make("p", { class: board.score < VISIBLE ? "right" : "wrong" }, make("strong", {}, seen)), ...(none ? [make("p", {}, none)] : [])];
+  const seen =
+    board.score < VISIBLE
+      ? `No checkerboard with these weights: ${board.score === 0 ? "all phases have the same gain" : `only ${percent} of the output for a constant input is a pattern`}.`
+      : `Checkerboard: for a constant input, ${percent} of the output's root mean square is a pattern of phases.`;
+  const none =
+    least === 0 &&
+    "No input reaches some phases, because the stride is above the kernel: they hold 0, or the bias alone.";
+  return [
+    make("p", {}, counted),
+    make("p", { class: board.score < VISIBLE ? "right" : "wrong" }, make("strong", {}, seen)),
+    ...(none ? [make("p", {}, none)] : []),
+  ];
 }
 
 /** Picture of the response to a constant input, far from the border: brightness is the gain. */
 function picture(gains: Float64Array, [rows = 1, columns = 1]: readonly number[]): HTMLElement {
   const height = rows === 1 ? 3 : Math.max(rows, Math.floor(SIDE / rows) * rows);
   const width = Math.max(columns, Math.floor(SIDE / columns) * columns);
-  const canvas = make("canvas", { width: width * CELL, height: height * CELL, role: "img", "aria-label": "Response to a constant input, far from the border" });
+  const canvas = make("canvas", {
+    width: width * CELL,
+    height: height * CELL,
+    role: "img",
+    "aria-label": "Response to a constant input, far from the border",
+  });
   const context = canvas.getContext("2d")!;
   const largest = gains.reduce((most, gain) => Math.max(most, Math.abs(gain)), 0) || 1;
   const { page, ink, output } = colours();
@@ -121,19 +148,60 @@ function remedies(scene: Scene, settings: Settings, board: Checkerboard, actions
   const { axes } = scene.geometry;
   if (!isEven(scene.geometry)) {
     const kernel = axes.map((axis) => Math.ceil(axis.kernel / axis.stride) * axis.stride);
-    const found = solve({ input: scene.inputShape, output: scene.outputShape, kernel, stride: axes.map((axis) => axis.stride), dilation: axes.map((axis) => axis.dilation) })
+    const found = solve({
+      input: scene.inputShape,
+      output: scene.outputShape,
+      kernel,
+      stride: axes.map((axis) => axis.stride),
+      dilation: axes.map((axis) => axis.dilation),
+    })
       .map(({ geometry }) => ({ ...geometry, groups: scene.geometry.groups }))
-      .find((geometry) => isEven(geometry) && dialects[settings.dialect]!.reasonsAgainst(geometry, scene.inputShape).length === 0);
-    const button = found && make("button", { type: "button", class: "button quiet", onclick: () => actions.change(applied(settings, found, scene.inputShape)) }, `Use kernel ${kernel.join(" × ")}, the same sizes`);
-    items.push(make("li", {}, `A kernel that is a multiple of the stride, ${kernel.join(" × ")}: as many taps in every phase. `, button ?? ""));
+      .find(
+        (geometry) =>
+          isEven(geometry) && dialects[settings.dialect]!.reasonsAgainst(geometry, scene.inputShape).length === 0,
+      );
+    const button =
+      found &&
+      make(
+        "button",
+        {
+          type: "button",
+          class: "button quiet",
+          onclick: () => actions.change(applied(settings, found, scene.inputShape)),
+        },
+        `Use kernel ${kernel.join(" × ")}, the same sizes`,
+      );
+    items.push(
+      make(
+        "li",
+        {},
+        `A kernel that is a multiple of the stride, ${kernel.join(" × ")}: as many taps in every phase. `,
+        button ?? "",
+      ),
+    );
   }
   const isSmooth = axes.every((axis) => axis.kernel >= 2 * axis.stride - 1);
   if (isSmooth) {
     const use = () => actions.change({ values: { ...settings.values, weight: { rule: "bilinear" } } });
-    items.push(make("li", {}, "Weights whose phases have equal gains, as those of linear interpolation. ", make("button", { type: "button", class: "button quiet", onclick: use }, "Use these weights")));
+    items.push(
+      make(
+        "li",
+        {},
+        "Weights whose phases have equal gains, as those of linear interpolation. ",
+        make("button", { type: "button", class: "button quiet", onclick: use }, "Use these weights"),
+      ),
+    );
   }
   const given = `${settings.dialect === "torch" ? "" : `, dialect="${settings.dialect}"`}${argumentsText(settings, scene.geometry, scene.inputShape)}`;
-  items.push(make("li", {}, "Trained weights: ", make("code", {}, `weight = tconv.artifacts.equalise(weight${given})`), " gives every phase the same gain."));
+  items.push(
+    make(
+      "li",
+      {},
+      "Trained weights: ",
+      make("code", {}, `weight = tconv.artifacts.equalise(weight${given})`),
+      " gives every phase the same gain.",
+    ),
+  );
   items.push(make("li", {}, "Or resize first, then an ordinary convolution with stride 1."));
   return [make("h3", {}, "What would remove it"), make("ul", {}, ...items)];
 }

@@ -38,23 +38,62 @@ class Form {
   private settings: Settings | null = null;
   private last: NumberArray | null = null;
   private readonly text = make("textarea", { id: "own-text", rows: 4, spellcheck: "false", placeholder: "0 1\n2 3" });
-  private readonly file = make("input", { type: "file", id: "own-file", accept: ".npy", onchange: () => this.chosen() });
-  private readonly target = make("select", { id: "own-target" }, make("option", { value: "weight" }, "the weight"), make("option", { value: "x" }, "the input x"));
-  private readonly first = { input: this.channelField("own-in", "first input channel"), output: this.channelField("own-out", "first output channel") };
+  private readonly file = make("input", {
+    type: "file",
+    id: "own-file",
+    accept: ".npy",
+    onchange: () => this.chosen(),
+  });
+  private readonly target = make(
+    "select",
+    { id: "own-target" },
+    make("option", { value: "weight" }, "the weight"),
+    make("option", { value: "x" }, "the input x"),
+  );
+  private readonly first = {
+    input: this.channelField("own-in", "first input channel"),
+    output: this.channelField("own-out", "first output channel"),
+  };
   private readonly channels = make("p", { hidden: true }, this.first.input.label, " ", this.first.output.label);
   private readonly answer = make("p", { role: "status", id: "own-answer" });
 
   constructor(private readonly actions: Actions) {
-    const use = make("button", { type: "button", class: "button", onclick: () => this.take(() => readNumberText(this.text.value)) }, "Use these numbers");
-    const back = make("button", { type: "button", class: "button quiet", onclick: () => this.reset() }, "Back to small whole numbers");
+    const use = make(
+      "button",
+      { type: "button", class: "button", onclick: () => this.take(() => readNumberText(this.text.value)) },
+      "Use these numbers",
+    );
+    const back = make(
+      "button",
+      { type: "button", class: "button quiet", onclick: () => this.reset() },
+      "Back to small whole numbers",
+    );
     this.element = make(
       "div",
       { class: "own-numbers" },
       make("p", {}, make("label", { for: "own-target" }, "The numbers are "), this.target),
-      make("p", {}, make("label", { for: "own-text" }, "Paste a matrix: rows of numbers, or what Python, NumPy, PyTorch or JSON print"), this.text),
+      make(
+        "p",
+        {},
+        make(
+          "label",
+          { for: "own-text" },
+          "Paste a matrix: rows of numbers, or what Python, NumPy, PyTorch or JSON print",
+        ),
+        this.text,
+      ),
       make("p", {}, use, " ", back),
-      make("p", {}, make("label", { for: "own-file" }, "Or choose a .npy file, or drop one anywhere on this page: "), this.file),
-      make("p", { class: "hint" }, "A whole weight is read in the layout of the chosen dialect. Nothing leaves this page, and nothing in a file is run."),
+      make(
+        "p",
+        {},
+        make("label", { for: "own-file" }, "Or choose a .npy file, or drop one anywhere on this page: "),
+        this.file,
+      ),
+      make(
+        "p",
+        { class: "hint" },
+        "A whole weight is read in the layout of the chosen dialect. Nothing leaves this page, and nothing in a file is run.",
+      ),
       this.channels,
       this.answer,
     );
@@ -65,12 +104,19 @@ class Form {
   }
 
   async takeFile(file: File): Promise<void> {
-    if (file.size > LARGEST_FILE) return this.take(() => { throw new UnreadableNumbers(`${file.name} has ${Math.round(file.size / 2 ** 20)} MB; at most ${LARGEST_FILE / 2 ** 20} MB are read. Save the weight of one layer.`); });
+    if (file.size > LARGEST_FILE)
+      return this.take(() => {
+        throw new UnreadableNumbers(
+          `${file.name} has ${Math.round(file.size / 2 ** 20)} MB; at most ${LARGEST_FILE / 2 ** 20} MB are read. Save the weight of one layer.`,
+        );
+      });
     try {
       const bytes = new Uint8Array(await file.arrayBuffer());
       this.take(() => readNpy(bytes));
     } catch {
-      this.take(() => { throw new UnreadableNumbers(`${file.name} cannot be read: the browser was refused. Choose a file, no folder.`); });
+      this.take(() => {
+        throw new UnreadableNumbers(`${file.name} cannot be read: the browser was refused. Choose a file, no folder.`);
+      });
     }
   }
 
@@ -102,7 +148,10 @@ class Form {
   private weight(array: NumberArray, settings: Settings): Placed {
     const layout = dialects[settings.dialect]!.weight(1, settings.rank);
     const from = (field: HTMLInputElement) => Math.max(0, Math.floor(Number(field.value)) || 0);
-    return asWeight(array, settings, layout, { input: from(this.first.input.field), output: from(this.first.output.field) });
+    return asWeight(array, settings, layout, {
+      input: from(this.first.input.field),
+      output: from(this.first.output.field),
+    });
   }
 
   private use(placed: Placed): void {

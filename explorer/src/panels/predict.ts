@@ -25,22 +25,61 @@ class Quiz {
   private right = 0;
   private readonly done = new Set<string>();
   private readonly question = make("label", { for: "predict-value" });
-  private readonly value = make("input", { id: "predict-value", inputmode: "text", autocomplete: "off", size: 8 });
-  private readonly size = make("input", { id: "predict-size", inputmode: "text", autocomplete: "off", size: 8 });
+  private readonly value = make("input", {
+    type: "text",
+    id: "predict-value",
+    inputmode: "text",
+    autocomplete: "off",
+    size: 8,
+  });
+  private readonly size = make("input", {
+    type: "text",
+    id: "predict-size",
+    inputmode: "text",
+    autocomplete: "off",
+    size: 8,
+  });
   private readonly answer = make("p", { role: "status", id: "predict-answer" });
   private readonly score = make("p", { class: "hint", id: "predict-score" }, "Nothing answered yet.");
-  private readonly hide = make("button", { type: "button", class: "button", id: "predict-hide", onclick: () => this.toggle() }, "Hide the output");
+  private readonly hide = make(
+    "button",
+    { type: "button", class: "button", id: "predict-hide", onclick: () => this.toggle() },
+    "Hide the output",
+  );
 
   constructor(private readonly actions: Actions) {
     const form = (onsubmit: () => void, ...content: (Node | string)[]) =>
-      make("form", { onsubmit: (event) => { event.preventDefault(); onsubmit(); } }, make("p", {}, ...content, " ", make("button", { class: "button" }, "Check")));
+      make(
+        "form",
+        {
+          onsubmit: (event) => {
+            event.preventDefault();
+            onsubmit();
+          },
+        },
+        make("p", {}, ...content, " ", make("button", { class: "button" }, "Check")),
+      );
     this.element = make(
       "div",
       { class: "predict" },
       make("p", {}, "Hide the numbers of the output, work one out, and type it."),
-      make("p", {}, this.hide, " ", make("button", { type: "button", class: "button quiet", onclick: () => this.another() }, "Choose a cell for me")),
+      make(
+        "p",
+        {},
+        this.hide,
+        " ",
+        make(
+          "button",
+          { type: "button", class: "button quiet", onclick: () => this.another() },
+          "Choose a cell for me",
+        ),
+      ),
       form(() => this.checkValue(), this.question, " ", this.value),
-      form(() => this.checkSize(), make("label", { for: "predict-size" }, "The output's size (rows × columns) is "), this.size),
+      form(
+        () => this.checkSize(),
+        make("label", { for: "predict-size" }, "The output's size (rows × columns) is "),
+        this.size,
+      ),
       this.answer,
       this.score,
     );
@@ -50,7 +89,12 @@ class Quiz {
     this.moment = moment;
     this.hide.textContent = moment.selection.hidden ? "Reveal the output" : "Hide the output";
     const cell = this.cell();
-    fill(this.question, cell && moment.scene ? `${outputName(moment.scene, cell.channel, cell.index)} is ` : "Point at an output cell and pin it (Enter). Its value is ");
+    fill(
+      this.question,
+      cell && moment.scene
+        ? `${outputName(moment.scene, cell.channel, cell.index)} is `
+        : "Point at an output cell and pin it (Enter). Its value is ",
+    );
   }
 
   private cell(): Cell | null {
@@ -82,9 +126,20 @@ class Quiz {
   private checkValue(): void {
     const cell = this.cell();
     const scene = this.moment?.scene;
-    if (!cell || !scene) return this.say({ right: false, text: "No output cell is chosen. Press “Choose a cell for me”, or point at one and press Enter." }, null);
+    if (!cell || !scene)
+      return this.say(
+        {
+          right: false,
+          text: "No output cell is chosen. Press “Choose a cell for me”, or point at one and press Enter.",
+        },
+        null,
+      );
     const given = readNumber(this.value.value);
-    if (given === null) return this.say({ right: false, text: `“${this.value.value.slice(0, 20)}” is not a number. Type one such as 14 or −0.5.` }, null);
+    if (given === null)
+      return this.say(
+        { right: false, text: `“${this.value.value.slice(0, 20)}” is not a number. Type one such as 14 or −0.5.` },
+        null,
+      );
     this.say(judgedValue(scene, cell.channel, cell.index, given), this.keyOf(`${cell.channel}:${cell.index.join()}`));
   }
 
@@ -92,12 +147,27 @@ class Quiz {
     const scene = this.moment?.scene;
     if (!scene) return;
     const rank = scene.outputShape.length;
-    const parts = this.size.value.trim().split(/\s*[x×*,]\s*|\s+/i).map(readNumber);
+    const parts = this.size.value
+      .trim()
+      .split(/\s*[x×*,]\s*|\s+/i)
+      .map(readNumber);
     const whole = parts.filter((part): part is number => part !== null && Number.isInteger(part));
     if (whole.length !== parts.length || (whole.length !== 1 && whole.length !== rank)) {
-      return this.say({ right: false, text: `“${this.size.value.slice(0, 20)}” is not a size. Type ${rank === 2 ? "one such as 7 or 7 × 5" : "a number such as 7"}.` }, null);
+      return this.say(
+        {
+          right: false,
+          text: `“${this.size.value.slice(0, 20)}” is not a size. Type ${rank === 2 ? "one such as 7 or 7 × 5" : "a number such as 7"}.`,
+        },
+        null,
+      );
     }
-    this.say(judgedSize(scene, scene.outputShape.map((_, axis) => whole[axis] ?? whole[0]!)), this.keyOf("size"));
+    this.say(
+      judgedSize(
+        scene,
+        scene.outputShape.map((_, axis) => whole[axis] ?? whole[0]!),
+      ),
+      this.keyOf("size"),
+    );
   }
 
   /** Name of a question, for which only the first answer counts. */
@@ -118,7 +188,9 @@ class Quiz {
 }
 
 function readNumber(text: string): number | null {
-  const plain = text.trim().replace("−", "-").replace(/^(-?\d+),(\d+)$/, "$1.$2");
+  const plain = text
+    .trim()
+    .replace("−", "-")
+    .replace(/^(-?\d+),(\d+)$/, "$1.$2");
   return /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(plain) ? Number(plain) : null;
 }
-

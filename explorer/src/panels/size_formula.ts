@@ -31,7 +31,8 @@ export const sizeFormula: Panel = {
 function formulas(scene: Scene, settings: Settings): HTMLElement[] {
   const { inputShape, geometry } = scene;
   const texts = inputShape.map((size, axis) => JSON.stringify([size, geometry.axes[axis]]));
-  if (texts.every((text) => text === texts[0])) return [axisFormula(scene, settings, 0, inputShape.length > 1 ? "Rows, and columns as well" : null)];
+  if (texts.every((text) => text === texts[0]))
+    return [axisFormula(scene, settings, 0, inputShape.length > 1 ? "Rows, and columns as well" : null)];
   return [axisFormula(scene, settings, 0, "Axis 0: rows"), axisFormula(scene, settings, 1, "Axis 1: columns")];
 }
 
@@ -55,7 +56,11 @@ function axisFormula(scene: Scene, settings: Settings, axis: number, title: stri
     title && make("h3", {}, title),
     codeBlock(`Size formula of axis ${axis}`, lines.join("\n")),
     own && make("p", {}, `The same in the words of ${dialect.framework}:`),
-    own && codeBlock(`Size formula of axis ${axis} in the words of ${dialect.framework}`, `output = ${own.words}\n       = ${own.numbers}${/[:,] /.test(own.numbers) ? "" : ` = ${output}`}`),
+    own &&
+      codeBlock(
+        `Size formula of axis ${axis} in the words of ${dialect.framework}`,
+        `output = ${own.words}\n       = ${own.numbers}${/[:,] /.test(own.numbers) ? "" : ` = ${output}`}`,
+      ),
   );
 }
 
@@ -65,9 +70,14 @@ function signed(value: number): string {
 
 function removed(scene: Scene): HTMLElement[] {
   const crops = scene.geometry.axes.map((axis) => axis.crop);
-  if (crops.every(([lo, hi]) => lo === 0 && hi === 0)) return [make("p", {}, "Nothing is cut away: the output is the full result.")];
+  if (crops.every(([lo, hi]) => lo === 0 && hi === 0))
+    return [make("p", {}, "Nothing is cut away: the output is the full result.")];
   const cells = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
-  const kept = cells(scene.geometry.axes.map((axis, each) => scene.fullShape[each]! - Math.max(axis.crop[0], 0) - Math.max(axis.crop[1], 0)));
+  const kept = cells(
+    scene.geometry.axes.map(
+      (axis, each) => scene.fullShape[each]! - Math.max(axis.crop[0], 0) - Math.max(axis.crop[1], 0),
+    ),
+  );
   const sentences: string[] = [];
   const lost = cells(scene.fullShape) - kept;
   if (lost > 0) {
@@ -77,21 +87,32 @@ function removed(scene: Scene): HTMLElement[] {
     );
   }
   if (crops.some(([lo, hi]) => lo < 0 || hi < 0)) {
-    sentences.push(`The output is longer than the full result: ${sides(scene, -1)} are added. No input reaches them; they hold 0, or the bias of a layer.`);
+    sentences.push(
+      `The output is longer than the full result: ${sides(scene, -1)} are added. No input reaches them; they hold 0, or the bias of a layer.`,
+    );
   }
-  if (crops.some(([lo, hi]) => lo !== hi)) sentences.push("One end loses more than the other: the output is not centred on the input.");
+  if (crops.some(([lo, hi]) => lo !== hi))
+    sentences.push("One end loses more than the other: the output is not centred on the input.");
   return sentences.map((sentence) => make("p", {}, sentence));
 }
 
 /** "1 row in front and 2 behind" of all axes, of crops of a sign. */
 function sides(scene: Scene, sign: 1 | -1): string {
-  const names = scene.inputShape.length === 1 ? [["element", "elements"]] : [["row", "rows"], ["column", "columns"]];
+  const names =
+    scene.inputShape.length === 1
+      ? [["element", "elements"]]
+      : [
+          ["row", "rows"],
+          ["column", "columns"],
+        ];
   return scene.geometry.axes
     .map(({ crop }, axis) => {
       const [lo, hi] = crop.map((side) => Math.max(0, side * sign)) as [number, number];
       if (lo === 0 && hi === 0) return "";
       const [one, many] = names[axis] as [string, string];
-      return lo === 0 ? `${count(hi, one, many)} behind and none in front` : `${count(lo, one, many)} in front and ${hi || "none"} behind`;
+      return lo === 0
+        ? `${count(hi, one, many)} behind and none in front`
+        : `${count(lo, one, many)} in front and ${hi || "none"} behind`;
     })
     .filter(Boolean)
     .join(", ");

@@ -23,7 +23,15 @@ export const sumInNumbers: Panel = {
         const { scene } = moment;
         const cell = shownCell(moment.selection);
         if (!scene) fill(element, noOperator(moment));
-        else if (!cell || !isIn(scene, cell)) fill(element, make("p", { class: "hint" }, "Point at a cell, or move to one with Tab and the arrow keys: its sum stands here. Enter pins it."));
+        else if (!cell || !isIn(scene, cell))
+          fill(
+            element,
+            make(
+              "p",
+              { class: "hint" },
+              "Point at a cell, or move to one with Tab and the arrow keys: its sum stands here. Enter pins it.",
+            ),
+          );
         else if (cell.board === "output") fill(element, ...outputCell(scene, cell, moment));
         else fill(element, ...inputCell(scene, cell, moment));
       },
@@ -34,7 +42,11 @@ export const sumInNumbers: Panel = {
 function isIn(scene: Scene, cell: Cell): boolean {
   const shape = cell.board === "output" ? scene.outputShape : scene.inputShape;
   const channels = cell.board === "output" ? scene.channels.output : scene.channels.input;
-  return cell.channel < channels && cell.index.length === shape.length && cell.index.every((entry, axis) => entry < shape[axis]!);
+  return (
+    cell.channel < channels &&
+    cell.index.length === shape.length &&
+    cell.index.every((entry, axis) => entry < shape[axis]!)
+  );
 }
 
 function outputCell(scene: Scene, cell: Cell, { selection }: Moment): HTMLElement[] {
@@ -46,24 +58,49 @@ function outputCell(scene: Scene, cell: Cell, { selection }: Moment): HTMLElemen
   const more = rest > 0 ? ` + … (${rest} more)` : "";
   const isPainted = (each: Product) => inputPlace(scene, each.inputChannel, each.input) < selection.time;
   const painted = products.filter(isPainted);
-  const lines: HTMLElement[] = [make("p", {}, make("strong", { class: "side-output" }, "OUTPUT "), make("code", {}, name))];
+  const lines: HTMLElement[] = [
+    make("p", {}, make("strong", { class: "side-output" }, "OUTPUT "), make("code", {}, name)),
+  ];
   if (products.length === 0) {
-    lines.push(make("p", { class: "sum" }, make("code", {}, `${name} = 0`)), make("p", {}, "No input reaches it: nothing is summed here. In a layer with a bias it holds the bias alone."));
+    lines.push(
+      make("p", { class: "sum" }, make("code", {}, `${name} = 0`)),
+      make("p", {}, "No input reaches it: nothing is summed here. In a layer with a bias it holds the bias alone."),
+    );
   } else {
     const terms = first.flatMap((each, place) => [
       place > 0 ? " + " : "",
-      make("span", { class: isPainted(each) ? "term" : "term later" }, `${inputName(scene, each.inputChannel, each.input)}·${tapName(scene, each)}`),
+      make(
+        "span",
+        { class: isPainted(each) ? "term" : "term later" },
+        `${inputName(scene, each.inputChannel, each.input)}·${tapName(scene, each)}`,
+      ),
     ]);
     lines.push(make("p", { class: "sum" }, make("code", {}, `${name} = `, ...terms, more)));
     lines.push(
       selection.hidden
         ? make("p", { class: "sum" }, make("code", {}, "= ?"), " (hidden until you reveal it)")
-        : make("p", { class: "sum" }, make("code", {}, `= ${first.map((each) => `${factor(each.x)}·${factor(each.w)}`).join(" + ")}${more}`, make("br"), make("strong", {}, `= ${shown(value)}`))),
+        : make(
+            "p",
+            { class: "sum" },
+            make(
+              "code",
+              {},
+              `= ${first.map((each) => `${factor(each.x)}·${factor(each.w)}`).join(" + ")}${more}`,
+              make("br"),
+              make("strong", {}, `= ${shown(value)}`),
+            ),
+          ),
     );
   }
   if (painted.length < products.length) {
     const sum = painted.reduce((total, each) => total + each.product, 0);
-    lines.push(make("p", { class: "hint" }, `Painted so far: ${painted.length} of ${count(products.length, "product")}${selection.hidden ? "" : `, together ${shown(sum)}`}.`));
+    lines.push(
+      make(
+        "p",
+        { class: "hint" },
+        `Painted so far: ${painted.length} of ${count(products.length, "product")}${selection.hidden ? "" : `, together ${shown(sum)}`}.`,
+      ),
+    );
   }
   lines.push(outputFacts(scene, cell, products));
   return lines;
@@ -79,7 +116,10 @@ function outputFacts(scene: Scene, cell: Cell, products: readonly Product[]): HT
     ["taps", listed(unique(products.map((each) => tapName(scene, each)))) || "none"],
     ["before the crop", fullName(scene, cell.channel, full)],
     ["phase", `${tuple(phase)}: the place ${tuple(full)} modulo the stride ${tuple(strides)}`],
-    ["matrix", `row ${row} of Kᵀ, column ${row} of K: ${count(products.length, "entry that is", "entries that are")} not always 0`],
+    [
+      "matrix",
+      `row ${row} of Kᵀ, column ${row} of K: ${count(products.length, "entry that is", "entries that are")} not always 0`,
+    ],
   ]);
 }
 
@@ -91,14 +131,33 @@ function inputCell(scene: Scene, cell: Cell, { selection }: Moment): HTMLElement
   const removed = products.filter((each) => !each.output).length;
   const first = products.slice(0, MOST_TERMS);
   const places = first.map((each) => {
-    const place = each.output ? outputName(scene, each.outputChannel, each.output) : fullName(scene, each.outputChannel, each.full);
-    const numbers = selection.hidden ? `${name}·${tapName(scene, each)}` : `${factor(each.x)}·${factor(each.w)} = ${shown(each.product)}`;
-    return make("li", each.output ? {} : { class: "removed" }, make("code", {}, `${place} += ${numbers}`), !each.output && " removed by the crop");
+    const place = each.output
+      ? outputName(scene, each.outputChannel, each.output)
+      : fullName(scene, each.outputChannel, each.full);
+    const numbers = selection.hidden
+      ? `${name}·${tapName(scene, each)}`
+      : `${factor(each.x)}·${factor(each.w)} = ${shown(each.product)}`;
+    return make(
+      "li",
+      each.output ? {} : { class: "removed" },
+      make("code", {}, `${place} += ${numbers}`),
+      !each.output && " removed by the crop",
+    );
   });
   return [
     make("p", {}, make("strong", { class: "side-input" }, "INPUT "), make("code", {}, `${name} = ${shown(x)}`)),
-    make("p", {}, `It paints the kernel, times ${shown(x)}, on ${count(products.length, "place")} of the full result`, removed > 0 ? `; the crop removes ${removed} of them.` : "."),
-    make("ul", { class: "paints" }, ...places, products.length > first.length && make("li", {}, `… and ${products.length - first.length} more`)),
+    make(
+      "p",
+      {},
+      `It paints the kernel, times ${shown(x)}, on ${count(products.length, "place")} of the full result`,
+      removed > 0 ? `; the crop removes ${removed} of them.` : ".",
+    ),
+    make(
+      "ul",
+      { class: "paints" },
+      ...places,
+      products.length > first.length && make("li", {}, `… and ${products.length - first.length} more`),
+    ),
     facts([["matrix", `row ${row} of K, column ${row} of Kᵀ`]]),
   ];
 }
@@ -109,7 +168,11 @@ function inputPlace(scene: Scene, channel: number, index: readonly number[]): nu
 }
 
 function facts(entries: readonly (readonly [string, string])[]): HTMLElement {
-  return make("dl", { class: "facts" }, ...entries.flatMap(([term, text]) => [make("dt", {}, term), make("dd", {}, text)]));
+  return make(
+    "dl",
+    { class: "facts" },
+    ...entries.flatMap(([term, text]) => [make("dt", {}, term), make("dd", {}, text)]),
+  );
 }
 
 function unique(names: readonly string[]): string[] {

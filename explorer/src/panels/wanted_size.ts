@@ -30,8 +30,18 @@ class Search {
   private moment: Moment | null = null;
   private typed = false;
   private limit = MOST_SHOWN;
-  private readonly output = make("input", { type: "text", id: "wanted-output", inputmode: "text", autocomplete: "off", size: 8 });
-  private readonly keep = { kernel: this.box("kernel", false), stride: this.box("stride", true), input: this.box("input size", true) };
+  private readonly output = make("input", {
+    type: "text",
+    id: "wanted-output",
+    inputmode: "text",
+    autocomplete: "off",
+    size: 8,
+  });
+  private readonly keep = {
+    kernel: this.box("kernel", false),
+    stride: this.box("stride", true),
+    input: this.box("input size", true),
+  };
   private readonly answer = make("p", { role: "status", id: "wanted-answer" });
   private readonly list = make("ul", { class: "solutions" });
 
@@ -44,7 +54,12 @@ class Search {
       "div",
       { class: "wanted-size" },
       make("p", {}, make("label", { for: "wanted-output" }, "The output should be "), this.output),
-      make("fieldset", { class: "keep" }, make("legend", {}, "Keep the present"), ...Object.values(this.keep).map((box) => make("label", {}, box, ` ${box.dataset.name}`))),
+      make(
+        "fieldset",
+        { class: "keep" },
+        make("legend", {}, "Keep the present"),
+        ...Object.values(this.keep).map((box) => make("label", {}, box, ` ${box.dataset.name}`)),
+      ),
       this.answer,
       this.list,
     );
@@ -71,9 +86,20 @@ class Search {
     fill(this.list);
     if (!scene) return fill(this.answer, noOperator(this.moment).textContent);
     const output = readSizes(this.output.value, scene.outputShape.length);
-    if (!output || Math.min(...output) < 1) return fill(this.answer, `“${this.output.value.slice(0, 20)}” is not a size. Type one such as ${scene.outputShape.length === 2 ? "8 or 8x6" : "8"}.`);
+    if (!output || Math.min(...output) < 1)
+      return fill(
+        this.answer,
+        `“${this.output.value.slice(0, 20)}” is not a size. Type one such as ${scene.outputShape.length === 2 ? "8 or 8x6" : "8"}.`,
+      );
     try {
-      this.show(this.found(scene, scene.outputShape.map((_, axis) => output[axis] ?? output[0]!)), scene, settings);
+      this.show(
+        this.found(
+          scene,
+          scene.outputShape.map((_, axis) => output[axis] ?? output[0]!),
+        ),
+        scene,
+        settings,
+      );
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       fill(this.answer, error.message);
@@ -98,14 +124,31 @@ class Search {
     const dialect = dialects[settings.dialect]!;
     const sayable = solutions.filter(({ geometry, input }) => dialect.reasonsAgainst(geometry, input).length === 0);
     const silent = solutions.length - sayable.length;
-    const others = silent > 0 ? ` ${silent} more ${silent === 1 ? "has" : "have"} a crop that ${dialect.framework} cannot say in one call.` : "";
+    const others =
+      silent > 0
+        ? ` ${silent} more ${silent === 1 ? "has" : "have"} a crop that ${dialect.framework} cannot say in one call.`
+        : "";
     const none = `No setting gives ${this.output.value}${this.keep.kernel.checked || this.keep.stride.checked ? ": keep less of the present ones" : ""}.`;
-    fill(this.answer, solutions.length === 0 ? none : `${count(sayable.length, "setting")} of ${dialect.framework}, the best first.${others}`);
+    fill(
+      this.answer,
+      solutions.length === 0
+        ? none
+        : `${count(sayable.length, "setting")} of ${dialect.framework}, the best first.${others}`,
+    );
     const rest = sayable.length - this.limit;
     fill(
       this.list,
       ...sayable.slice(0, this.limit).map((solution) => this.item(solution, scene, settings)),
-      rest > 0 && make("li", {}, make("button", { type: "button", class: "button quiet", onclick: () => this.more(solutions, scene, settings) }, `${Math.min(rest, 50)} more`)),
+      rest > 0 &&
+        make(
+          "li",
+          {},
+          make(
+            "button",
+            { type: "button", class: "button quiet", onclick: () => this.more(solutions, scene, settings) },
+            `${Math.min(rest, 50)} more`,
+          ),
+        ),
     );
   }
 
@@ -124,6 +167,11 @@ class Search {
       this.actions.change(next);
       this.actions.announce(`Applied: ${text}.`);
     };
-    return make("li", {}, make("button", { type: "button", class: "button quiet", onclick: apply }, text), isEven(solution.geometry) ? " even overlap" : " uneven overlap: a checkerboard");
+    return make(
+      "li",
+      {},
+      make("button", { type: "button", class: "button quiet", onclick: apply }, text),
+      isEven(solution.geometry) ? " even overlap" : " uneven overlap: a checkerboard",
+    );
   }
 }

@@ -14,7 +14,7 @@ export interface Store extends Actions {
   flag(field: string, text: string | null): void;
   /** Replace everything, as an address does. */
   reset(settings: Settings, selection: Selection): void;
-  /** Draw all again, in other colours. */
+  /** Draw all again, in other colours; at once, because a printer does not wait. */
   repaint(): void;
 }
 
@@ -39,13 +39,15 @@ export function createStore(settings: Settings, selection: Selection, announce: 
   const later = (): void => {
     if (waiting) return;
     waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      const now = { ...changed };
-      changed.scene = changed.selection = false;
-      for (const view of views) view.draw(moment, now);
-      for (const listener of listeners) listener(moment);
-    });
+    requestAnimationFrame(draw);
+  };
+
+  const draw = (): void => {
+    waiting = false;
+    const now = { ...changed };
+    changed.scene = changed.selection = false;
+    for (const view of views) view.draw(moment, now);
+    for (const listener of listeners) listener(moment);
   };
 
   const store: Store = {
@@ -83,7 +85,7 @@ export function createStore(settings: Settings, selection: Selection, announce: 
     },
     repaint() {
       changed.scene = changed.selection = true;
-      later();
+      draw();
     },
     announce,
   };

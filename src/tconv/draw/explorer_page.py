@@ -176,8 +176,10 @@ def _sizes_text(shape: tuple[int, ...]) -> str:
 def _compact(name: str, value: Any, ndim: int) -> Any:
     """Return one number for a value that is the same on every axis, as a person would write it."""
     entries = entries_of(value)
-    is_per_axis = entries is not None and len(entries) == ndim and name.startswith(_PER_AXIS)
-    return entries[0] if entries and is_per_axis and len(set(map(str, entries))) == 1 else value
+    if entries is None or len(entries) != ndim or not name.startswith(_PER_AXIS):
+        return value
+    texts = set(map(str, entries))
+    return entries[0] if len(texts) == 1 and texts.pop().lstrip("-").isdecimal() else value
 
 
 def _word_text(value: Any) -> str:

@@ -110,10 +110,10 @@ def _draw_phase(
         head = next(iter(taps.planes()))[1]
         if g.ndim < 3:
             for column, text in enumerate(reads[-1]):
-                board.note(head.left + column + 0.5, head.top - 0.3, text, 0.27)
+                board.note(head.left + column + 0.5, head.top - 0.3, text, 0.31)
         if g.ndim > 1:
             for row, text in enumerate(reads[-2]):
-                board.note(head.left - 0.15, head.top + row + 0.5, text, 0.27, ha="right")
+                board.note(head.left - 0.15, head.top + row + 0.5, text, 0.31, ha="right")
         board.note(result.left - _GAP / 2, result.top + result.size[0] / 2, "=", 0.6)
     else:
         board.note(taps.left, taps.top + 0.5, "no tap", 0.3, ha="left")

@@ -70,9 +70,10 @@ class Checkerboard:
         phases = tuple(range(1, self.response.ndim - 1))
         return _rms(plane - plane.mean(phases, keepdims=True) for plane in self.response)
 
-    def draw(self, after: Checkerboard | None = None, *, ax: Axes | None = None) -> Axes:
+    def draw(self, after: Checkerboard | None = None, *, ax: Axes | None = None, theme: str = "light") -> Axes:
         """Draw the response to a constant input, and beside it that of corrected weights."""
-        axes: Axes = import_module("tconv.draw").response(self, after, ax=ax)  # by name, because draw is above weights
+        response = import_module("tconv.draw").response  # by name, because draw is above weights
+        axes: Axes = response(self, after, ax=ax, theme=theme)
         return axes
 
     def __str__(self) -> str:
