@@ -16,7 +16,12 @@ function randomState() {
   const sizes = () => (random(0, 1) && rank === 2 ? [random(1, 9), random(1, 9)] : [random(1, 9)]);
   const dialect = pick(Object.keys(dialects));
   const names = dialects[dialect].words(rank).map((word) => word.name);
-  const values = (rules) => (random(0, 2) ? { rule: pick(rules) } : { shape: [2, 2], numbers: [random(-9, 9), 0.5, -1e-9, 3] });
+  const values = (rules) =>
+    random(0, 2)
+      ? { rule: pick(rules) }
+      : random(0, 1)
+        ? { rule: "random", seed: random(1, 99) }
+        : { shape: [2, 2], numbers: [random(-9, 9), 0.5, -1e-9, 3] };
   const settings = {
     dialect,
     rank,
@@ -63,6 +68,13 @@ test("a broken address says what is wrong, and keeps the rest", () => {
     ["#dialect=torch&kernel=4&strid=2", /strid=2; PyTorch has stride, padding/],
     ["#dialect=torch&kernel=4&pin=output:0:1", /pin=output:0:1; write a cell like output:0:3,2/],
     ["#dialect=torch&kernel=4&weight=2x2:1,2,3", /weight=2x2:1,2,3; write counting/],
+    ["#dialect=torch&kernel=4&weight=2x2:1,,2,3", /weight=2x2:1,,2,3; write counting/],
+    ["#dialect=torch&kernel=4&weight=2x2:1,0x2,2,3", /write counting/],
+    ["#dialect=torch&kernel=4&weight=1x1:", /write counting/],
+    ["#dialect=torch&kernel=4&weight=1x1:1:2", /write counting/],
+    ["#dialect=torch&kernel=4&x=1x1:1e999", /write counting/],
+    ["#dialect=torch&kernel=4&x=bilinear", /x=bilinear; write counting, random, ones or/],
+    ["#dialect=torch&kernel=3&kernel=4", /says kernel twice; the last one counts/],
     ["#dialect=torch&kernel=4&channels=2x2", /channels=2x2; write the channels/],
     ["#dialect=torch&kernel=4&time=-1", /time=-1; write a whole number/],
     ["#dialect=__proto__&kernel=4", /dialect=__proto__; there are/],
@@ -73,6 +85,23 @@ test("a broken address says what is wrong, and keeps the rest", () => {
     assert.equal(complaints.length, 1, address);
     assert.match(complaints[0], message);
     if (address.includes("kernel=4")) assert.deepEqual(settings.kernel, [4]);
+  }
+});
+
+test("an argument without a field is read, too", () => {
+  const { settings, complaints } = readAddress("#dialect=onnx&kernel=3&kernel_shape=3&input=3");
+  assert.deepEqual([settings.words, complaints], [{ kernel_shape: "3" }, []]);
+});
+
+test("half of a surrogate pair is written as a character that is none", () => {
+  assert.equal(addressOf({ ...readAddress("").settings, words: { padding: "a\ud800" } }).includes("padding=a%EF%BF%BD"), true);
+});
+
+test("no argument of a dialect has the name of another part of the address", () => {
+  const parts = ["dialect", "rank", "kernel", "input", "channels", "x", "weight", "shown", "pin", "time", "predict", "embed"];
+  for (const { name, names, words } of Object.values(dialects)) {
+    const all = [...names, ...[1, 2].flatMap((rank) => words(rank).map((word) => word.name))];
+    assert.deepEqual(all.filter((each) => parts.includes(each)), [], name);
   }
 });
 

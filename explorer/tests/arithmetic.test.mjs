@@ -25,6 +25,7 @@ const own = await bundled(
   "dialects/reading.ts",
   "dialects/registry.ts",
   "dialects/value.ts",
+  "state/address.ts",
 );
 const vectors = pythonVectors();
 const missing = typeof vectors === "string" ? vectors : false;
@@ -71,10 +72,10 @@ function close(got, expected, tolerance = 1e-12) {
   );
 }
 
-const sceneOf = ({ geometry, channels, input, x, weight }) =>
+const filled = ({ geometry, channels, input, x, weight }) =>
   own.makeScene(geometry, channels, input, Float64Array.from(x), Float64Array.from(weight));
 
-compare("calls", ({ dialect, kernel, input, words, ok, refused }) => {
+compare("calls", function* ({ dialect, kernel, input, words, link, ok, refused }) {
   const member = own.dialects[dialect];
   const given = Object.fromEntries(Object.entries(words).map(([name, text]) => [name, own.parsed(text)]));
   const got = answer(() => {
@@ -82,7 +83,12 @@ compare("calls", ({ dialect, kernel, input, words, ok, refused }) => {
     return member.geometry({ kernel, input, words: given });
   });
   same(got, ok ? { ok } : { refused });
-  return [ok ? "legal" : "refused"];
+  yield ok ? "legal" : "refused";
+  if (!link) return;
+  const { settings, complaints } = own.readAddress(link);
+  assert.deepEqual(complaints, []);
+  same(own.sceneOf(settings).scene?.geometry, ok);
+  yield "links";
 });
 
 compare("geometries", function* ({ geometry, input, dialects }) {
@@ -112,7 +118,7 @@ compare("geometries", function* ({ geometry, input, dialects }) {
 });
 
 compare("scenes", function* (vector) {
-  const scene = sceneOf(vector);
+  const scene = filled(vector);
   const { inputShape, outputShape, channels } = scene;
   same([scene.fullShape, outputShape], [vector.full, vector.output]);
   const [inputs, outputs] = [own.product(inputShape), own.product(outputShape)];
@@ -226,7 +232,7 @@ compare("solver", function* ({ wanted, ok, refused }) {
 
 compare("gains", function* (vector) {
   const input = vector.geometry.axes.map(() => 9);
-  const scene = sceneOf({ ...vector, input, x: Array(vector.channels.input * own.product(input)).fill(1) });
+  const scene = filled({ ...vector, input, x: Array(vector.channels.input * own.product(input)).fill(1) });
   const measured = own.checkerboardOf(scene);
   close([measured.score, ...measured.byChannel], [vector.score, ...vector.by_channel]);
   close(measured.gains.numbers, vector.gains);
@@ -236,7 +242,7 @@ compare("gains", function* (vector) {
 
 compare("squares", function* (vector) {
   const x = Array(vector.channels.input * own.product(vector.input)).fill(0);
-  const found = own.leastSquares(own.matrixOf(sceneOf({ ...vector, x })), vector.y);
+  const found = own.leastSquares(own.matrixOf(filled({ ...vector, x })), vector.y);
   assert.equal(found.rank, vector.rank);
   assert.equal(found.fullRank, vector.rank === x.length);
   close(found.x, vector.x, 1e-7);

@@ -17,10 +17,12 @@ from random_arguments import ARGUMENTS, STRANGE, integers, one_of
 
 import tconv
 from tconv import definition, dialects
+from tconv.draw import explore
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
 from tconv.weights.initializers import bilinear_weight
 
+Sizes = tuple[int, ...]
 COUNTS = {
     "calls": 250,
     "geometries": 300,
@@ -80,8 +82,17 @@ def calls(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
                 "kernel": kernel,
                 "input": input,
                 "words": {word: repr(value) for word, value in native.items()},
+                "link": link(name, kernel, input, native),
                 **answer(lambda: described(member.geometry(kernel=kernel, input=input, **native))),  # noqa: B023
             }
+
+
+def link(name: str, kernel: Sizes, input: Sizes, native: dict[str, Any]) -> str | None:
+    """Return the address that opens the page at this call; None where there is none."""
+    try:
+        return explore(kernel=kernel, input=input, dialect=name, **native).address
+    except TconvError:
+        return None
 
 
 def random_geometry(rng: np.random.Generator, ndim: int, groups: int = 1, crop: tuple[int, int] = (-2, 3)) -> Geometry:

@@ -164,7 +164,10 @@ function changeDialect(store: Store, name: string): string | null {
 
 function changeRank(store: Store, rank: 1 | 2): void {
   const { settings } = store.moment;
-  const words = Object.fromEntries(Object.entries(settings.words).map(([name, text]) => [name, /^\d+(x\d+)+$/.test(text) ? text.split("x")[0]! : text]));
+  // ncnn has fields of its own for each axis
+  const fields = dialects[settings.dialect]!.words(rank).map((word) => word.name);
+  const kept = Object.entries(settings.words).filter(([name]) => fields.includes(name));
+  const words = Object.fromEntries(kept.map(([name, text]) => [name, /^\d+(x\d+)+$/.test(text) ? text.split("x")[0]! : text]));
   const pattern = (values: Values): Values => ("rule" in values ? values : { rule: "counting" });
   store.flag("kernel", null);
   store.flag("input", null);
