@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 import tconv
 
@@ -33,6 +35,11 @@ def scatter() -> Figure:
         tconv.draw.scatter(X, K, stride=stride, ax=ax)
         ax.text(0.5, 0.35, f"stride {stride}", fontsize=12, weight="bold", va="center_baseline")
     return figure
+
+
+def padding() -> Figure:
+    """What PyTorch, Keras, TensorFlow, ONNX and JAX remove from the same full result."""
+    return figure_of(tconv.draw.padding((3, 3), (2, 2), stride=2))
 
 
 def loops() -> Figure:
@@ -103,12 +110,16 @@ def main() -> None:
     with TemporaryDirectory() as folder:  # the side-by-side picture of the default run
         subprocess.run([sys.executable, "-m", "tconv", "upsample"], cwd=folder, check=True)
         shutil.copy(Path(folder, "tconv_chelsea_x2_side_by_side.png"), IMAGES / "upsample.png")
-    for draw in (scatter, loops):
-        figure = draw()
-        path = IMAGES / f"{draw.__name__}.png"
-        # no Software entry: the same picture is the same file, whatever the version of matplotlib
-        figure.savefig(path, dpi=WIDTH / figure.get_size_inches()[0], facecolor="white", metadata={"Software": None})
-        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+    for draw in (scatter, padding, loops):
+        write(draw.__name__, draw())
+
+
+def write(name: str, figure: Figure) -> None:
+    """Write a figure as a PNG of few colours, which is half as large."""
+    drawn, path = BytesIO(), IMAGES / f"{name}.png"
+    figure.savefig(drawn, dpi=WIDTH / figure.get_size_inches()[0], facecolor="white", format="png")
+    Image.open(drawn).convert("RGB").quantize(96, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,10 @@ from child_processes import finished
 # workers share, until the scheduler takes them away: a small convolution takes milliseconds.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Hundreds of child processes import tconv, and each would compile its sources again: half a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # Machine code of all tests and of their children, in which each function is compiled once and the user's cache stays as
 # it is. The code depends on the sources, so a later run finds what is still right.
 CODE_FOLDER = Path(tempfile.gettempdir()) / "tconv-test-code"

@@ -32,19 +32,19 @@ def test_real_threads_and_listed_faults(build):
 @pytest.mark.slow
 def test_hundreds_of_random_single_faults():
     rng, missed = np.random.default_rng(1), []
-    for _ in range(500):
+    for _ in range(300):
         name, call, got = random_fault(rng)
         found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.arguments)
         if not names(found) & ({name} | SAME_THING.get(name, set())):
             missed.append((name, found.cause, call.arguments))
-    assert len(missed) <= 5, missed
+    assert len(missed) <= 3, missed
 
 
 @pytest.mark.slow
 def test_noise_has_no_cause():
     """benchmarks/diagnose.py tests ten thousand pairs of outputs."""
     rng = np.random.default_rng(7)
-    for number in range(60):
+    for number in range(40):
         call, got = noise(rng, number)
         found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, bias=call.bias, **call.arguments)
         assert not found.findings, str(found)
@@ -612,7 +612,7 @@ def test_a_bias_that_was_not_given_and_a_second_fault(cause):
 
 def test_noise_is_no_bias_that_was_not_given():
     rng = np.random.default_rng(10)
-    for number in range(40):
+    for number in range(24):
         call, got = noise(rng, number)
         found = tconv.diagnose(got, call.y, x=call.x, weight=call.w, **call.arguments)
         assert not found.findings, str(found)

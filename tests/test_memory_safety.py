@@ -129,6 +129,8 @@ for turn in range(1 if os.environ["TCONV_CPU"] != "host" else 2):
                 problems.run(q, out=out)  # again, from the cache of calls
                 p.check(out)
                 regions[3].check(out)
+                if number % 2 and os.environ["TCONV_CPU"] != "host":
+                    continue
                 layer = tconv.prepare(q.w, q.bias, geometry=p.geometry, method="simd", activation=("clamp", -9, 7))
                 layer(q.x, out=out)
                 np.testing.assert_array_equal(out, np.clip(p.y, dtype.type(-9), dtype.type(7)))

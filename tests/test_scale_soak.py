@@ -1,4 +1,4 @@
-"""Soak of a minute: random jobs, most of them killed. benchmarks/scale_soak.py does it for longer."""
+"""Soak of seconds: random jobs, most of them killed. benchmarks/scale_soak.py does it for longer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from scale_kills import KINDS
 from scale_soak import Soak
 
-SECONDS = float(os.environ.get("TCONV_TEST_SOAK_SECONDS", "40"))
+SECONDS = float(os.environ.get("TCONV_TEST_SOAK_SECONDS", "15"))
 """Length of the soak; CONTRIBUTING.md lists it."""
 
 

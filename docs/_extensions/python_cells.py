@@ -30,6 +30,7 @@ from nbformat import NotebookNode
 
 TAGS = {"hide-input", "hide-output", "remove-input", "remove-output", "scroll-output", "raises-exception"}
 FENCE = re.compile(r"^ *(?:>|[-*] )* *```+ *python\b", re.M)
+DIRECTIVE = re.compile(r"^:{3,}\{.*?^:{3,} *$", re.M | re.S)  # of MyST; a fence inside looks like one of the page
 HIDDEN = "<!-- python\n"
 
 # Runs before the first cell. Pictures of tconv.draw show themselves: an Axes of a Figure that pyplot does not manage is
@@ -60,7 +61,8 @@ def read(text: str) -> NotebookNode:
     lines = text.splitlines()
     tokens = MarkdownIt("commonmark").parse(text)
     blocks = [token for token in tokens if token.level == 0 and _is_code(token)]
-    if len(FENCE.findall(text)) != sum(token.type == "fence" for token in blocks):
+    inside = any(FENCE.search(directive) for directive in DIRECTIVE.findall(text))
+    if inside or len(FENCE.findall(text)) != sum(token.type == "fence" for token in blocks):
         raise ValueError("A block of Python stands in a list, a quote or a directive, and would not run. Move it out.")
     cells: list[NotebookNode] = []
     starts: list[int] = []

@@ -31,7 +31,7 @@ def test_the_fixes_of_libraries_built_on_it(name, monkeypatch):
     monkeypatch.setattr(jax.random, "uniform", lambda key, shape, dtype, **limits: jnp.asarray(np.zeros(shape, dtype)))
     batch = 1 if name == "equinox" else 2
     names = {"jax": jax, "flax": flax, "hk": hk, "eqx": eqx}
-    tally = check_fixes(name, names, wrap=jnp.asarray, batch=batch)
+    tally = check_fixes(name, names, wrap=jnp.asarray, batch=batch, half=True)
     print(dict(tally))
-    assert tally["recomputed"] > 25
-    assert tally["fixed"] > 90
+    assert tally["recomputed"] > 12
+    assert tally["fixed"] > 40

@@ -12,7 +12,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from tconv.cli.figures import picture_format, write_figure
-from tconv.cli.layer_options import Layer, LayerOptions, Sizes
+from tconv.cli.layer_options import LayerOptions, NativeLayer, Sizes
 from tconv.draw.animation import VIEWS, Animation, animate
 from tconv.draw.animation.functional import ENDINGS
 from tconv.draw.animation.wording import settings
@@ -155,7 +155,7 @@ def _refuse_options_of_others(name: str, levels: ArchitectureOptions, contents: 
         raise ArgumentError(f"{wrong[0]} has no effect on {name}. Write it without {wrong[0]}")
 
 
-def _in_options(draw: Callable[[], Any], options: LayerOptions, layer: Layer) -> Any:
+def _in_options(draw: Callable[[], Any], options: LayerOptions, layer: NativeLayer) -> Any:
     """Return what is drawn; the part of x that an error proposes becomes a size."""
     try:
         with options.in_words(len(layer.kernel)):
@@ -179,7 +179,7 @@ def _sizes_as_options(message: str) -> str:
     return re.sub(r", or tconv\.draw\.matrix\(.*\), which", ", or tconv draw matrix, which", text)
 
 
-def _calls(options: LayerOptions, layer: Layer) -> tuple[Any, ...]:
+def _calls(options: LayerOptions, layer: NativeLayer) -> tuple[Any, ...]:
     """Return the calls that the padding picture compares: the one of the options, and the usual ones."""
     own = {name: value for name, value in layer.native.items() if "strid" not in name and "dilat" not in name}
     if not own:

@@ -21,7 +21,7 @@ _Dilations = Annotated[Sizes, Parameter(name=["--dilation", "--dilations", "--di
 Texts = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")]
 
 
-class Layer(NamedTuple):
+class NativeLayer(NamedTuple):
     """One layer: its dialect, the sizes of kernel and input, and the dialect's own arguments."""
 
     rules: Dialect
@@ -77,7 +77,7 @@ class LayerOptions:
 
     def layer(
         self, usual_input: int = 3, kernel: Sequence[int] | None = None, input: Sequence[int] | None = None
-    ) -> Layer:
+    ) -> NativeLayer:
         """Return the layer; `kernel` and `input` are the sizes of arrays that are given beside the options."""
         for flag, option, array in (("kernel", self.kernel, kernel), ("input", self.input, input)):
             if option is not None and array is not None and list(option) != list(array):
@@ -111,7 +111,7 @@ def read_layer(
     dialect: str,
     option: list[str] | None,
     usual_input: int = 4,
-) -> Layer:
+) -> NativeLayer:
     """Return the layer that these options describe, its errors in their words.
 
     One number stands for all axes; a single number for kernel and no input is a square kernel of two axes.
@@ -127,7 +127,7 @@ def read_layer(
     with words_of(len(sizes), padding, output_padding):
         rules = find_dialect(dialect)
         native = native_arguments(rules, strides, padding, output_padding, dilation, groups, output, option)
-    return Layer(rules, sizes, n, native)
+    return NativeLayer(rules, sizes, n, native)
 
 
 @contextmanager

@@ -66,12 +66,12 @@ class Diagnosis:
         """Fix of the first finding; "" if there is none."""
         return self.findings[0].fix if self.findings else ""
 
-    def draw(self, ax: Axes | None = None) -> Axes:
+    def draw(self, ax: Axes | None = None, *, theme: str = "light") -> Axes:
         """Draw the difference: `tconv.draw.difference(got, expected)`, with both arrays in one layout."""
         from tconv.draw import difference  # here, because matplotlib is optional
 
         assert self.outputs is not None
-        return difference(*self.outputs, title=self.cause or self.verdict, ax=ax)
+        return difference(*self.outputs, title=self.cause or self.verdict, ax=ax, theme=theme)
 
     def __str__(self) -> str:
         lines = [self._headline()]

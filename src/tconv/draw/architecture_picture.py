@@ -9,7 +9,7 @@ from tconv._arguments import Ints, entries_of, int_of, ints_of
 from tconv.dialects import dialect as find_dialect
 from tconv.draw.array_grid import Place, by
 from tconv.draw.cell_board import Board, width_of
-from tconv.draw.encoder_decoder import Architecture, Level, Sizes, path, solved
+from tconv.draw.encoder_decoder import Architecture, Sizes, SkipLevel, path, solved
 from tconv.draw.layer_list import numbered_steps, steps_of
 from tconv.draw.palette import Theme, theme_of
 from tconv.errors import ArgumentError
@@ -212,7 +212,7 @@ class _Picture:
         at = x - 0.3 if side == "left" else x + 0.3
         self._board.note(at, (start[1] + end[1]) / 2, label, _SMALL, ha="right" if side == "left" else "left")
 
-    def _skip(self, row: int, level: Level) -> None:
+    def _skip(self, row: int, level: SkipLevel) -> None:
         (left, y), (right, _) = self._centre(row, "left"), self._centre(row, "right")
         start, end = (left + self._box / 2, y), (right - self._box / 2, y)
         colour = self._theme.muted if level.fits else self._theme.chosen
@@ -229,6 +229,6 @@ class _Picture:
         self._board.ax.annotate("", end, start, arrowprops={"shrinkA": 0, "shrinkB": 0, **line}, zorder=1.5)
 
 
-def _verdict(level: Level) -> str:
+def _verdict(level: SkipLevel) -> str:
     """Return the text on a skip connection."""
     return level.remedy or "fits"

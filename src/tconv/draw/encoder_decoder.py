@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from tconv.dialects import dialect as find_dialect
 from tconv.draw.array_grid import by
-from tconv.draw.layer_list import Step
+from tconv.draw.layer_list import LayerStep
 from tconv.errors import DialectError, ShapeError
 from tconv.geometry import Geometry
 from tconv.size_solver import solve
@@ -21,7 +21,7 @@ Sizes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Level:
+class SkipLevel:
     """One level on the way up: sizes, and the transposed convolution that meets its skip connection.
 
     `small` is the size that goes in, `plain` what the layer as given makes of it, `skip` the size of the skip
@@ -99,9 +99,9 @@ class Architecture:
 
     input: Sizes
     sizes: tuple[tuple[Sizes, ...], ...]
-    down: tuple[Step, ...]
+    down: tuple[LayerStep, ...]
     bottom: tuple[Sizes, ...]
-    levels: tuple[Level, ...]
+    levels: tuple[SkipLevel, ...]
     after: tuple[tuple[Sizes, ...], ...]
     better_input: Sizes | None
 
@@ -121,12 +121,13 @@ class Architecture:
         wrong = [level for level in self.levels if not level.fits]
         if not wrong:
             return f"{by(self.input)} → {by(self.output)}: every skip connection fits as it is."
-        solved = sum(level.is_solved for level in wrong)
-        text = f"{by(self.input)} → {by(self.output)}: {len(wrong)} of {len(self.levels)} levels do not fit as they are"
-        if solved == len(wrong):
-            text += "; all are solved."
+        unsolved = sum(not level.is_solved for level in wrong)
+        verb, solved = ("does not fit as it is", "it is") if len(wrong) == 1 else ("do not fit as they are", "all are")
+        text = f"{by(self.input)} → {by(self.output)}: {len(wrong)} of {len(self.levels)} levels {verb}; "
+        if unsolved:
+            text += f"for {unsolved} no setting does, and the skip connection is cropped."
         else:
-            text += f"; {len(wrong) - solved} cannot be, by any setting: their skip connections are cropped."
+            text += f"{solved} solved."
         if self.better_input is not None:
             text += f" Padded to {by(self.better_input)}, the input needs no correction."
         return text
@@ -151,7 +152,7 @@ def path(sizes: Sequence[Sizes]) -> str:
     return " → ".join(by(size) for at, size in enumerate(sizes) if not at or sizes[at - 1] != size)
 
 
-def walk(steps: Sequence[Step], input: Sizes, dialect: str, skips: bool = True) -> Architecture:
+def walk(steps: Sequence[LayerStep], input: Sizes, dialect: str, skips: bool = True) -> Architecture:
     """Return the sizes of these steps: each step down keeps the size before it, each step up meets the last one kept.
 
     Raises ShapeError where a size on the way down is too small for its layer.
@@ -159,8 +160,8 @@ def walk(steps: Sequence[Step], input: Sizes, dialect: str, skips: bool = True) 
     size = input
     encoder: list[list[Sizes]] = [[input]]
     decoder: list[list[Sizes]] = []
-    down: list[Step] = []
-    levels: list[Level] = []
+    down: list[LayerStep] = []
+    levels: list[SkipLevel] = []
     waiting: list[Sizes | None] = []  # skip connections, the last one first
     for step in steps:
         if step.is_transposed:
@@ -180,7 +181,7 @@ def walk(steps: Sequence[Step], input: Sizes, dialect: str, skips: bool = True) 
     return Architecture(input, tuple(upper), tuple(down), lowest, tuple(levels), tuple(map(tuple, decoder)), None)
 
 
-def solved(steps: Sequence[Step], input: Sizes, dialect: str, skips: bool = True) -> Architecture:
+def solved(steps: Sequence[LayerStep], input: Sizes, dialect: str, skips: bool = True) -> Architecture:
     """Return the sizes of these steps, and a larger input at which every level fits as given, if one is found."""
     made = walk(steps, input, dialect, skips)
     if made.fits:
@@ -192,7 +193,7 @@ def solved(steps: Sequence[Step], input: Sizes, dialect: str, skips: bool = True
     return replace(made, better_input=larger if fits else None)
 
 
-def _fitting(steps: Sequence[Step], input: Sizes, axis: int, dialect: str) -> Sizes:
+def _fitting(steps: Sequence[LayerStep], input: Sizes, axis: int, dialect: str) -> Sizes:
     """Return the input made larger on one axis until each level fits, from the highest down.
 
     A level whose size changes by a multiple of its stride fits as before, so each is tried with the step that leaves
@@ -210,7 +211,7 @@ def _fitting(steps: Sequence[Step], input: Sizes, axis: int, dialect: str) -> Si
     return input
 
 
-def _smaller(step: Step, size: Sizes, input: Sizes) -> Sizes:
+def _smaller(step: LayerStep, size: Sizes, input: Sizes) -> Sizes:
     try:
         return step.geometry.conv_shape(size)
     except ShapeError:
@@ -220,11 +221,11 @@ def _smaller(step: Step, size: Sizes, input: Sizes) -> Sizes:
         ) from None
 
 
-def _meet(step: Step, small: Sizes, skip: Sizes | None, dialect: str) -> Level:
+def _meet(step: LayerStep, small: Sizes, skip: Sizes | None, dialect: str) -> SkipLevel:
     """Return the level with the layer corrected to the size of the skip connection, if a setting does it."""
     given = step.at(small)
     plain = given.output_shape(small)
-    level = Level(small, plain, skip, plain, given, given, dialect, step.name)
+    level = SkipLevel(small, plain, skip, plain, given, given, dialect, step.name)
     if skip in (None, plain):
         return level
     assert skip is not None

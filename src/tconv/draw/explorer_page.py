@@ -26,6 +26,7 @@ from tconv.errors import ArgumentError, FileError, GeometryError, ShapeError
 from tconv.io.output_files import NewFile
 
 MOST_AXES = 2
+_ONE_IS_NONE = ("dilation", "rhs_dilation", "kernel_dilation", "group")
 _PER_AXIS = ("stride", "dilation", "padding", "output_padding", "rhs_dilation", "input_dilation", "kernel_dilation")
 MOST_NUMBERS = 4096
 """Most numbers of an array in an address, as the page reads it."""
@@ -128,10 +129,11 @@ def explore(
     if given.x.ndim == 1:
         pairs.append(("rank", "1"))
     pairs.append(("kernel", _sizes_text(given.w.shape)))
+    words = {name: _compact(name, value, given.x.ndim) for name, value in spec.items()}
     pairs += [
-        (name, _word_text(_compact(name, value, given.x.ndim)))
-        for name, value in spec.items()
-        if name not in rules.layout_arguments
+        (name, _word_text(value))
+        for name, value in words.items()
+        if name not in rules.layout_arguments and not (value == 1 and name.startswith(_ONE_IS_NONE))
     ]
     pairs.append(("input", _sizes_text(given.x.shape)))
     groups = given.geometry.groups
@@ -176,8 +178,10 @@ def _sizes_text(shape: tuple[int, ...]) -> str:
 def _compact(name: str, value: Any, ndim: int) -> Any:
     """Return one number for a value that is the same on every axis, as a person would write it."""
     entries = entries_of(value)
-    is_per_axis = entries is not None and len(entries) == ndim and name.startswith(_PER_AXIS)
-    return entries[0] if entries and is_per_axis and len(set(map(str, entries))) == 1 else value
+    if entries is None or len(entries) != ndim or not name.startswith(_PER_AXIS):
+        return value
+    texts = set(map(str, entries))
+    return entries[0] if len(texts) == 1 and texts.pop().lstrip("-").isdecimal() else value
 
 
 def _word_text(value: Any) -> str:

@@ -71,8 +71,8 @@ def arrange(
 ) -> Arrangement:
     """Return the arrangement of arrays of these shapes, with one band for each number of products.
 
-    Everything is beside each other, or, if that is wide, the output below the rest. The text above the lines needs
-    `words` cells.
+    Everything is beside each other, or, if that is wide, the output below input and kernel. The text above the lines
+    needs `words` cells.
     """
     beside, below = (_arrange(x_shape, kernel, canvas, products, words, split) for split in (False, True))
     return beside if beside.width <= LARGEST / 2 or (beside.readable and not below.readable) else below
@@ -87,33 +87,46 @@ def _arrange(
     split: bool,
 ) -> Arrangement:
     x, w, y = size_of(x_shape), size_of(kernel), size_of(canvas)
-    tallest = max(x[0], w[0]) if split else max(x[0], w[0], y[0])
-    per_column = max(_LEAST_LINES, math.floor(tallest / _STEP), math.ceil(max(products) ** 0.5) + 1)
+    above = max(x[0], w[0])
+    left = above + _MARGIN + CAPTION + y[0] if split else max(above, y[0])  # height of the arrays
+    per_column = max(_LEAST_LINES, math.floor(left / _STEP), math.ceil(max(products) ** 0.5) + 1)
     columns = math.ceil((max(products) + 1) / per_column)
-    per_column = math.ceil((max(products) + 1) / columns)
+    lines = Lines(0, 0, math.ceil((max(products) + 1) / columns), columns, words)
     bands, top, width = [], _MARGIN, 0.0
     for _ in products:
-        band, height, width = _band(x, w, y, top, Lines(0, 0, per_column, columns, words), split)
+        band, height, width = (_below if split else _beside)(x, w, y, top, lines)
         bands.append(band)
         top += height + _MARGIN
     return Arrangement(width, top, tuple(bands))
 
 
-def _band(x: Place, w: Place, y: Place, top: float, lines: Lines, split: bool) -> tuple[Band, float, float]:
-    """Return a band, its height, and the width of the picture; with `split` the output is below the rest."""
-    heights = [x[0], w[0], lines.per_column * _STEP, 0.0 if split else y[0]]
-    body = max(heights)
+def _beside(x: Place, w: Place, y: Place, top: float, lines: Lines) -> tuple[Band, float, float]:
+    """Return a band with input, kernel, lines and output from left to right, its height, and the picture's width."""
+    tall = lines.per_column * _STEP
+    body = max(x[0], w[0], y[0], tall)
     middle = top + CAPTION + body / 2
     kernel = _MARGIN + x[1] + _GAP
-    lines = lines._replace(left=kernel + w[1] + _GAP, top=middle - heights[2] / 2)
+    lines = lines._replace(left=kernel + w[1] + _GAP, top=middle - tall / 2)
     right = lines.left + lines.width
-    signs: list[tuple[Place, str]] = [((kernel - _GAP / 2, middle), "*")]
-    if split:
-        output = _MARGIN, top + CAPTION + body + _MARGIN + CAPTION
-        height, width = output[1] + y[0] - top, max(right, output[0] + y[1]) + _MARGIN
-    else:
-        output = right + 1.5 * _GAP, middle - y[0] / 2
-        height, width = CAPTION + body, output[0] + y[1] + _MARGIN
-        signs.append(((right + 0.75 * _GAP, middle), "\u2192"))
+    output = right + 1.5 * _GAP
+    signs = ((kernel - _GAP / 2, middle), "*"), ((right + 0.75 * _GAP, middle), "\u2192")
     corners = (_MARGIN, middle - x[0] / 2), (kernel, middle - w[0] / 2)
-    return Band(*corners, lines, output, tuple(signs)), height, width
+    band = Band(*corners, lines, (output, middle - y[0] / 2), signs)
+    return band, CAPTION + body, output + y[1] + _MARGIN
+
+
+def _below(x: Place, w: Place, y: Place, top: float, lines: Lines) -> tuple[Band, float, float]:
+    """Return a band with the output below input and kernel, the lines on their right, its height, and the width."""
+    tall = lines.per_column * _STEP
+    above = max(x[0], w[0])
+    arrays = above + _MARGIN + CAPTION + y[0]
+    body = max(arrays, tall)
+    first = top + CAPTION + (body - arrays) / 2
+    kernel = _MARGIN + x[1] + _GAP
+    left = max(kernel + w[1], _MARGIN + y[1]) + 1.5 * _GAP
+    lines = lines._replace(left=left, top=top + CAPTION + (body - tall) / 2)
+    middle = first + above / 2
+    corners = (_MARGIN, middle - x[0] / 2), (kernel, middle - w[0] / 2)
+    output = _MARGIN, first + above + _MARGIN + CAPTION
+    band = Band(*corners, lines, output, (((kernel - _GAP / 2, middle), "*"),))
+    return band, CAPTION + body, left + lines.width + _MARGIN

@@ -5,18 +5,23 @@ PyTorch's and Keras' layers are read by their attributes; no framework is import
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tconv._arguments import entries_of, ints_of, shown
+from tconv._arguments import ints_of, shown
 from tconv.draw.array_grid import by
 from tconv.errors import ArgumentError
 from tconv.geometry import ConvolutionGeometry, Geometry
 
+_WINDOWED = re.compile("^(?!.*(Unpool|Fractional|Adaptive|Global|LSTM)).*(Conv|Pool)")
+_KEEPS_SIZE = re.compile("Norm|Drop|Identity|Activation|(?<!G)LU|Sigmoid|Tanh|Softmax|Softplus|Mish|swish|Noise")
+"""Names of layers in PyTorch and Keras. GLU halves an axis."""
+
 
 @dataclass(frozen=True)
-class Step:
+class LayerStep:
     """One layer: an ordinary convolution or a pooling whose geometry this is, or a transposed convolution.
 
     `rule` returns the geometry of a transposed convolution for its input, where a dialect's rule depends on it.
@@ -37,44 +42,35 @@ class Step:
         return self.geometry if self.rule is None else self.rule(small)
 
 
-def step_of(layer: Any, number: int, ndim: int) -> Step | None:
+def step_of(layer: Any, number: int, ndim: int) -> LayerStep | None:
     """Return a layer as a step, or None for one without a kernel, which leaves the size as it is.
 
     Takes a `Geometry` (transposed), a `Geometry.convolution`, and layers of PyTorch and Keras by their attributes.
     Raises ArgumentError for anything else, GeometryError for another number of axes.
     """
     if isinstance(layer, Geometry):
-        return Step(_name("transposed", layer), layer, is_transposed=True)
+        return LayerStep(_name("transposed", layer), layer, is_transposed=True)
     if isinstance(layer, ConvolutionGeometry):
-        return Step(_name("conv", layer.geometry), layer.geometry)
+        return LayerStep(_name("conv", layer.geometry), layer.geometry)
     kind = type(layer).__name__
     kernel = getattr(layer, "kernel_size", getattr(layer, "pool_size", None))
-    if kernel is None:
-        if any(hasattr(layer, name) for name in ("scale_factor", "size", "output_size", "children")) and not _is_leaf(
-            layer
-        ):
-            raise ArgumentError(
-                f"layer {number} is {kind}, whose sizes cannot be read; convolutions, transposed convolutions, "
-                "poolings and layers that keep the size are taken. Write its layers one by one, or "
-                "tconv.Geometry(...).convolution"
-            )
-        if callable(layer):
-            return None
+    if kernel is not None and _WINDOWED.search(kind):
+        return _framework_layer(layer, kind, kernel, number, ndim)
+    if kernel is None and _KEEPS_SIZE.search(kind):
+        return None
+    if not callable(layer):
         raise ArgumentError(
             f"layer {number} is {shown(layer)}; a layer of PyTorch or Keras, a tconv.Geometry (transposed) or its "
             ".convolution is needed. Write tconv.Geometry(kernel=(2, 2), stride=2), for example"
         )
-    return _framework_layer(layer, kind, kernel, number, ndim)
+    raise ArgumentError(
+        f"layer {number} is {kind}, whose effect on the size is not known; convolutions, transposed convolutions, "
+        "poolings, activations, normalizations and dropout are. Write it as the tconv.Geometry of a transposed "
+        "convolution, or the .convolution of one"
+    )
 
 
-def _is_leaf(layer: Any) -> bool:
-    """Return True for a module without modules in it, as an activation or a normalization is."""
-    children = getattr(layer, "children", None)
-    resizes = hasattr(layer, "scale_factor") or hasattr(layer, "output_size") or "Upsampl" in type(layer).__name__
-    return not resizes and (children is None or not any(True for _ in children()))
-
-
-def _framework_layer(layer: Any, kind: str, kernel: Any, number: int, ndim: int) -> Step:
+def _framework_layer(layer: Any, kind: str, kernel: Any, number: int, ndim: int) -> LayerStep:
     """Return a layer with a kernel as a step."""
     transposed = bool(getattr(layer, "transposed", False)) or "Transpose" in kind
     if getattr(layer, "ceil_mode", False):
@@ -95,13 +91,13 @@ def _framework_layer(layer: Any, kind: str, kernel: Any, number: int, ndim: int)
         crop = find_dialect("keras").geometry(
             kernel=sizes, strides=strides, padding=padding, output_padding=extra, dilation_rate=dilation
         )
-        return Step(_name("transposed", crop), crop, is_transposed=True)
+        return LayerStep(_name("transposed", crop), crop, is_transposed=True)
     if transposed:
         pads = ints_of(padding, f"padding of layer {number}", ndim, least=0)
         extra = ints_of(getattr(layer, "output_padding", 0) or 0, f"output_padding of layer {number}", ndim, least=0)
         crops = [(p, p - op) for p, op in zip(pads, extra, strict=True)]
         g = Geometry(sizes, strides, crops, dilation)
-        return Step(_name("transposed", g), g, is_transposed=True)
+        return LayerStep(_name("transposed", g), g, is_transposed=True)
     word = "pool" if "Pool" in kind else "conv"
     if isinstance(padding, str):
         if padding.lower() not in ("same", "valid"):
@@ -109,12 +105,12 @@ def _framework_layer(layer: Any, kind: str, kernel: Any, number: int, ndim: int)
         if padding.lower() == "same" and max(strides) > 1:
             # SAME with a stride pads by what the size leaves over: n becomes ceil(n / s) for every n
             same = Geometry(strides, strides, [(0, s - 1) for s in strides])
-            return Step(f"{word} {by(sizes)} same /{by(strides)}", same)
+            return LayerStep(f"{word} {by(sizes)} same /{by(strides)}", same)
         total = [e - 1 if padding.lower() == "same" else 0 for e in plain.extent]
         g = Geometry(sizes, strides, [(t // 2, t - t // 2) for t in total], dilation)
     else:
         g = Geometry(sizes, strides, ints_of(padding, f"padding of layer {number}", ndim, least=0), dilation)
-    return Step(_name(word, g), g)
+    return LayerStep(_name(word, g), g)
 
 
 def _name(word: str, g: Geometry) -> str:
@@ -124,9 +120,9 @@ def _name(word: str, g: Geometry) -> str:
     return f"{word} {size}" + (f" stride {stride}" if max(g.stride) > 1 else "")
 
 
-def steps_of(layers: Iterable[Any], ndim: int) -> list[Step]:
+def steps_of(layers: Iterable[Any], ndim: int) -> list[LayerStep]:
     """Return the layers as steps, those that keep the size left out. Raises ArgumentError and GeometryError."""
-    given = entries_of(layers) if not hasattr(layers, "children") else tuple(layers)
+    given = _flat(layers)
     if given is None:
         raise ArgumentError(
             f"layers is {shown(layers)}; a list of layers in the order of the forward pass is needed. Write "
@@ -136,6 +132,17 @@ def steps_of(layers: Iterable[Any], ndim: int) -> list[Step]:
     return [step for step in steps if step is not None]
 
 
+def _flat(layers: Any) -> list[Any] | None:
+    """Return the layers of a sequence, those of sequences in it among them; None for anything else."""
+    if isinstance(layers, (str, bytes, dict)) or not (hasattr(layers, "__iter__") and hasattr(layers, "__len__")):
+        return None
+    found = []
+    for layer in layers:
+        within = _flat(layer)
+        found += [layer] if within is None else within
+    return found
+
+
 def numbered_steps(
     depth: int,
     up: Callable[[tuple[int, ...]], Geometry],
@@ -143,10 +150,10 @@ def numbered_steps(
     convolutions: int,
     convolution: Geometry,
     pool: bool,
-) -> list[Step]:
+) -> list[LayerStep]:
     """Return a U-Net of `depth` levels: convolutions and a step down each, the bottom, and the same way up."""
-    block = [Step(_name("conv", convolution), convolution)] * convolutions
-    lower = Step(_name("pool" if pool else "conv", down), down)
+    block = [LayerStep(_name("conv", convolution), convolution)] * convolutions
+    lower = LayerStep(_name("pool" if pool else "conv", down), down)
     first = up((64,) * down.ndim)
-    rising = Step(_name("transposed", first), first, is_transposed=True, rule=up)
+    rising = LayerStep(_name("transposed", first), first, is_transposed=True, rule=up)
     return [*[*block, lower] * depth, *block, *[rising, *block] * depth]

@@ -141,7 +141,7 @@ def _layer(layer: Geometry, input_shape: tuple[int, ...]) -> str:
     dilation = f", dilation {by(layer.dilation)}" if max(layer.dilation) > 1 else ""
     return (
         f"INPUT {by(input_shape)}, kernel {by(layer.kernel)}, stride {by(layer.stride)}{dilation}: "
-        f"full result {by(layer.full_shape(input_shape))}, hatched what is removed, one colour: the same"
+        f"full result {by(layer.full_shape(input_shape))}, hatched: removed; same colour: same crop"
     )
 
 

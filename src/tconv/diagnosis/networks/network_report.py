@@ -48,15 +48,15 @@ class NetworkDiagnosis:
     function: str = ""
     """Function that gives the output and is at most 1, "Sigmoid" for example, where it is judged on that scale."""
 
-    def draw(self, ax: Axes | None = None) -> Axes:
+    def draw(self, ax: Axes | None = None, *, theme: str = "light") -> Axes:
         """Draw the difference of the layer, or of the first outputs where no layer is named."""
         from tconv.draw import difference  # here, because matplotlib is optional
 
         if self.layer is not None and self.layer.outputs is not None:
-            return self.layer.draw(ax)
+            return self.layer.draw(ax, theme=theme)
         assert self.outputs is not None
         pictures = [each.reshape(1, 1, *each.shape) if each.ndim < 3 else each for each in self.outputs]
-        return difference(*pictures, title=self.verdict, ax=ax)
+        return difference(*pictures, title=self.verdict, ax=ax, theme=theme)
 
     def __str__(self) -> str:
         lines = [self._headline()]

@@ -29,6 +29,11 @@ VISIBLE = 0.02
 class Checkerboard:
     """Share of the output that is a pattern of phases. `print` it.
 
+    >>> import numpy as np, tconv
+    >>> found = tconv.checkerboard(np.ones((1, 1, 3), np.float32), stride=2)  # taps meet twice in every other output
+    >>> round(found.score, 3)
+    0.316
+
     `score` is in [0, 1]: for inputs that are constant over space (or that have the channel means that were given), the
     root mean square of the differences between phases, over that of the whole output without bias. 0 is no
     checkerboard; 1 is nothing else. Channels of the input are assumed to be independent and of equal power.
@@ -70,9 +75,10 @@ class Checkerboard:
         phases = tuple(range(1, self.response.ndim - 1))
         return _rms(plane - plane.mean(phases, keepdims=True) for plane in self.response)
 
-    def draw(self, after: Checkerboard | None = None, *, ax: Axes | None = None) -> Axes:
+    def draw(self, after: Checkerboard | None = None, *, ax: Axes | None = None, theme: str = "light") -> Axes:
         """Draw the response to a constant input, and beside it that of corrected weights."""
-        axes: Axes = import_module("tconv.draw").response(self, after, ax=ax)  # by name, because draw is above weights
+        response = import_module("tconv.draw").response  # by name, because draw is above weights
+        axes: Axes = response(self, after, ax=ax, theme=theme)
         return axes
 
     def __str__(self) -> str:

@@ -1,0 +1,112 @@
+"""The book's reader: which blocks of a page run, and what it refuses. The pages themselves run when the book is built."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+EXTENSIONS = Path(__file__).parents[1] / "docs" / "_extensions"
+sys.path.insert(0, str(EXTENSIONS))
+
+import book_checks  # noqa: E402
+import python_cells  # noqa: E402
+import repository_links  # noqa: E402
+
+PAGE = """# A page
+
+```python
+x = 1
+```
+```python tab="PyTorch" hide-input
+x + 1
+```
+```python not-run="it needs a chip"
+y
+```
+
+<!-- python
+assert x == 1
+
+-->
+
+```sh
+ls
+```
+"""
+
+
+def cells(text):
+    return [cell for cell in python_cells.read(text).cells if cell.source != python_cells.SETUP]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in EXTENSIONS.glob("*.py")))
+def test_examples(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_blocks_become_cells_in_the_order_of_the_page():
+    found = [(cell.cell_type, cell.source.strip()) for cell in cells(PAGE)]
+    assert [source for kind, source in found if kind == "code"] == ["x = 1", "x + 1", "assert x == 1"]
+    assert [kind for kind, _ in found] == ["markdown", "code", "code", "markdown", "code", "markdown"]
+    assert cells(PAGE)[2].metadata == {"tags": ["hide-input"], "tab": "PyTorch"}
+    assert cells(PAGE)[4].metadata == {"tags": ["remove-cell"]}
+
+
+def test_lines_of_cells_are_those_of_the_page():
+    notebook = python_cells.read(PAGE)
+    lines = PAGE.splitlines()
+    for cell, start in zip(notebook.cells[1:], notebook.metadata["source_map"][1:], strict=True):
+        assert cell.source.splitlines()[0] == lines[start]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a list\n\n  ```python\n  x\n  ```\n", "stands in a list, a quote or a directive"),
+        ("> ```python\n> x\n> ```\n", "stands in a list, a quote or a directive"),
+        (":::{note}\n```python\nx\n```\n:::\n", "stands in a list, a quote or a directive"),
+        ("````{note}\n```python\nx\n```\n````\n", "stands in a list, a quote or a directive"),
+        ("```python hide_input\nx\n```\n", "line 1 has the words ['hide_input']. Its cell can have"),
+        ("```python not-run\nx\n```\n", 'line 1 has no reason: write not-run="a reason"'),
+    ],
+)
+def test_blocks_that_would_not_run_are_refused(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        python_cells.read(text)
+
+
+def test_a_page_without_cells_starts_no_kernel():
+    assert python_cells.read("# Words\n").metadata["mystnb"] == {"execution_mode": "off"}
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("[a](../CONTRIBUTING.md#the-map)", "[a](contributing.md#the-map)"),
+        ("[a](../README.md#start)", "[a](index.md)"),
+        ("[a](../findings/README.md)", "[a](path:../findings/README.md)"),
+        ("[a](../src/tconv/definition.py)", "[a](../src/tconv/definition.py)"),
+        ("[a](../src/tconv/data/explorer.html#kernel=3)", "[a](explorer:kernel=3)"),
+        ("[a](torch.md#speed) [b](https://arxiv.org/abs/1603.07285) [c](#here)",) * 2,
+    ],
+)
+def test_links_of_the_repository(link, expected):
+    assert repository_links.LINK.sub(repository_links._in_the_book, link) == expected
+
+
+def test_links_of_files_shown_as_pages():
+    folder = Path(repository_links.DOCS).parent / "benchmarks"
+    moved = repository_links.LINK.sub(
+        lambda each: repository_links._moved(each, folder), "[a](results/x.json) [b](../docs/torch.md#speed)"
+    )
+    assert moved == "[a](../benchmarks/results/x.json) [b](torch.md#speed)"
+
+
+def test_addresses_that_need_a_network_are_found():
+    page = '<link rel="icon" href="https://x.org/a.ico"><a href="https://arxiv.org"><script src="_static/a.js"></script><img src="//x.org/b.png">'
+    assert book_checks.FETCHED.findall(page) == ["https://x.org/a.ico", "//x.org/b.png"]
