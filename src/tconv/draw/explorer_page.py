@@ -34,7 +34,14 @@ MOST_NUMBERS = 4096
 
 
 class Explorer:
-    """The explorer's page at one setting. A notebook shows it; `save` writes it, `open` opens it in a browser."""
+    """The explorer's page at one setting. A notebook shows it; `save` writes it, `open` opens it in a browser.
+
+    >>> explorer = explore(kernel=3, stride=2)
+    >>> explorer.address
+    '#dialect=torch&rank=1&kernel=3&stride=2&input=3'
+    >>> explorer.link.endswith("explorer.html" + explorer.address)
+    True
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
