@@ -126,7 +126,7 @@ def test_a_name_of_an_animation_is_one(capsys):
 
 def test_an_architecture_prints_its_sizes(capsys):
     out = run(capsys, "architecture --input 45 45 --depth 2 --kernel 4 --padding 1")
-    assert "45 × 45 → 45 × 45: 1 of 2 levels do not fit as they are; all are solved" in out
+    assert "45 × 45 → 45 × 45: 1 of 2 levels does not fit as it is; it is solved" in out
     assert re.search(r"^0 .* output_padding=1$", out, re.M)
     out = run(
         capsys,

@@ -7,6 +7,7 @@ import { pythonVectors } from "./python_vectors.mjs";
 
 const own = await bundled(
   ...[
+    "build",
     "geometry",
     "indices",
     "least_squares",
@@ -20,6 +21,7 @@ const own = await bundled(
   ].map((name) => `arithmetic/${name}.ts`),
   "arithmetic/zero_insertion.ts",
   "dialects/layouts.ts",
+  "state/address.ts",
   "dialects/reading.ts",
   "dialects/registry.ts",
   "dialects/value.ts",
@@ -261,4 +263,15 @@ compare("bilinear", function* ({ geometry, shape, ok, refused }) {
   if (ok) close(got.ok, ok);
   else assert.equal(got.refused, refused);
   yield ok ? "equal" : "refused";
+});
+
+compare("addresses", function* ({ address, geometry, output, weight }) {
+  const { settings, complaints } = own.readAddress(address);
+  same(complaints, []);
+  const { scene, mistakes } = own.sceneOf(settings);
+  same(mistakes, []);
+  same(scene.geometry, geometry);
+  same(scene.outputShape, output);
+  if (weight) same([...scene.weight], weight);
+  yield weight ? "with a weight" : "of sizes";
 });

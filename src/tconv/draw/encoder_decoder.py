@@ -121,12 +121,13 @@ class Architecture:
         wrong = [level for level in self.levels if not level.fits]
         if not wrong:
             return f"{by(self.input)} → {by(self.output)}: every skip connection fits as it is."
-        solved = sum(level.is_solved for level in wrong)
-        text = f"{by(self.input)} → {by(self.output)}: {len(wrong)} of {len(self.levels)} levels do not fit as they are"
-        if solved == len(wrong):
-            text += "; all are solved."
+        unsolved = sum(not level.is_solved for level in wrong)
+        verb, solved = ("does not fit as it is", "it is") if len(wrong) == 1 else ("do not fit as they are", "all are")
+        text = f"{by(self.input)} → {by(self.output)}: {len(wrong)} of {len(self.levels)} levels {verb}; "
+        if unsolved:
+            text += f"for {unsolved} no setting does, and the skip connection is cropped."
         else:
-            text += f"; {len(wrong) - solved} cannot be, by any setting: their skip connections are cropped."
+            text += f"{solved} solved."
         if self.better_input is not None:
             text += f" Padded to {by(self.better_input)}, the input needs no correction."
         return text

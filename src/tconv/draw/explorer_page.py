@@ -26,6 +26,7 @@ from tconv.errors import ArgumentError, FileError, GeometryError, ShapeError
 from tconv.io.output_files import NewFile
 
 MOST_AXES = 2
+_ONE_IS_NONE = ("dilation", "rhs_dilation", "kernel_dilation", "group")
 _PER_AXIS = ("stride", "dilation", "padding", "output_padding", "rhs_dilation", "input_dilation", "kernel_dilation")
 MOST_NUMBERS = 4096
 """Most numbers of an array in an address, as the page reads it."""
@@ -128,10 +129,11 @@ def explore(
     if given.x.ndim == 1:
         pairs.append(("rank", "1"))
     pairs.append(("kernel", _sizes_text(given.w.shape)))
+    words = {name: _compact(name, value, given.x.ndim) for name, value in spec.items()}
     pairs += [
-        (name, _word_text(_compact(name, value, given.x.ndim)))
-        for name, value in spec.items()
-        if name not in rules.layout_arguments
+        (name, _word_text(value))
+        for name, value in words.items()
+        if name not in rules.layout_arguments and not (value == 1 and name.startswith(_ONE_IS_NONE))
     ]
     pairs.append(("input", _sizes_text(given.x.shape)))
     groups = given.geometry.groups
