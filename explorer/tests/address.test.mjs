@@ -8,7 +8,7 @@ const { addressOf, readAddress } = await bundled("state/address.ts");
 const { dialects } = await bundled("dialects/registry.ts");
 
 let seed = 11;
-const random = (least, most) => least + ((seed = (seed * 1103515245 + 12345) % 2147483648) >> 8) % (most - least + 1);
+const random = (least, most) => least + (((seed = (seed * 1103515245 + 12345) % 2147483648) >> 8) % (most - least + 1));
 const pick = (list) => list[random(0, list.length - 1)];
 
 function randomState() {
@@ -27,11 +27,19 @@ function randomState() {
     rank,
     kernel: sizes(),
     input: sizes(),
-    words: Object.fromEntries(names.filter(() => random(0, 1)).map((name) => [name, pick(["1", "3x2", "SAME", "[[1, 0], [2, 2]]", "a&b=c %", "é"])])),
+    words: Object.fromEntries(
+      names
+        .filter(() => random(0, 1))
+        .map((name) => [name, pick(["1", "3x2", "SAME", "[[1, 0], [2, 2]]", "a&b=c %", "é"])]),
+    ),
     channels: { input: random(1, 4), output: random(1, 4) },
     values: { x: values(["counting", "random", "ones"]), weight: values(["counting", "random", "ones", "bilinear"]) },
   };
-  const cell = { board: pick(["input", "output"]), channel: random(0, 3), index: Array.from({ length: rank }, () => random(0, 9)) };
+  const cell = {
+    board: pick(["input", "output"]),
+    channel: random(0, 3),
+    index: Array.from({ length: rank }, () => random(0, 9)),
+  };
   const selection = {
     pointed: null,
     pinned: random(0, 1) ? cell : null,
@@ -47,7 +55,10 @@ test("an address is read as what it was written from", () => {
     const state = randomState();
     const read = readAddress(addressOf(state.settings, state.selection));
     assert.deepEqual(read.complaints, []);
-    const plain = ({ kernel, input, ...rest }) => ({ ...rest, sizes: [kernel, input].map((sizes) => (sizes[0] === sizes.at(-1) ? [sizes[0]] : sizes)) });
+    const plain = ({ kernel, input, ...rest }) => ({
+      ...rest,
+      sizes: [kernel, input].map((sizes) => (sizes[0] === sizes.at(-1) ? [sizes[0]] : sizes)),
+    });
     assert.deepEqual(plain(read.settings), plain(state.settings));
     assert.deepEqual(read.selection, state.selection);
   }
@@ -94,14 +105,34 @@ test("an argument without a field is read, too", () => {
 });
 
 test("half of a surrogate pair is written as a character that is none", () => {
-  assert.equal(addressOf({ ...readAddress("").settings, words: { padding: "a\ud800" } }).includes("padding=a%EF%BF%BD"), true);
+  assert.equal(
+    addressOf({ ...readAddress("").settings, words: { padding: "a\ud800" } }).includes("padding=a%EF%BF%BD"),
+    true,
+  );
 });
 
 test("no argument of a dialect has the name of another part of the address", () => {
-  const parts = ["dialect", "rank", "kernel", "input", "channels", "x", "weight", "shown", "pin", "time", "predict", "embed"];
+  const parts = [
+    "dialect",
+    "rank",
+    "kernel",
+    "input",
+    "channels",
+    "x",
+    "weight",
+    "shown",
+    "pin",
+    "time",
+    "predict",
+    "embed",
+  ];
   for (const { name, names, words } of Object.values(dialects)) {
     const all = [...names, ...[1, 2].flatMap((rank) => words(rank).map((word) => word.name))];
-    assert.deepEqual(all.filter((each) => parts.includes(each)), [], name);
+    assert.deepEqual(
+      all.filter((each) => parts.includes(each)),
+      [],
+      name,
+    );
   }
 });
 

@@ -247,7 +247,7 @@ def squares(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
             shape = g.output_shape(input)
         except TconvError:
             continue
-        w = rng.integers(-9, 10, (groups, 1, *g.kernel))
+        w = rng.integers(-9, 10, (groups, 1, *g.kernel)) * one_of(rng, 1, 1, 1e-200, 1e200)
         dense = tconv.matrix(w, (groups, *input), geometry=g).toarray().T.astype(float)
         y = rng.integers(-9, 10, groups * int(np.prod(shape))).astype(float)
         x, _, rank, values = np.linalg.lstsq(dense, y, rcond=1e-10)
@@ -343,7 +343,7 @@ def main() -> None:
         kind: list(draw(rng, int(COUNTS[kind] * given.scale)))
         for (kind, draw), rng in zip(KINDS.items(), streams, strict=True)
     }
-    print(json.dumps(vectors))
+    print(json.dumps(vectors, allow_nan=False))
 
 
 if __name__ == "__main__":

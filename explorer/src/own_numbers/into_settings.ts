@@ -158,10 +158,8 @@ function placed(
 
 /** Arguments without the groups: the channels of the weight are those of one group. */
 function withoutGroups({ dialect, rank, words }: Settings): Settings["words"] {
-  const counts = dialects[dialect]!.words(rank)
-    .filter((word) => word.kind === "count")
-    .map((word) => word.name);
-  return Object.fromEntries(Object.entries(words).filter(([name]) => !counts.includes(name)));
+  const groups = dialects[dialect]!.words(rank).find((word) => word.part === "groups")?.name;
+  return Object.fromEntries(Object.entries(words).filter(([name]) => name !== groups));
 }
 
 /** Own numbers of another shape no longer fit; a rule fits every shape. */

@@ -47,7 +47,10 @@ export function addressOf(settings: Settings, selection: Selection = NOTHING): s
 
 function encoded(text: string): string {
   // half of a surrogate pair has no code
-  return encodeURIComponent(text.replace(/\p{Surrogate}/gu, "\ufffd")).replace(/%(3A|2C|5B|5D|28|29)/gi, decodeURIComponent);
+  return encodeURIComponent(text.replace(/\p{Surrogate}/gu, "\ufffd")).replace(
+    /%(3A|2C|5B|5D|28|29)/gi,
+    decodeURIComponent,
+  );
 }
 
 function valuesText(values: Values): string {
@@ -62,7 +65,8 @@ export function readAddress(text: string): Address {
   for (const piece of text.replace(/^#/, "").split("&")) {
     if (!piece) continue;
     const [name = "", ...rest] = piece.split("=");
-    if (pairs.has(decoded(name))) complaints.push(`The address says ${clipped(decoded(name))} twice; the last one counts.`);
+    if (pairs.has(decoded(name)))
+      complaints.push(`The address says ${clipped(decoded(name))} twice; the last one counts.`);
     pairs.set(decoded(name), decoded(rest.join("=")));
   }
   const embed = pairs.delete("embed");
@@ -81,7 +85,12 @@ export function readAddress(text: string): Address {
     (value) => (Object.hasOwn(dialects, value) ? value : null),
     `there are ${Object.keys(dialects).join(", ")}`,
   );
-  const rank = take("rank", DEFAULTS.rank, (value) => (value === "1" ? 1 : value === "2" ? 2 : null), "write rank=1 or rank=2");
+  const rank = take(
+    "rank",
+    DEFAULTS.rank,
+    (value) => (value === "1" ? 1 : value === "2" ? 2 : null),
+    "write rank=1 or rank=2",
+  );
   const sizes = (value: string) => readSizes(value, rank);
   const example = rank === 2 ? "3 or 3x2" : "3";
   const settings: Settings = {
@@ -91,15 +100,30 @@ export function readAddress(text: string): Address {
     input: take("input", DEFAULTS.input, sizes, `write a size like ${example}`),
     channels: take("channels", DEFAULTS.channels, readChannels, "write the channels of input and output like 2:4"),
     values: {
-      x: take("x", DEFAULTS.values.x, (value) => readValues(value, RULES.x), `write ${RULES.x.join(", ")} or numbers like 2x2:0,1,2,3`),
-      weight: take("weight", DEFAULTS.values.weight, (value) => readValues(value, RULES.weight), `write ${RULES.weight.join(", ")} or numbers like 2x2:0,1,2,3`),
+      x: take(
+        "x",
+        DEFAULTS.values.x,
+        (value) => readValues(value, RULES.x),
+        `write ${RULES.x.join(", ")} or numbers like 2x2:0,1,2,3`,
+      ),
+      weight: take(
+        "weight",
+        DEFAULTS.values.weight,
+        (value) => readValues(value, RULES.weight),
+        `write ${RULES.weight.join(", ")} or numbers like 2x2:0,1,2,3`,
+      ),
     },
     words: {},
   };
   const selection: Selection = {
     pointed: null,
     shown: take("shown", NOTHING.shown, readShown, "write the shown channels of input and output like 0:1"),
-    pinned: take("pin", null, (value) => readCell(value, rank), `write a cell like output:0:${rank === 2 ? "3,2" : "3"}`),
+    pinned: take(
+      "pin",
+      null,
+      (value) => readCell(value, rank),
+      `write a cell like output:0:${rank === 2 ? "3,2" : "3"}`,
+    ),
     time: take("time", Infinity, (value) => (/^\d{1,6}$/.test(value) ? Number(value) : null), "write a whole number"),
     hidden: take("predict", false, (value) => value === "1", "write predict=1"),
   };

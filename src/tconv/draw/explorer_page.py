@@ -198,10 +198,10 @@ def _without_layout(rules: Dialect, spec: dict[str, Any], given: Operands) -> di
 def _compact(name: str, value: Any, ndim: int) -> Any:
     """Return one number for a value that is the same on every axis, as a person would write it."""
     entries = entries_of(value)
-    is_per_axis = entries is not None and len(entries) == ndim and name.startswith(_PER_AXIS)
-    if not entries or not is_per_axis or any(entry != entries[0] or entries_of(entry) for entry in entries):
-        return value  # a (lo, hi) pair for every axis is not one pair, which is a number for each
-    return entries[0]
+    if entries is None or len(entries) != ndim or not name.startswith(_PER_AXIS):
+        return value
+    texts = set(map(str, entries))
+    return entries[0] if len(texts) == 1 and texts.pop().lstrip("-").isdecimal() else value
 
 
 def _word_text(value: Any) -> str:
