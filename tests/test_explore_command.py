@@ -170,7 +170,7 @@ class TestCommand:
             monkeypatch.setattr(webbrowser, "open", refuse)
         assert main(["explore"]) == 0
         out = capsys.readouterr().out
-        assert f"Open this address in one: {explore(kernel=(3, 3)).link}" in out
+        assert f"Open this address in one: {explore(kernel=(3, 3), stride=2).link}" in out
         assert "-o page.html" in out
         assert not opened
 

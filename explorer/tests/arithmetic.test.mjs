@@ -6,19 +6,22 @@ import { bundled } from "./bundled.mjs";
 import { pythonVectors } from "./python_vectors.mjs";
 
 const own = await bundled(
-  "arithmetic/build.ts",
-  "arithmetic/geometry.ts",
-  "arithmetic/indices.ts",
-  "arithmetic/least_squares.ts",
-  "arithmetic/matrix.ts",
-  "arithmetic/numbers.ts",
-  "arithmetic/phases.ts",
-  "arithmetic/refusal.ts",
-  "arithmetic/scene.ts",
-  "arithmetic/size_solver.ts",
-  "arithmetic/windows.ts",
+  ...[
+    "build",
+    "geometry",
+    "indices",
+    "least_squares",
+    "matrix",
+    "numbers",
+    "phases",
+    "refusal",
+    "scene",
+    "size_solver",
+    "windows",
+  ].map((name) => `arithmetic/${name}.ts`),
   "arithmetic/zero_insertion.ts",
   "dialects/layouts.ts",
+  "state/address.ts",
   "dialects/reading.ts",
   "dialects/registry.ts",
   "dialects/value.ts",
@@ -265,4 +268,15 @@ compare("bilinear", function* ({ geometry, shape, ok, refused }) {
   if (ok) close(got.ok, ok);
   else assert.equal(got.refused, refused);
   yield ok ? "equal" : "refused";
+});
+
+compare("addresses", function* ({ address, geometry, output, weight }) {
+  const { settings, complaints } = own.readAddress(address);
+  same(complaints, []);
+  const { scene, mistakes } = own.sceneOf(settings);
+  same(mistakes, []);
+  same(scene.geometry, geometry);
+  same(scene.outputShape, output);
+  if (weight) same([...scene.weight], weight);
+  yield weight ? "with a weight" : "of sizes";
 });

@@ -33,6 +33,7 @@ COUNTS = {
     "squares": 60,
     "layouts": 60,
     "bilinear": 100,
+    "addresses": 300,
 }
 """Vectors of each kind; of calls, for each dialect."""
 
@@ -299,7 +300,36 @@ def bilinear(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
         yield {"geometry": described(g), "shape": shape, **drawn}
 
 
-KINDS = {each.__name__: each for each in (calls, geometries, scenes, shapes, solver, gains, squares, layouts, bilinear)}
+def addresses(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
+    """Yield addresses that `tconv.draw.explore` writes for calls of all dialects, with what they mean."""
+    found = 0
+    while found < count:
+        ndim = int(one_of(rng, 1, 2))
+        g, input = random_geometry(rng, ndim), integers(rng, 1, 6, ndim)
+        name = one_of(rng, *dialects.names())
+        weight = rng.integers(-9, 10, g.kernel) if rng.random() < 0.5 else None
+        own = {"kernel": g.kernel} if weight is None else {"w": weight}
+        try:
+            native = tconv.dialect(name).arguments(g, input)
+            native.pop("kernel_shape", None)  # the kernel has a field of its own
+            page = tconv.draw.explore(input=input, dialect=name, **own, **native)
+        except TconvError:
+            continue
+        found += 1
+        flips = tconv.dialect(name).weight_layout(ndim).flip
+        taps = None if weight is None else (np.flip(weight) if flips else weight).ravel().tolist()
+        yield {
+            "address": page.address,
+            "geometry": described(g),
+            "output": g.output_shape(input),
+            "weight": taps,
+        }
+
+
+KINDS = {
+    each.__name__: each
+    for each in (calls, geometries, scenes, shapes, solver, gains, squares, layouts, bilinear, addresses)
+}
 
 
 def main() -> None:

@@ -30,17 +30,35 @@ def scatter(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
 
 
 def gather(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
-    """Return for each output element the sum over the inputs i that reach it: s*i + d*t is its full position."""
+    """Return for each output element the sum over the inputs i that reach it: s*i + d*t is its full position.
+
+    >>> gather([[0, 1], [2, 3]], [[0, 1], [2, 3]], padding=1)
+    array([[4]])
+    >>> gather([1, 2, 3], [1, 10, 100], stride=2)
+    array([  1,  10, 102,  20, 203,  30, 300])
+    """
     return evaluate(_gather, x, w, bias, spec)
 
 
 def zero_insertion(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
-    """Return the convolution with the flipped kernel of the padded inputs with s - 1 zeros between them."""
+    """Return the convolution with the flipped kernel of the padded inputs with s - 1 zeros between them.
+
+    >>> zero_insertion([[0, 1], [2, 3]], [[0, 1], [2, 3]], padding=1)
+    array([[4]])
+    >>> zero_insertion([1, 2, 3], [1, 10, 100], stride=2)
+    array([  1,  10, 102,  20, 203,  30, 300])
+    """
     return evaluate(_zero_insertion, x, w, bias, spec)
 
 
 def matrix(x: Any, w: Any, bias: Any = None, **spec: Any) -> Any:
-    """Return the product y = K.T @ x, where K [inputs, outputs] is the matrix of the convolution below."""
+    """Return the product y = K.T @ x, where K [inputs, outputs] is the matrix of the convolution below.
+
+    >>> matrix([[0, 1], [2, 3]], [[0, 1], [2, 3]], padding=1)
+    array([[4]])
+    >>> matrix([1, 2, 3], [1, 10, 100], stride=2)
+    array([  1,  10, 102,  20, 203,  30, 300])
+    """
     return evaluate(_matrix, x, w, bias, spec)
 
 
@@ -83,7 +101,13 @@ def _matrix(x: Array, w: Array, g: Geometry) -> Array:
 
 
 def dense(w: Array, g: Geometry, input_shape: tuple[int, ...]) -> Array:
-    """Return K as a dense array [groups, C_in/groups, C_out/groups, inputs, outputs]: K[i, s*i + d*t - lo] = w[t]."""
+    """Return K as a dense array [groups, C_in/groups, C_out/groups, inputs, outputs]: K[i, s*i + d*t - lo] = w[t].
+
+    >>> w = np.array([1, 10, 100]).reshape(1, 1, 1, 3)  # [groups, C_in/groups, C_out/groups, taps]
+    >>> dense(w, Geometry((3,), stride=2), (2,))[0, 0, 0]
+    array([[  1,  10, 100,   0,   0],
+           [  0,   0,   1,  10, 100]])
+    """
     K = np.zeros((*w.shape[:3], *input_shape, *g.output_shape(input_shape)), w.dtype)
     for i, t in product(np.ndindex(*input_shape), np.ndindex(*g.kernel)):
         o = [s * a + d * b - lo for a, b, s, d, (lo, _) in zip(i, t, g.stride, g.dilation, g.crop, strict=True)]

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 
 class TconvError(Exception):
-    """Base of every error that tconv raises on purpose."""
+    """Base of every error that tconv raises on purpose.
+
+    >>> import numpy as np, tconv
+    >>> try:
+    ...     tconv.conv_transpose(np.ones((1, 2, 5)), np.ones((3, 1, 4)))
+    ... except tconv.TconvError as error:
+    ...     print(type(error).__name__)
+    ShapeError
+    """
 
 
 class ShapeError(TconvError, ValueError):

@@ -50,7 +50,7 @@ async function newPage(options) {
   page.on("pageerror", (error) => page.faults.push(`exception: ${error.message}`));
   page.on(
     "request",
-    (request) => /^(file|data|blob):/.test(request.url()) || page.faults.push(`request: ${request.url()}`),
+    (request) => /^(file|data|blob|about):/.test(request.url()) || page.faults.push(`request: ${request.url()}`),
   );
   return page;
 }
@@ -66,8 +66,15 @@ export async function settled(page, frames = 2) {
 export function browserTest(name, use, address = "", options = {}) {
   test(name, { skip: withoutBrowser }, async () => {
     const page = await openPage(address, options);
-    await use(page);
-    assert.deepEqual(page.faults, []);
+    try {
+      await use(page);
+      assert.deepEqual(page.faults, []);
+    } catch (error) {
+      // the next test gets a page without this one's faults
+      pages.delete(JSON.stringify(options));
+      await page.context().close();
+      throw error;
+    }
     // the theme is kept there
     await page.evaluate(() => localStorage.clear());
   });

@@ -47,7 +47,11 @@ __all__ = ["DataLayout", "Dialect", "NativeCall", "WeightLayout", "dialect", "fi
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all dialects."""
+    """Return the names of all dialects.
+
+    >>> names()[:3]
+    ('torch', 'tensorflow', 'tflite')
+    """
     return tuple(_MEMBERS)
 
 
@@ -71,7 +75,11 @@ def dialect(name: str) -> Dialect:
 
 
 def find(name: str, argument: str = "dialect") -> Dialect:
-    """Return the dialect of this name. Raises DialectError, which calls the name by this `argument` of the caller."""
+    """Return the dialect of this name. Raises DialectError, which calls the name by this `argument` of the caller.
+
+    >>> find("keras").framework
+    'Keras'
+    """
     if not isinstance(name, str) or name not in _MEMBERS:
         import difflib  # for the message alone
 

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NativeCall:
-    """Meaning of a native call: its geometry, and the axis orders of x, the weight and y."""
+    """Meaning of a native call: its geometry, and the axis orders of x, the weight and y.
+
+    >>> import tconv
+    >>> call = tconv.dialect("keras").read((1, 8, 8, 16), (3, 3, 32, 16), {"strides": 2, "padding": "same"})
+    >>> call.geometry
+    Geometry(kernel=(3, 3), stride=(2, 2), crop=((0, 1), (0, 1)), dilation=(1, 1), groups=1)
+    >>> call.data.describe(), call.weight.describe()
+    ('[N, h, w, C]', '[kh, kw, C_out, C_in]')
+    """
 
     geometry: Geometry
     data: DataLayout

@@ -29,7 +29,12 @@ def _spatial(ndim: int, prefix: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class DataLayout:
-    """Axis order of x or y. Without "N" the array is one image, not a batch."""
+    """Axis order of x or y. Without "N" the array is one image, not a batch.
+
+    >>> layout = DataLayout.of("N*C", 2)
+    >>> layout.describe()
+    '[N, h, w, C]'
+    """
 
     axes: tuple[Axis, ...]
 
@@ -67,6 +72,12 @@ class DataLayout:
 @dataclass(frozen=True)
 class WeightLayout:
     """Axis order of a weight: input channels (I), output channels (O) and the taps.
+
+    >>> import tconv
+    >>> tconv.dialect("keras").weight_layout(2).describe()
+    '[kh, kw, C_out, C_in]'
+    >>> tconv.dialect("jax").weight_layout(2).describe()
+    '[kh, kw, C_in, C_out]'
 
     `grouped` is the axis that contains the channels of all groups, while the other one counts those of one group: "I"
     is [C_in, C_out/g], "O" is [C_out, C_in/g]; "G" stands for an axis of its own that counts the groups. With `flip`

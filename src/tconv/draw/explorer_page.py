@@ -27,13 +27,21 @@ from tconv.errors import ArgumentError, FileError, GeometryError, ShapeError, Tc
 from tconv.io.output_files import NewFile
 
 MOST_AXES = 2
+_ONE_IS_NONE = ("dilation", "rhs_dilation", "kernel_dilation", "group")
 _PER_AXIS = ("stride", "dilation", "padding", "output_padding", "rhs_dilation", "input_dilation", "kernel_dilation")
 MOST_NUMBERS = 4096
 """Most numbers of an array in an address, as the page reads it."""
 
 
 class Explorer:
-    """The explorer's page at one setting. A notebook shows it; `save` writes it, `open` opens it in a browser."""
+    """The explorer's page at one setting. A notebook shows it; `save` writes it, `open` opens it in a browser.
+
+    >>> explorer = explore(kernel=3, stride=2)
+    >>> explorer.address
+    '#dialect=torch&rank=1&kernel=3&stride=2&input=3'
+    >>> explorer.link.endswith("explorer.html" + explorer.address)
+    True
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -131,9 +139,11 @@ def explore(
     if given.x.ndim == 1:
         pairs.append(("rank", "1"))
     pairs.append(("kernel", _sizes_text(given.w.shape)))
+    words = {name: _compact(name, value, given.x.ndim) for name, value in _without_layout(rules, spec, given).items()}
     pairs += [
-        (name, _word_text(_compact(name, value, given.x.ndim)))
-        for name, value in _without_layout(rules, spec, given).items()
+        (name, _word_text(value))
+        for name, value in words.items()
+        if not (value == 1 and name.startswith(_ONE_IS_NONE))
     ]
     pairs.append(("input", _sizes_text(given.x.shape)))
     groups = given.geometry.groups

@@ -107,7 +107,14 @@ def _product(x: Any, weight: Any, bias: Any, lax: dict[str, Any], more: Any) -> 
 
 
 class CallPlan(NamedTuple):
-    """Result of `plan`: `method` is tconv's "simd" or "winograd", or "jax"; `reasons` are those against the kernel."""
+    """Result of `plan`: `method` is tconv's "simd" or "winograd", or "jax"; `reasons` are those against the kernel.
+
+    >>> import jax, tconv.jax
+    >>> x, w = jax.ShapeDtypeStruct((1, 8, 8, 64), "float32"), jax.ShapeDtypeStruct((4, 4, 64, 32), "float32")
+    >>> found = tconv.jax.plan(x, w, (2, 2), "SAME")
+    >>> found.method, found.reasons
+    ('simd', ())
+    """
 
     method: str
     reasons: tuple[str, ...]

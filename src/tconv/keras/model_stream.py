@@ -125,6 +125,14 @@ class ModelStream(Stream):
 class ModelWindowStream(ModelStream, WindowStream):
     """Stream of a Keras model that cannot be read: it runs on exact windows of its inputs.
 
+    >>> import keras, numpy as np, tconv.keras
+    >>> inputs = keras.Input((None, 4))
+    >>> doubled = keras.layers.Lambda(lambda x: 2 * x)(inputs)  # code of its own, which is not read
+    >>> model = keras.Model(inputs, keras.layers.Conv1DTranspose(1, 4, 2, padding="same")(doubled))
+    >>> stream = tconv.keras.stream(model, np.ones((1, 10, 4), np.float32))
+    >>> type(stream).__name__
+    'ModelWindowStream'
+
     Its outputs differ from those of the whole by rounding, and it repeats work; see `WindowStream`.
     """
 

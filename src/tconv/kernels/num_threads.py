@@ -60,7 +60,14 @@ def most_threads() -> int:
 
 
 def get_num_threads() -> int:
-    """Return the number of threads that a call may use."""
+    """Return the number of threads that a call may use.
+
+    >>> before = get_num_threads()
+    >>> set_num_threads(1)
+    >>> get_num_threads()
+    1
+    >>> set_num_threads(before)
+    """
     return _requested or _default()
 
 

@@ -55,6 +55,11 @@ PHOTO_SCALES = (2, 3, 4)
 def photo(scale: int = 2) -> Model:
     """Return the network that comes with tconv for photographs at this scale: 2, 3 or 4.
 
+    >>> import numpy as np
+    >>> network = photo(3)
+    >>> network.name, network(np.full((3, 5, 6), 0.5, np.float32)).shape
+    ('photo x3', (3, 15, 18))
+
     Its data, training and scores are in `tconv/models/data/README.md`. Raises ArgumentError for another scale.
     """
     if type(scale) is not int or scale not in PHOTO_SCALES:
@@ -67,6 +72,11 @@ def load(
     path: Path | str, *, value_range: tuple[float, float] | None = None, channel_order: str | None = None
 ) -> Model:
     """Return the network in a file: .onnx, ncnn's .param with the .bin beside it, .safetensors, .pth, .pt or .ckpt.
+
+    >>> from importlib.resources import files
+    >>> network = load(files("tconv.models") / "data" / "photo_x2.safetensors")
+    >>> network.scale
+    2
 
     A .safetensors file has a description, or is a checkpoint like the last three: weights of an architecture that the
     `spandrel` package knows (`pip install "tconv[spandrel]"`), of which tensors alone are loaded.

@@ -30,6 +30,11 @@ ORDERS = "RGB", "BGR"
 class Model(NamedTuple):
     """A network that makes pictures larger, or better, as `tconv.models.load` and `tconv.models.photo` return it.
 
+    >>> import numpy as np, tconv.models
+    >>> network = tconv.models.photo(2)
+    >>> network.scale, network.adds, len(network.network.nodes)
+    (2, 'bicubic', 14)
+
     A network with one input channel reads luma and is run once for a picture; one with three reads red, green and blue,
     in this `order`; one with another number takes pictures of as many bands. Values are 0 (black) to 1 (white);
     `value_range` are the network's own numbers for both. `border` pixels around the picture are copies of its outermost

@@ -33,6 +33,11 @@ _CACHE_SIZE = 64
 class Convolution:
     """A transposed convolution with its bias and activation: weight [C_in, C_out/groups, kh, kw], float32.
 
+    >>> import numpy as np
+    >>> layer = Convolution(np.ones((3, 8, 4, 4), np.float32), Geometry((4, 4), 2, 1))
+    >>> layer.output_channels([3])
+    8
+
     `bias` is [C_out], or a pattern [C_out, h, w] that repeats over the output from its first row and column on, as
     depth to space behind a convolution makes it. `activation` is one of `tconv.prepare`.
     """
@@ -266,7 +271,12 @@ def _store(cache: dict[Any, Any], key: Any, value: Any) -> None:
 
 
 class Node(NamedTuple):
-    """One layer and its inputs: 0 is the input of the network, j the output of its j-th node."""
+    """One layer and its inputs: 0 is the input of the network, j the output of its j-th node.
+
+    >>> from tconv.models.steps.channels import Concat
+    >>> Node(Concat(), (0, 1)).inputs
+    (0, 1)
+    """
 
     step: NetworkStep
     inputs: tuple[int, ...]

@@ -36,7 +36,11 @@ RUNTIMES = FORMATS[".onnx"].runtimes
 
 
 def step_names() -> tuple[str, ...]:
-    """Return the names of all steps: those on the graph around a layer, then those on a layer."""
+    """Return the names of all steps: those on the graph around a layer, then those on a layer.
+
+    >>> "conv+depth_to_space" in step_names()
+    True
+    """
     return (*GRAPH_STEPS, *STEPS)
 
 
@@ -49,8 +53,14 @@ def plan_rewrite(
 ) -> ModelPlan:
     """Return the plan of a rewrite, which changes no file; `print` shows it, `write` carries it out.
 
-    >>> plan = plan_rewrite("model.onnx", target="ethos-u")                   # doctest: +SKIP
-    >>> print(plan)                                                           # doctest: +SKIP
+    >>> import onnx
+    >>> layer = "y = ConvTranspose <strides = [2, 2]> (x, w)"
+    >>> graph = "g (float[1, 1, 5, 5] x) => (float[1, 1, 10, 10] y) <float[1, 1, 2, 2] w = {1, 2, 3, 4}>"
+    >>> model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {graph} {{ {layer} }}')
+    >>> onnx.save(model, "planned.onnx")
+    >>> plan = plan_rewrite("planned.onnx", steps=["conv+depth_to_space"])  # or target="ethos-u"
+    >>> plan.layers[0].steps
+    ['conv+depth_to_space']
 
     `model` is a .onnx file, `target` the name of a target or a profile of your own (.toml). `steps` are names of
     `step_names()`, taken in their order instead of, or before, those that the target needs. `layers` are names of
@@ -114,8 +124,14 @@ def rewrite(
 ) -> RewriteReport:
     """Write a model whose transposed convolutions are other operations, exactly, for a target; return the report.
 
-    >>> report = rewrite("model.onnx", "model-ethos.onnx", target="ethos-u")  # doctest: +SKIP
-    >>> print(report)                                                         # doctest: +SKIP
+    >>> import onnx
+    >>> layer = "y = ConvTranspose <strides = [2, 2]> (x, w)"
+    >>> graph = "g (float[1, 1, 5, 5] x) => (float[1, 1, 10, 10] y) <float[1, 1, 2, 2] w = {1, 2, 3, 4}>"
+    >>> model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {graph} {{ {layer} }}')
+    >>> onnx.save(model, "given.onnx")
+    >>> report = rewrite("given.onnx", "rewritten.onnx", steps=["conv+depth_to_space"], tools=[])  # or target="ethos-u"
+    >>> report.output.name
+    'rewritten.onnx'
 
     The plan is that of `plan_rewrite`, with the same arguments. Both models then run on `runtimes` ("onnxruntime",
     "openvino", "tconv"; those that are installed by default) on random input of several sizes, or of the spatial
@@ -132,7 +148,17 @@ def rewrite(
 
 @dataclass
 class ModelPlan:
-    """Plan of one file: what is done to each layer, and why."""
+    """Plan of one file: what is done to each layer, and why.
+
+    >>> import onnx
+    >>> layer = "y = ConvTranspose <strides = [2, 2]> (x, w)"
+    >>> graph = "g (float[1, 1, 5, 5] x) => (float[1, 1, 10, 10] y) <float[1, 1, 2, 2] w = {1, 2, 3, 4}>"
+    >>> model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {graph} {{ {layer} }}')
+    >>> onnx.save(model, "model.onnx")
+    >>> plan = plan_rewrite("model.onnx", steps=["conv+depth_to_space"])
+    >>> len(plan.layers), plan.dtype
+    (1, 'float32')
+    """
 
     path: Path
     target: Target | None
@@ -257,7 +283,17 @@ class ModelPlan:
 
 @dataclass
 class RewriteReport:
-    """Result of a rewrite: the differences on each runtime and size, the time, and whether the target accepts it."""
+    """Result of a rewrite: the differences on each runtime and size, the time, and whether the target accepts it.
+
+    >>> import onnx
+    >>> layer = "y = ConvTranspose <strides = [2, 2]> (x, w)"
+    >>> graph = "g (float[1, 1, 5, 5] x) => (float[1, 1, 10, 10] y) <float[1, 1, 2, 2] w = {1, 2, 3, 4}>"
+    >>> model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {graph} {{ {layer} }}')
+    >>> onnx.save(model, "old.onnx")
+    >>> report = rewrite("old.onnx", "new.onnx", steps=["conv+depth_to_space"], tools=[])
+    >>> report.refused, report.output.name
+    ([], 'new.onnx')
+    """
 
     plan: ModelPlan
     output: Path

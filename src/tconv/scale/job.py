@@ -44,10 +44,14 @@ def _identity(path: Path) -> list[int]:
 class Job:
     """Stages that write one output. `output` is its final path; None for arrays in memory, which have no journal.
 
-    `max_memory` bounds the resident memory of the process; None is the default of `bound_of`. With `resume`, a job that
-    was stopped goes on; without, it starts anew. An output that exists is replaced only with `overwrite`, at the end.
-    With `repair`, tiles that are done are read again, and damaged ones are made anew. `progress` is called with a
-    `Progress`, ten times a second at most.
+    >>> import numpy as np, tconv.scale.functional
+    >>> layer, y = tconv.scale.layer(np.ones((3, 8, 2, 2), np.float32), stride=2), np.empty((8, 20, 30), np.float32)
+    >>> tconv.scale.functional.job_of(layer, np.ones((3, 10, 15), np.float32), y).run().tiles
+    1
+
+    `max_memory` bounds the resident memory, None by `bound_of`. With `resume`, a job that was stopped goes on; else it
+    starts anew. An output that exists is replaced only with `overwrite`, at the end. With `repair`, tiles that are done
+    are read again, and damaged ones are made anew. `progress` is called with a `Progress`, ten times a second at most.
     """
 
     def __init__(
@@ -75,8 +79,7 @@ class Job:
         self._in_place = any(stage.target.in_place for stage in self.stages)
         self._as_given = [(stage.tile, stage.part) for stage in self.stages]
         self._plan: JobPlan | None = None
-        self._planned_for: dict[str, Any] | None = None
-        """header of the journal whose tiles the plan has"""
+        self._planned_for: dict[str, Any] | None = None  # header of the journal whose tiles the plan has
         self._is_running = False
 
     @property

@@ -72,7 +72,15 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class JobPlan:
-    """Plan of a job; `print(plan)` shows it."""
+    """Plan of a job; `print(plan)` shows it.
+
+    >>> import numpy as np, tconv.scale
+    >>> layer = tconv.scale.layer(np.ones((3, 8, 4, 4), np.float32), stride=2, padding=1)
+    >>> x, y = np.ones((3, 100, 150), np.float32), np.empty((8, 200, 300), np.float32)
+    >>> plan = tconv.scale.plan(layer, x, y)
+    >>> plan.tiles, plan.stages[0].tile, plan.disk
+    (1, (200, 300), 0)
+    """
 
     output: Path | None
     max_memory: int

@@ -15,7 +15,16 @@ from tconv.scale.memory_bound import MemoryWatch
 
 
 class Progress(NamedTuple):
-    """State of a running job. Elements are those of one channel of the output, of all stages."""
+    """State of a running job. Elements are those of one channel of the output, of all stages.
+
+    >>> import numpy as np, tconv.scale
+    >>> layer = tconv.scale.layer(np.ones((3, 8, 4, 4), np.float32), stride=2, padding=1)
+    >>> x, y = np.ones((3, 100, 150), np.float32), np.empty((8, 200, 300), np.float32)
+    >>> seen = []
+    >>> report = tconv.scale.run(layer, x, y, progress=seen.append)
+    >>> seen[-1].done, seen[-1].total, seen[-1].tiles
+    (60000, 60000, 1)
+    """
 
     done: int
     """elements that are written, those of earlier sessions included"""
@@ -78,7 +87,15 @@ class Meter:
 
 @dataclass(frozen=True)
 class JobReport:
-    """Result of a job; `print(report)` shows it."""
+    """Result of a job; `print(report)` shows it.
+
+    >>> import numpy as np, tconv.scale
+    >>> layer = tconv.scale.layer(np.ones((3, 8, 4, 4), np.float32), stride=2, padding=1)
+    >>> x, y = np.ones((3, 100, 150), np.float32), np.empty((8, 200, 300), np.float32)
+    >>> report = tconv.scale.run(layer, x, y)
+    >>> report.tiles, report.done_before, report.was_done
+    (1, 0, False)
+    """
 
     path: Path | None
     """output; None for an array in memory"""

@@ -38,7 +38,18 @@ class Damage(NamedTuple):
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """Result of a verification; `print(report)` shows it."""
+    """Result of a verification; `print(report)` shows it.
+
+    >>> import tempfile
+    >>> import numpy as np, tconv.scale
+    >>> layer = tconv.scale.layer(np.ones((3, 8, 4, 4), np.float32), stride=2, padding=1)
+    >>> x, y = np.ones((3, 100, 150), np.float32), np.empty((8, 200, 300), np.float32)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = tconv.scale.run(layer, x, f"{folder}/y.npy")
+    ...     found = tconv.scale.verify(f"{folder}/y.npy")
+    >>> found.tiles, found.is_whole, found.damaged
+    (1, True, ())
+    """
 
     path: Path
     tiles: int

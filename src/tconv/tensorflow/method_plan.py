@@ -19,6 +19,11 @@ from tconv.tensorflow.tracing_context import without_autograph
 class CallPlan(NamedTuple):
     """Result of `plan`.
 
+    >>> import tensorflow as tf, tconv.tensorflow
+    >>> x, filters = tf.TensorSpec((1, 28, 28, 64)), tf.TensorSpec((2, 2, 32, 64))
+    >>> tconv.tensorflow.plan(x, filters, [1, 56, 56, 32], strides=2).method
+    'simd'
+
     `method` is tconv's "simd" or "winograd" (in machine code) or another of its methods (in Python, for problems that
     the machine code does not compute), "tensorflow" for the operator of tf.nn, or "standard" for tconv's rewrite in
     TensorFlow's standard operators. `reasons` has the reasons against all others.

@@ -29,6 +29,11 @@ from tconv.torch.stream_recording import AllOfTimeError, NumbersReadError, check
 class ModuleStream(NativeStream):
     """Sessions of a module that push chunks of tensors in its own layout. `tconv.torch.stream` returns it.
 
+    >>> import torch, tconv.torch
+    >>> stream = tconv.torch.stream(torch.nn.ConvTranspose1d(8, 1, 8, 4, 2))
+    >>> stream.push(torch.randn(1, 8, 5)).shape, stream.reason
+    (torch.Size([1, 1, 18]), None)
+
     `print(stream.report)` shows the latency, where it comes from, context, state, and the difference from the module.
     """
 

@@ -26,7 +26,14 @@ from tconv.torch.kernel_call import (
 
 
 class LayerPlan(NamedTuple):
-    """Result of `plan`: `method` is tconv's "simd" or "winograd", or "pytorch"; `reasons` are those against tconv's."""
+    """Result of `plan`: `method` is tconv's "simd" or "winograd", or "pytorch"; `reasons` are those against tconv's.
+
+    >>> import torch, tconv.torch
+    >>> layer = tconv.torch.ConvTranspose2d(64, 32, 2, stride=2).requires_grad_(False)
+    >>> found = tconv.torch.plan(layer, torch.randn(1, 64, 28, 28))
+    >>> found.method, found.reasons
+    ('simd', ())
+    """
 
     method: str
     reasons: tuple[str, ...]

@@ -31,7 +31,14 @@ _SIZES = (6, 32, 128, 1024, 65536)
 
 @dataclass(frozen=True, eq=False)
 class RewrittenLayer:
-    """Report of one layer: its plan, and the largest difference of its output."""
+    """Report of one layer: its plan, and the largest difference of its output.
+
+    >>> import torch, tconv.torch
+    >>> model = torch.nn.Sequential(torch.nn.ConvTranspose2d(8, 4, 6, stride=3), torch.nn.ReLU())
+    >>> rewritten, report = tconv.torch.rewrite(model, steps=["conv+depth_to_space"])
+    >>> report.layers[0].name, report.layers[0].plan.steps
+    ('0', ('conv+depth_to_space',))
+    """
 
     name: str
     plan: RewritePlan
@@ -51,7 +58,14 @@ class RewrittenLayer:
 
 @dataclass(frozen=True, eq=False)
 class ModuleReport:
-    """Report of `rewrite`: `print` shows the plan of each layer, what it costs, and how far the outputs differ."""
+    """Report of `rewrite`: `print` shows the plan of each layer, what it costs, and how far the outputs differ.
+
+    >>> import torch, tconv.torch
+    >>> model = torch.nn.Sequential(torch.nn.ConvTranspose2d(8, 4, 6, stride=3), torch.nn.ReLU())
+    >>> rewritten, report = tconv.torch.rewrite(model, target="ethos-u")
+    >>> report.target, len(report.layers), report.refused
+    ('ethos-u', 1, ())
+    """
 
     target: str
     """Name of the target; "" if there is none."""

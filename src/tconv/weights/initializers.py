@@ -42,7 +42,11 @@ def bilinear(shape: Sequence[int], stride: Ints, groups: int = 1) -> Array:
 
 
 def bilinear_weight(shape: Sequence[int], stride: Ints, groups: int = 1) -> Array:
-    """Return the weight of `bilinear` in float64, for faces that round it to another dtype."""
+    """Return the weight of `bilinear` in float64, for faces that round it to another dtype.
+
+    >>> bilinear_weight((1, 1, 4), 2)
+    array([[[0.25, 0.75, 0.75, 0.25]]])
+    """
     c_in, c_out, kernel, strides = _read(shape, stride, groups)
     axes = []
     for axis, (k, s) in enumerate(zip(kernel, strides, strict=True)):
@@ -126,7 +130,11 @@ def small_shape(shape: Sequence[int], stride: Ints, groups: int = 1) -> tuple[in
 
 
 def he_deviation(small: Sequence[int], groups: int = 1) -> float:
-    """Return the standard deviation of He's distribution for the random numbers [C_in, C_out/groups, *kernel]."""
+    """Return the standard deviation of He's distribution for the random numbers [C_in, C_out/groups, *kernel].
+
+    >>> he_deviation((64, 32, 3, 3))
+    0.05892556509887896
+    """
     return math.sqrt(2 / (small[0] // groups * math.prod(small[2:])))
 
 

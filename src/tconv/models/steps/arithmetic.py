@@ -43,7 +43,11 @@ def _channels(given: Sequence[int], what: str) -> int:
 
 @dataclass(frozen=True)
 class Sum(SamePlace):
-    """Sum of two inputs: scales[0] * x + scales[1] * z. Inputs of one channel or pixel count for all."""
+    """Sum of two inputs: scales[0] * x + scales[1] * z. Inputs of one channel or pixel count for all.
+
+    >>> Sum((1.0, -1.0)).output_channels([3, 3])
+    3
+    """
 
     scales: tuple[float, float] = (1.0, 1.0)
     roundings = 3
@@ -69,7 +73,11 @@ class Sum(SamePlace):
 
 @dataclass(frozen=True)
 class Combination(SamePlace):
-    """Product, quotient, larger or smaller of two inputs (`OPERATIONS`); one channel or pixel counts for all."""
+    """Product, quotient, larger or smaller of two inputs (`OPERATIONS`); one channel or pixel counts for all.
+
+    >>> Combination("mul").output_channels([3, 1])
+    3
+    """
 
     operation: str
     roundings = 1
@@ -90,6 +98,9 @@ class Combination(SamePlace):
 @dataclass(frozen=True, eq=False)
 class Affine(SamePlace):
     """Product with a constant, plus a constant: numbers, [C, 1, 1] or [C, H, W], float32.
+
+    >>> Affine(np.float32([2]), np.float32([1])).output_channels([3])
+    3
 
     A constant with rows or columns fits pictures of that size only.
     """

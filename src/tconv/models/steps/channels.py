@@ -12,7 +12,11 @@ from tconv.models.steps.step import LINES, Region, Shape, taken
 
 @dataclass(frozen=True)
 class Concat(SamePlace):
-    """Concatenation of the channels of several inputs of one size."""
+    """Concatenation of the channels of several inputs of one size.
+
+    >>> Concat().output_channels([3, 5])
+    8
+    """
 
     roundings = 0
 
@@ -37,7 +41,11 @@ class Concat(SamePlace):
 
 @dataclass(frozen=True)
 class ChannelRange(SamePlace):
-    """Some channels of an input: from `start` to `stop`."""
+    """Some channels of an input: from `start` to `stop`.
+
+    >>> ChannelRange(1, 3).output_channels([4])
+    2
+    """
 
     start: int
     stop: int

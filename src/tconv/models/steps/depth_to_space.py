@@ -20,7 +20,11 @@ ORDERS = ("channels", "blocks")
 
 @dataclass(frozen=True)
 class ChannelsToPixels:
-    """Depth to space: r*r channels become a block of r x r pixels."""
+    """Depth to space: r*r channels become a block of r x r pixels.
+
+    >>> ChannelsToPixels(2).output_channels([12])
+    3
+    """
 
     r: int
     order: str = "channels"
@@ -68,7 +72,11 @@ def _phase(outputs: slice, r: int, phase: int) -> tuple[int, slice]:
 
 @dataclass(frozen=True)
 class PixelsToChannels:
-    """Space to depth: a block of r x r pixels becomes r*r channels."""
+    """Space to depth: a block of r x r pixels becomes r*r channels.
+
+    >>> PixelsToChannels(2).output_channels([3])
+    12
+    """
 
     r: int
     order: str = "channels"

@@ -18,7 +18,11 @@ OPERATIONS = ("mean", "max")
 
 @dataclass(frozen=True)
 class GlobalMean:
-    """Mean of each channel over all pixels: an output of 1 x 1."""
+    """Mean of each channel over all pixels: an output of 1 x 1.
+
+    >>> GlobalMean().output_channels([3])
+    3
+    """
 
     roundings = 2
 
