@@ -141,9 +141,7 @@ def explore(
     pairs.append(("kernel", _sizes_text(given.w.shape)))
     words = {name: _compact(name, value, given.x.ndim) for name, value in _without_layout(rules, spec, given).items()}
     pairs += [
-        (name, _word_text(value))
-        for name, value in words.items()
-        if not (value == 1 and name.startswith(_ONE_IS_NONE))
+        (name, _word_text(value)) for name, value in words.items() if not (value == 1 and name.startswith(_ONE_IS_NONE))
     ]
     pairs.append(("input", _sizes_text(given.x.shape)))
     groups = given.geometry.groups
