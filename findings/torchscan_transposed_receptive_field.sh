@@ -1,49 +1,43 @@
 #!/usr/bin/env bash
-# torchscan 0.2.0, on torch 2.13.0: the receptive field of a transposed convolution
+# torchscan 0.2.0, on torch 2.13.0
 #
-# module_rf returns minus the kernel for every transposed layer: -4 for a kernel of 4 with stride 2, of which gradients
-# show that an output reads 2 inputs per axis; -3 for a kernel of 3 with stride 2 and dilation 3, which reads 4.
+# The receptive field that its summary prints for a transposed layer is the kernel with a minus sign: -4 "elements" for a
+# kernel of 4 with stride 2, whose outputs read 2 inputs along each axis. Its status is "complete", and no warning is given.
 #
-# Why a good guess is wrong: a layer that enlarges has a stride of 1/s, so one may expect a field of less than the kernel,
-# but no output reads fewer than 0 inputs. The number is the extent of the kernel, dilated, over the stride, rounded up.
+# Why a good guess is wrong: a minus marks the step that goes up, as in rules of thumb for a whole decoder, but the column
+# states the field of one module in elements. An output of a transposed layer reads ceil(k / stride) inputs along an axis
+# (without dilation), and the stride does not enter the printed number at all.
 #
-# Instead: take the gradient of one output and count the inputs that have one.
+# Instead: (k - 1) // stride + 1 inputs per axis, or the rows of a gradient that are not zero, as below.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet torch==2.13.0 numpy==2.4.6
 "$work/venv/bin/pip" install --quiet --no-deps torchscan==0.2.0
-"$work/venv/bin/python" - <<'END'
+"$work/venv/bin/python" -W ignore - <<'END'
 import torch
-from torchscan.modules import module_rf
-
-LAYERS = [
-    torch.nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1),
-    torch.nn.ConvTranspose2d(1, 1, 2, stride=2),
-    torch.nn.ConvTranspose2d(1, 1, 3, stride=2, padding=3, dilation=3),
-    torch.nn.Conv2d(1, 1, 3, padding=1),
-]
+import torchscan
 
 
-def read_inputs(layer):
-    """Most inputs along the rows that any output reads."""
-    most = 0
-    x = torch.ones(1, 1, 9, 9, requires_grad=True)
+def measured(layer):
+    """Return the most inputs along an axis that one output's gradient reaches."""
+    torch.nn.init.ones_(layer.weight)
+    x = torch.zeros(1, 1, 16, 16, requires_grad=True)
     y = layer(x)
-    for row in range(y.shape[2] // 2 - 3, y.shape[2] // 2 + 4):
-        (gradient,) = torch.autograd.grad(y[0, 0, row, y.shape[3] // 2 :].sum(), x, retain_graph=True)
-        rows = gradient[0, 0].abs().sum(1).nonzero()
-        most = max(most, int(rows.max() - rows.min()) + 1 if len(rows) else 0)
-    return most
+    middle = y.shape[-1] // 2
+    rows = [torch.autograd.grad(y[0, 0, middle + at, middle], x, retain_graph=True)[0][0, 0].any(1).sum() for at in range(8)]
+    return int(max(rows))
 
 
-x = torch.ones(1, 1, 9, 9)
-for layer in LAYERS:
-    told = module_rf(layer, x, layer(x))[0]
-    print(f"{layer}: told {told}, read {read_inputs(layer)}")
-    if isinstance(layer, torch.nn.ConvTranspose2d) and told != -layer.kernel_size[0]:
-        raise SystemExit("the receptive field is another one now")
-assert module_rf(LAYERS[-1], x, x)[0] == read_inputs(LAYERS[-1]) == 3
-assert [read_inputs(layer) for layer in LAYERS[:2]] == [2, 1]
+for kernel, stride in ((4, 2), (3, 2), (2, 2), (16, 8), (3, 1)):
+    layer = torch.nn.ConvTranspose2d(1, 1, kernel, stride, bias=False)
+    report = torchscan.crawl_module(torch.nn.Sequential(layer).eval(), (1, 16, 16))
+    stated = report["layers"][1]["metrics"]["receptive_field"]
+    print(f"kernel {kernel}, stride {stride}: {stated['value']} {stated['unit']}, {stated['status']};", measured(layer), "measured")
+    assert stated["value"] == -kernel
+    assert stated["status"] == "complete"
+    assert measured(layer) == (kernel - 1) // stride + 1
+convolution = torchscan.crawl_module(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3)).eval(), (1, 16, 16))
+assert convolution["layers"][1]["metrics"]["receptive_field"]["value"] == 3
 END

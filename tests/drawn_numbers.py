@@ -90,7 +90,8 @@ def geometries(draw_, most_axes=3):
     each = lambda low, high: tuple(draw_(st.integers(low, high)) for _ in range(ndim))  # noqa: E731
     most = 3 if ndim < 3 else 2
     shape, kernel, stride, dilation = each(1, most), each(1, most), each(1, most), each(1, 2)
-    crop = tuple((draw_(st.integers(-2, 2)), draw_(st.integers(-2, 2))) for _ in range(ndim))
+    least = -2 if ndim < 3 else -1  # larger volumes are not drawn
+    crop = tuple((draw_(st.integers(least, 2)), draw_(st.integers(least, 2))) for _ in range(ndim))
     full = tconv.Geometry(kernel, stride, 0, dilation).full_shape(shape)
     crop = tuple((lo, hi) if n - lo - hi >= 1 else (0, 0) for n, (lo, hi) in zip(full, crop, strict=True))
     return shape, tconv.Geometry(kernel, stride, crop, dilation)

@@ -117,7 +117,7 @@ def test_a_still_picture_has_the_format_of_its_name(folder, capsys):
 def test_a_name_of_an_animation_is_one(capsys):
     out = run(capsys, "scatter --kernel 2 --input 2 -o s.gif --seconds 0.5")
     assert Image.open("s.gif").n_frames == 3
-    assert out.endswith("Scatter: kernel 2, stride 1: 2 → 3, 3 frames\n")
+    assert out.endswith("Scatter: kernel 2, stride 1: 2 → 3, 3 frames; one axis, write --input 2 2 for two\n")
     run(capsys, "gather --kernel 2 --input 2 --animate -o g.svg")
     with open("g.svg") as file:
         root = ElementTree.parse(file).getroot()
@@ -126,7 +126,7 @@ def test_a_name_of_an_animation_is_one(capsys):
 
 def test_an_architecture_prints_its_sizes(capsys):
     out = run(capsys, "architecture --input 45 45 --depth 2 --kernel 4 --padding 1")
-    assert "45 × 45 → 45 × 45: 1 of 2 levels do not fit as they are; all are solved" in out
+    assert "45 × 45 → 45 × 45: 1 of 2 levels does not fit as it is; it is solved" in out
     assert re.search(r"^0 .* output_padding=1$", out, re.M)
     out = run(
         capsys,

@@ -130,7 +130,7 @@ def drawing_of(
                 x, w, view=view, dialect=layer.rules.name, theme=contents.theme, seconds=contents.seconds,
                 **sizes, **layer.native,
             )  # fmt: skip
-            return Drawing(lambda: film, f"{film.title}, {len(film.frames)} frames", True)
+            return Drawing(lambda: film, f"{film.title}, {len(film.frames)} frames{_one_axis(layer)}", True)
         given = read_operands(x, w, dialect=layer.rules.name, **sizes, **layer.native)
     words: dict[str, Any] = {"theme": contents.theme}
     if contents.at is not None:
@@ -139,7 +139,7 @@ def drawing_of(
         words["calls"] = _calls(options, layer)
     picture, g = PICTURES[name], given.geometry
     sizes_text = f"{by(given.x.shape)} → {by(g.output_shape(given.x.shape))}"
-    text = f"{_sentence(name)}: {sizes_text} (kernel {by(g.kernel)}, {settings(g)})"
+    text = f"{_sentence(name)}: {sizes_text} (kernel {by(g.kernel)}, {settings(g)}){_one_axis(layer)}"
     return Drawing(lambda: _in_options(lambda: picture.draw(*given, **words), options, layer), text, False)
 
 
@@ -233,6 +233,12 @@ def _architecture(options: LayerOptions, levels: ArchitectureOptions, contents: 
         )  # fmt: skip
 
     return Drawing(make, str(made), False)
+
+
+def _one_axis(layer: NativeLayer) -> str:
+    """Return a note on one axis: one number for the input may have been meant as a square."""
+    n = layer.input[0]
+    return f"; one axis, write --input {n} {n} for two" if len(layer.input) == 1 else ""
 
 
 def _sentence(name: str) -> str:

@@ -92,6 +92,13 @@ class SkipLevel:
 class Architecture:
     """Sizes of an encoder-decoder. Printing shows a table.
 
+    >>> import tconv
+    >>> made = tconv.draw.architecture_sizes(input=45, depth=2)
+    >>> made.sizes, made.bottom
+    ((((45,), (45,), (45,)), ((22,), (22,), (22,))), ((11,), (11,), (11,)))
+    >>> [(level.plain, level.skip, level.remedy) for level in made.levels]
+    [((22,), (22,), ''), ((44,), (45,), 'output_padding=1')]
+
     `sizes` has one entry for each level of the encoder, from the input down: the size after each of its steps, of which
     the last is that of the skip connection. `bottom` are the sizes of the lowest level, `levels` the way up, lowest
     first, and `after` the sizes behind the convolutions of each of them.
@@ -121,12 +128,13 @@ class Architecture:
         wrong = [level for level in self.levels if not level.fits]
         if not wrong:
             return f"{by(self.input)} → {by(self.output)}: every skip connection fits as it is."
-        solved = sum(level.is_solved for level in wrong)
-        text = f"{by(self.input)} → {by(self.output)}: {len(wrong)} of {len(self.levels)} levels do not fit as they are"
-        if solved == len(wrong):
-            text += "; all are solved."
+        unsolved = sum(not level.is_solved for level in wrong)
+        verb, solved = ("does not fit as it is", "it is") if len(wrong) == 1 else ("do not fit as they are", "all are")
+        text = f"{by(self.input)} → {by(self.output)}: {len(wrong)} of {len(self.levels)} levels {verb}; "
+        if unsolved:
+            text += f"for {unsolved} no setting does, and the skip connection is cropped."
         else:
-            text += f"; {len(wrong) - solved} cannot be, by any setting: their skip connections are cropped."
+            text += f"{solved} solved."
         if self.better_input is not None:
             text += f" Padded to {by(self.better_input)}, the input needs no correction."
         return text

@@ -5,14 +5,19 @@ PyTorch's and Keras' layers are read by their attributes; no framework is import
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tconv._arguments import entries_of, ints_of, shown
+from tconv._arguments import ints_of, shown
 from tconv.draw.array_grid import by
 from tconv.errors import ArgumentError
 from tconv.geometry import ConvolutionGeometry, Geometry
+
+_WINDOWED = re.compile("^(?!.*(Unpool|Fractional|Adaptive|Global|LSTM)).*(Conv|Pool)")
+_KEEPS_SIZE = re.compile("Norm|Drop|Identity|Activation|(?<!G)LU|Sigmoid|Tanh|Softmax|Softplus|Mish|swish|Noise")
+"""Names of layers in PyTorch and Keras. GLU halves an axis."""
 
 
 @dataclass(frozen=True)
@@ -49,29 +54,20 @@ def step_of(layer: Any, number: int, ndim: int) -> LayerStep | None:
         return LayerStep(_name("conv", layer.geometry), layer.geometry)
     kind = type(layer).__name__
     kernel = getattr(layer, "kernel_size", getattr(layer, "pool_size", None))
-    if kernel is None:
-        if any(hasattr(layer, name) for name in ("scale_factor", "size", "output_size", "children")) and not _is_leaf(
-            layer
-        ):
-            raise ArgumentError(
-                f"layer {number} is {kind}, whose sizes cannot be read; convolutions, transposed convolutions, "
-                "poolings and layers that keep the size are taken. Write its layers one by one, or "
-                "tconv.Geometry(...).convolution"
-            )
-        if callable(layer):
-            return None
+    if kernel is not None and _WINDOWED.search(kind):
+        return _framework_layer(layer, kind, kernel, number, ndim)
+    if kernel is None and _KEEPS_SIZE.search(kind):
+        return None
+    if not callable(layer):
         raise ArgumentError(
             f"layer {number} is {shown(layer)}; a layer of PyTorch or Keras, a tconv.Geometry (transposed) or its "
             ".convolution is needed. Write tconv.Geometry(kernel=(2, 2), stride=2), for example"
         )
-    return _framework_layer(layer, kind, kernel, number, ndim)
-
-
-def _is_leaf(layer: Any) -> bool:
-    """Return True for a module without modules in it, as an activation or a normalization is."""
-    children = getattr(layer, "children", None)
-    resizes = hasattr(layer, "scale_factor") or hasattr(layer, "output_size") or "Upsampl" in type(layer).__name__
-    return not resizes and (children is None or not any(True for _ in children()))
+    raise ArgumentError(
+        f"layer {number} is {kind}, whose effect on the size is not known; convolutions, transposed convolutions, "
+        "poolings, activations, normalizations and dropout are. Write it as the tconv.Geometry of a transposed "
+        "convolution, or the .convolution of one"
+    )
 
 
 def _framework_layer(layer: Any, kind: str, kernel: Any, number: int, ndim: int) -> LayerStep:
@@ -126,7 +122,7 @@ def _name(word: str, g: Geometry) -> str:
 
 def steps_of(layers: Iterable[Any], ndim: int) -> list[LayerStep]:
     """Return the layers as steps, those that keep the size left out. Raises ArgumentError and GeometryError."""
-    given = entries_of(layers) if not hasattr(layers, "children") else tuple(layers)
+    given = _flat(layers)
     if given is None:
         raise ArgumentError(
             f"layers is {shown(layers)}; a list of layers in the order of the forward pass is needed. Write "
@@ -134,6 +130,17 @@ def steps_of(layers: Iterable[Any], ndim: int) -> list[LayerStep]:
         )
     steps = [step_of(layer, number, ndim) for number, layer in enumerate(given)]
     return [step for step in steps if step is not None]
+
+
+def _flat(layers: Any) -> list[Any] | None:
+    """Return the layers of a sequence, those of sequences in it among them; None for anything else."""
+    if isinstance(layers, (str, bytes, dict)) or not (hasattr(layers, "__iter__") and hasattr(layers, "__len__")):
+        return None
+    found = []
+    for layer in layers:
+        within = _flat(layer)
+        found += [layer] if within is None else within
+    return found
 
 
 def numbered_steps(

@@ -12,7 +12,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.draw.arguments import flat_arrays, geometry_of, has_output
-from tconv.draw.array_grid import ArrayGrid, Place, brackets, by, size_of
+from tconv.draw.array_grid import MOST_AXES, ArrayGrid, Place, brackets, by, size_of
 from tconv.draw.cell_board import CAPTION, Board, short, width_of
 from tconv.draw.output_canvas import Canvas, Index, draw_output
 from tconv.draw.palette import theme_of
@@ -103,14 +103,14 @@ def _draw_phase(
             [f"{letter}\u2212{shift}" if shift else letter for shift in shifts]
             for letter, shifts in zip(_LETTERS, phase.shifts, strict=False)
         ]
-        board.fill(taps, np.broadcast_to(hue, (*taps.shape, 3)), planes=reads[0] if g.ndim > 2 else None)
-        for own, tap in zip(np.ndindex(*taps.shape), np.ndindex(*taps.shape), strict=True):
-            index = tuple(each[i] for each, i in zip(phase.taps, tap, strict=True))
+        board.fill(taps, np.broadcast_to(hue, (*taps.shape, 3)), planes=reads[0] if g.ndim == MOST_AXES else None)
+        for own in np.ndindex(*taps.shape):
+            index = tuple(each[i] for each, i in zip(phase.taps, own, strict=True))
             board.number(taps.cell(own), short(w[index]), f"tap{at}{brackets(index)}", ink)
         head = next(iter(taps.planes()))[1]
-        if g.ndim < 3:
-            for column, text in enumerate(reads[-1]):
-                board.note(head.left + column + 0.5, head.top - 0.3, text, 0.31)
+        level = head.top - 0.3 if g.ndim < MOST_AXES else head.top + head.size[0] + 0.3  # planes have labels above
+        for column, text in enumerate(reads[-1]):
+            board.note(head.left + column + 0.5, level, text, 0.31)
         if g.ndim > 1:
             for row, text in enumerate(reads[-2]):
                 board.note(head.left - 0.15, head.top + row + 0.5, text, 0.31, ha="right")
@@ -164,7 +164,10 @@ class _PhasePlaces(NamedTuple):
 
 
 def _arrange(canvas: Canvas) -> _PhasePlaces:
-    """Return the places: input and kernel, the blocks in the order of the phases in the output, the output."""
+    """Return the places: input and kernel, the blocks in the order of the phases in the output, the output.
+
+    The output is beside the blocks, a volume below them.
+    """
     g = canvas.geometry
     full = g.full_shape(canvas.input_shape)
     shapes = []
@@ -191,17 +194,22 @@ def _arrange(canvas: Canvas) -> _PhasePlaces:
         top += _HEAD + height + 0.5
     size, x_size, w_size = size_of(canvas.shape), size_of(canvas.input_shape), size_of(g.kernel)
     operands = 2 * CAPTION + x_size[0] + w_size[0] + _MARGIN
-    body = max(top - _MARGIN, operands, size[0] + CAPTION)
+    below = g.ndim == MOST_AXES
+    body = max(top - _MARGIN, operands, 0.0 if below else size[0] + CAPTION)
     shift = (body - (top - _MARGIN)) / 2
     blocks = [_moved(block, shift) for block in blocks]
     first = _MARGIN + (body - operands) / 2 + CAPTION
     middle = _MARGIN + body / 2
     right = left + per_line * (widest + _BLOCK_GAP) + _GAP
     output = right, middle + CAPTION / 2 - size[0] / 2
-    width = max(right + size[1], _MARGIN + width_of(_words(g), 0.34)) + 2 * _MARGIN
-    signs = (((right - 0.5 * _GAP - 0.5 * _BLOCK_GAP, middle), "\u2192"),)
+    signs: tuple[tuple[Place, str], ...] = (((right - 0.5 * _GAP - 0.5 * _BLOCK_GAP, middle), "\u2192"),)
+    if below:
+        right, signs = right - _BLOCK_GAP - _GAP, ()
+        output = left, body + 2 * _MARGIN + CAPTION
+    width = max(right, output[0] + size[1], _MARGIN + width_of(_words(g), 0.34)) + 2 * _MARGIN
+    height = max(body + _MARGIN, output[1] + size[0]) + 3 * _MARGIN
     kernel = 2 * _MARGIN, first + x_size[0] + _MARGIN + CAPTION
-    return _PhasePlaces(width, body + 4 * _MARGIN, (2 * _MARGIN, first), kernel, output, blocks, signs)
+    return _PhasePlaces(width, height, (2 * _MARGIN, first), kernel, output, blocks, signs)
 
 
 def _size(shape: Index) -> Place:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tconv.draw.array_grid import Place, size_of
+from tconv.draw.array_grid import MOST_AXES, Place, size_of
 from tconv.draw.cell_board import CAPTION
 from tconv.draw.picture_limits import LARGEST
 
@@ -42,7 +42,7 @@ def arrange(x_shape: tuple[int, ...], kernel: tuple[int, ...], canvas: tuple[int
     """Return the arrangement of arrays of these shapes, with one painted canvas for each element of x.
 
     In 1-D they are below each other, as in a column addition; otherwise on one line, or, if that is too wide, in the
-    order of the elements of x.
+    order of the elements of x. Volumes that are too wide for a line are below each other, too.
     """
     count = math.prod(x_shape)
     sizes = size_of(x_shape), size_of(kernel), size_of(canvas)
@@ -51,7 +51,9 @@ def arrange(x_shape: tuple[int, ...], kernel: tuple[int, ...], canvas: tuple[int
     line, as_x, single = (_band(count, *sizes, per_line) for per_line in (count, x_shape[-1], 1))
     if line.width <= _WIDE and line.readable:
         return line
-    return next((choice for choice in (as_x, line, single) if choice.readable), as_x)
+    column = _column(count, *sizes)
+    choices = (as_x, line, single, column) if len(x_shape) < MOST_AXES else (column, as_x, line, single)
+    return next((choice for choice in choices if choice.readable), as_x)
 
 
 def _band(count: int, x: Size, kernel: Size, canvas: Size, per_line: int) -> Arrangement:
