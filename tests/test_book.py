@@ -14,6 +14,8 @@ EXTENSIONS = Path(__file__).parents[1] / "docs" / "_extensions"
 sys.path.insert(0, str(EXTENSIONS))
 
 import book_checks  # noqa: E402
+import console_cells  # noqa: E402
+import console_session  # noqa: E402
 import python_cells  # noqa: E402
 import repository_links  # noqa: E402
 
@@ -110,3 +112,49 @@ def test_links_of_files_shown_as_pages():
 def test_addresses_that_need_a_network_are_found():
     page = '<link rel="icon" href="https://x.org/a.ico"><a href="https://arxiv.org"><script src="_static/a.js"></script><img src="//x.org/b.png">'
     assert book_checks.FETCHED.findall(page) == ["https://x.org/a.ico", "//x.org/b.png"]
+
+
+TERMINAL = """```console run
+$ echo one; echo two
+...
+two
+$ (exit 3) ; echo $?
+3
+```
+```console run as-written
+$ seq 100
+1
+...
+```
+```toml file="chip.toml"
+name = "chip"
+```
+"""
+
+
+def test_commands_and_files_become_cells(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = console_cells.expanded(TERMINAL)
+    code = [cell for cell in cells(page) if cell.cell_type == "code"]
+    assert [cell.metadata["tags"] for cell in code] == [
+        ["remove-input"],
+        ["remove-input"],
+        ["remove-input", "remove-output"],
+        ["remove-cell"],
+    ]
+    for cell in code:
+        exec(cell.source, {})
+    assert (tmp_path / "chip.toml").read_text() == 'name = "chip"\n'
+    assert "```console\n$ seq 100\n1\n...\n```" in page
+
+
+@pytest.mark.parametrize("expected", ["two\n", "one more\n", "one more\n...\nthree\n", "one l ...\n...\n", ""])
+def test_a_command_that_prints_something_else_fails(expected):
+    with pytest.raises(AssertionError, match="The page says that this is printed"):
+        console_session.run("echo one more; echo two", expected)
+
+
+def test_dots_stand_for_what_differs_from_run_to_run(capsys):
+    for expected in ("one ...\ntwo\n", "...\ntwo\n", "one more\n...\n", "...\n"):
+        console_session.run("echo one more; echo two", expected)
+    assert capsys.readouterr().out == "one more\ntwo\n" * 4

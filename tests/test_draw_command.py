@@ -117,7 +117,7 @@ def test_a_still_picture_has_the_format_of_its_name(folder, capsys):
 def test_a_name_of_an_animation_is_one(capsys):
     out = run(capsys, "scatter --kernel 2 --input 2 -o s.gif --seconds 0.5")
     assert Image.open("s.gif").n_frames == 3
-    assert out.endswith("Scatter: kernel 2, stride 1: 2 → 3, 3 frames\n")
+    assert out.endswith("Scatter: kernel 2, stride 1: 2 → 3, 3 frames; one axis, write --input 2 2 for two\n")
     run(capsys, "gather --kernel 2 --input 2 --animate -o g.svg")
     with open("g.svg") as file:
         root = ElementTree.parse(file).getroot()

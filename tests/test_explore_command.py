@@ -60,14 +60,23 @@ class TestAddress:
         with pytest.raises(GeometryError, match=r"Write channels=\(2, 2\)"):
             explore(kernel=(3, 3), groups=2, channels=(3, 2))
 
-    def test_layouts_are_left_out(self):
+    def test_layouts_are_left_out_unless_an_argument_is_read_in_them(self):
         page = explore(kernel=(3, 3), dialect="keras", data_format="channels_first")
         assert "data_format" not in page.address
+        read = explore(
+            kernel=(3, 3), dialect="tensorflow", strides=[1, 1, 2, 2], output_shape=[6, 6], data_format="NCHW"
+        )
+        assert words(read.address)["data_format"] == "NCHW"
+
+    def test_the_same_pair_on_every_axis_stays_a_pair(self):
+        page = explore(kernel=(3, 3), dialect="equinox", padding=((-1, 0), (-1, 0)))
+        assert words(page.address)["padding"] == "((-1,0),(-1,0))"
 
     @pytest.mark.parametrize(
         ("arguments", "kind", "text"),
         [
             ({"kernel": (3, 3, 3)}, ShapeError, "the explorer has 1 or 2"),
+            ({"kernel": 3, "dialect": "tflite", "output_shape": [3]}, ShapeError, "TensorFlow Lite needs 2"),
             ({"kernel": 0}, GeometryError, "at least 1"),
             ({"kernel": 3, "padding": 9}, ShapeError, "Use a smaller crop"),
             ({"kernel": 3, "dialect": "kears"}, DialectError, "keras"),
@@ -161,7 +170,7 @@ class TestCommand:
             monkeypatch.setattr(webbrowser, "open", refuse)
         assert main(["explore"]) == 0
         out = capsys.readouterr().out
-        assert f"Open this address in one: {explore(kernel=(3, 3)).link}" in out
+        assert f"Open this address in one: {explore(kernel=(3, 3), stride=2).link}" in out
         assert "-o page.html" in out
         assert not opened
 

@@ -26,7 +26,8 @@ const { say, tell } = announcer();
 // boards of wrong settings keep the last picture: an address of wrong settings has none, so it begins with the first look
 const isRight = sceneOf(address.settings).scene !== null;
 const store = isRight ? createStore(address.settings, address.selection, say) : createStore(FIRST_LOOK, NOTHING, say);
-if (!isRight) requestAnimationFrame(() => requestAnimationFrame(() => store.reset(address.settings, address.selection)));
+if (!isRight)
+  requestAnimationFrame(() => requestAnimationFrame(() => store.reset(address.settings, address.selection)));
 
 const complaints = notices();
 complaints.show(address.complaints);

@@ -25,6 +25,7 @@ const own = await bundled(
   "dialects/reading.ts",
   "dialects/registry.ts",
   "dialects/value.ts",
+  "state/address.ts",
 );
 const vectors = pythonVectors();
 const missing = typeof vectors === "string" ? vectors : false;
@@ -63,18 +64,17 @@ function answer(compute) {
 const plain = (value) => JSON.parse(JSON.stringify(value));
 const same = (got, expected) => assert.deepEqual(plain(got), expected);
 
-function close(got, expected, tolerance = 1e-12) {
+function close(got, expected, tolerance = 1e-12, scale = Math.max(...expected.map(Math.abs)) || 1) {
   assert.equal(got.length, expected.length);
-  const scale = Math.max(1, ...expected.map(Math.abs));
   expected.forEach((number, at) =>
     assert.ok(Math.abs(got[at] - number) <= tolerance * scale, `${got[at]}, not ${number}`),
   );
 }
 
-const sceneOf = ({ geometry, channels, input, x, weight }) =>
+const filled = ({ geometry, channels, input, x, weight }) =>
   own.makeScene(geometry, channels, input, Float64Array.from(x), Float64Array.from(weight));
 
-compare("calls", ({ dialect, kernel, input, words, ok, refused }) => {
+compare("calls", function* ({ dialect, kernel, input, words, link, ok, refused }) {
   const member = own.dialects[dialect];
   const given = Object.fromEntries(Object.entries(words).map(([name, text]) => [name, own.parsed(text)]));
   const got = answer(() => {
@@ -82,7 +82,12 @@ compare("calls", ({ dialect, kernel, input, words, ok, refused }) => {
     return member.geometry({ kernel, input, words: given });
   });
   same(got, ok ? { ok } : { refused });
-  return [ok ? "legal" : "refused"];
+  yield ok ? "legal" : "refused";
+  if (!link) return;
+  const { settings, complaints } = own.readAddress(link);
+  assert.deepEqual(complaints, []);
+  same(own.sceneOf(settings).scene?.geometry, ok);
+  yield "links";
 });
 
 compare("geometries", function* ({ geometry, input, dialects }) {
@@ -112,7 +117,7 @@ compare("geometries", function* ({ geometry, input, dialects }) {
 });
 
 compare("scenes", function* (vector) {
-  const scene = sceneOf(vector);
+  const scene = filled(vector);
   const { inputShape, outputShape, channels } = scene;
   same([scene.fullShape, outputShape], [vector.full, vector.output]);
   const [inputs, outputs] = [own.product(inputShape), own.product(outputShape)];
@@ -226,7 +231,7 @@ compare("solver", function* ({ wanted, ok, refused }) {
 
 compare("gains", function* (vector) {
   const input = vector.geometry.axes.map(() => 9);
-  const scene = sceneOf({ ...vector, input, x: Array(vector.channels.input * own.product(input)).fill(1) });
+  const scene = filled({ ...vector, input, x: Array(vector.channels.input * own.product(input)).fill(1) });
   const measured = own.checkerboardOf(scene);
   close([measured.score, ...measured.byChannel], [vector.score, ...vector.by_channel]);
   close(measured.gains.numbers, vector.gains);
@@ -236,11 +241,11 @@ compare("gains", function* (vector) {
 
 compare("squares", function* (vector) {
   const x = Array(vector.channels.input * own.product(vector.input)).fill(0);
-  const found = own.leastSquares(own.matrixOf(sceneOf({ ...vector, x })), vector.y);
+  const found = own.leastSquares(own.matrixOf(filled({ ...vector, x })), vector.y);
   assert.equal(found.rank, vector.rank);
   assert.equal(found.fullRank, vector.rank === x.length);
   close(found.x, vector.x, 1e-7);
-  close([found.residual], [vector.residual], 1e-9);
+  close([found.residual], [vector.residual], 1e-9, Math.max(1, ...vector.y.map(Math.abs)));
   yield found.fullRank ? "of full rank" : "of lower rank";
 });
 

@@ -81,6 +81,8 @@ test("a phase without a tap is a note, not a mistake", () => {
   assert.ok(notes[0].field === "stride" && notes[0].text.includes("2 of 5 phases have no tap"), notes[0].text);
   assert.deepEqual(built({ words: { stride: "3" } }).notes, []);
   assert.ok(built({ words: { stride: "2", dilation: "2" } }).notes[0].text.includes("a factor in common"));
+  const both = built({ words: { stride: "4", dilation: "2" } }).notes[0].text;
+  assert.ok(both.endsWith("in common with the stride, and a kernel of at least 4"), both);
 });
 
 test("every dialect has a scene without a word, and says it in code", () => {

@@ -33,7 +33,11 @@ for (const address of ADDRESSES) {
       const painting = new Painting(scene, channel);
       for (const time of [0, 1, 2, 5, scene.x.length, 3, Infinity]) {
         painting.advance(time);
-        assert.deepEqual(kept(painting), [...scene.after(time).subarray(channel * size, (channel + 1) * size)], `time ${time}`);
+        assert.deepEqual(
+          kept(painting),
+          [...scene.after(time).subarray(channel * size, (channel + 1) * size)],
+          `time ${time}`,
+        );
       }
     }
   });

@@ -4,7 +4,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bundled } from "./bundled.mjs";
 
-const { sceneOf, readAddress, PRESETS, lessonOf } = await bundled("arithmetic/build.ts", "state/address.ts", "page/presets.ts");
+const { sceneOf, readAddress, PRESETS, lessonOf } = await bundled(
+  "arithmetic/build.ts",
+  "state/address.ts",
+  "page/presets.ts",
+);
 const scenes = new Map(PRESETS.map((preset) => [preset.title, sceneOf(readAddress(preset.address).settings).scene]));
 
 test("every example is a scene, read without a complaint, with its own sentence", () => {
@@ -17,7 +21,8 @@ test("every example is a scene, read without a complaint, with its own sentence"
 });
 
 test("the sizes that the sentences name", () => {
-  const sizes = (title) => [scenes.get(title).inputShape, scenes.get(title).fullShape, scenes.get(title).outputShape].map((shape) => shape[0]);
+  const sizes = (title) =>
+    [scenes.get(title).inputShape, scenes.get(title).fullShape, scenes.get(title).outputShape].map((shape) => shape[0]);
   assert.deepEqual(sizes("stride 2"), [2, 4, 4]);
   assert.deepEqual(sizes("padding is a crop"), [3, 7, 5]);
   assert.deepEqual(sizes("SAME is lopsided"), [4, 9, 8]);
@@ -27,7 +32,9 @@ test("the sizes that the sentences name", () => {
 
 test("PyTorch has the size of SAME, shifted by one cell", () => {
   const same = scenes.get("SAME is lopsided");
-  const { scene: torch } = sceneOf(readAddress("#dialect=torch&kernel=3&stride=2&padding=1&output_padding=1&input=4").settings);
+  const { scene: torch } = sceneOf(
+    readAddress("#dialect=torch&kernel=3&stride=2&padding=1&output_padding=1&input=4").settings,
+  );
   assert.deepEqual(torch.outputShape, same.outputShape);
   const [rows, columns] = same.outputShape;
   for (let row = 0; row + 1 < rows; row++)
@@ -36,7 +43,8 @@ test("PyTorch has the size of SAME, shifted by one cell", () => {
 });
 
 test("the counts that the sentences name", () => {
-  const counts = (title) => new Set(Array.from({ length: scenes.get(title).output.length }, (_, at) => scenes.get(title).output[at]));
+  const counts = (title) =>
+    new Set(Array.from({ length: scenes.get(title).output.length }, (_, at) => scenes.get(title).output[at]));
   assert.deepEqual(counts("checkerboard"), new Set([1, 2, 4]));
   const textbook = scenes.get("textbook 2 × 2");
   assert.equal(textbook.gathered(0, [1, 1]).length, 4);
@@ -44,5 +52,10 @@ test("the counts that the sentences name", () => {
   const vocoder = scenes.get("1-D vocoder");
   const meeting = Array.from({ length: 24 }, (_, at) => vocoder.gathered(0, [at]).length);
   assert.deepEqual(new Set(meeting.slice(2, -2)), new Set([2]));
-  assert.ok(scenes.get("groups").gathered(1, [0, 0]).every((one) => one.inputChannel === 1));
+  assert.ok(
+    scenes
+      .get("groups")
+      .gathered(1, [0, 0])
+      .every((one) => one.inputChannel === 1),
+  );
 });

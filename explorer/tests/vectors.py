@@ -17,10 +17,12 @@ from random_arguments import ARGUMENTS, STRANGE, integers, one_of
 
 import tconv
 from tconv import definition, dialects
+from tconv.draw import explore
 from tconv.errors import TconvError
 from tconv.geometry import Geometry
 from tconv.weights.initializers import bilinear_weight
 
+Sizes = tuple[int, ...]
 COUNTS = {
     "calls": 250,
     "geometries": 300,
@@ -80,8 +82,17 @@ def calls(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
                 "kernel": kernel,
                 "input": input,
                 "words": {word: repr(value) for word, value in native.items()},
+                "link": link(name, kernel, input, native),
                 **answer(lambda: described(member.geometry(kernel=kernel, input=input, **native))),  # noqa: B023
             }
+
+
+def link(name: str, kernel: Sizes, input: Sizes, native: dict[str, Any]) -> str | None:
+    """Return the address that opens the page at this call; None where there is none."""
+    try:
+        return explore(kernel=kernel, input=input, dialect=name, **native).address
+    except TconvError:
+        return None
 
 
 def random_geometry(rng: np.random.Generator, ndim: int, groups: int = 1, crop: tuple[int, int] = (-2, 3)) -> Geometry:
@@ -236,7 +247,7 @@ def squares(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
             shape = g.output_shape(input)
         except TconvError:
             continue
-        w = rng.integers(-9, 10, (groups, 1, *g.kernel))
+        w = rng.integers(-9, 10, (groups, 1, *g.kernel)) * one_of(rng, 1, 1, 1e-200, 1e200)
         dense = tconv.matrix(w, (groups, *input), geometry=g).toarray().T.astype(float)
         y = rng.integers(-9, 10, groups * int(np.prod(shape))).astype(float)
         x, _, rank, values = np.linalg.lstsq(dense, y, rcond=1e-10)
@@ -332,7 +343,7 @@ def main() -> None:
         kind: list(draw(rng, int(COUNTS[kind] * given.scale)))
         for (kind, draw), rng in zip(KINDS.items(), streams, strict=True)
     }
-    print(json.dumps(vectors))
+    print(json.dumps(vectors, allow_nan=False))
 
 
 if __name__ == "__main__":

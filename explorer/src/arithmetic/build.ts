@@ -1,10 +1,10 @@
 /** Scene of the settings, or the mistakes that they contain, each at its field. */
 
 import { geometryOf, dialectNamed } from "../dialects/reading";
-import type { Dialect } from "../dialects/dialect";
+import type { Dialect, Part } from "../dialects/dialect";
 import { intsOf } from "../dialects/arguments";
 import type { Mistake, Settings } from "../state/settings";
-import { extent, fullSize, outputSize, tuple, type Geometry, type Index } from "./geometry";
+import { extent, fullSize, outputSize, tuple, type Axis, type Geometry, type Index } from "./geometry";
 import { product } from "./indices";
 import { numbersOf } from "./numbers";
 import { overlapOf } from "./phases";
@@ -48,7 +48,7 @@ export function sceneOf(settings: Settings): Built {
   if (!dialect || !kernel || !input || !channels) return { scene: null, mistakes, notes: [] };
   const geometry = attempt(() => geometryOf(dialect, kernel, input, settings.words));
   const scene = geometry && attempt(() => filledScene(settings, geometry, channels, input, dialect));
-  return { scene, mistakes, notes: scene ? notesOf(scene, wordFor(dialect, settings, STRIDE)) : [] };
+  return { scene, mistakes, notes: scene ? notesOf(scene, wordFor(dialect, settings, "stride")) : [] };
 }
 
 function sizesOf(given: readonly number[], name: string, rank: number, most: number): number[] {
@@ -78,29 +78,25 @@ function checkedChannels(channels: Channels): Channels {
 }
 
 /** Name of the dialect's argument for a part of the geometry; of several, one that is given. */
-function wordFor(dialect: Dialect, settings: Settings, part: RegExp): string {
-  const names = dialect.words(settings.rank).flatMap(({ name }) => (part.test(name) ? [name] : []));
+function wordFor(dialect: Dialect, settings: Settings, part: Part): string {
+  const names = dialect.words(settings.rank).flatMap((word) => (word.part === part ? [word.name] : []));
   return names.find((name) => settings.words[name]) ?? names[0] ?? "dialect";
 }
-
-const STRIDE = /^strid|input_dilation/;
-const DILATION = /^dilation|(kernel|rhs)_dilation/;
-const CROP = /pad|crop|output_/;
 
 /** Refuse what is legal, and too much for a page. */
 function checkLimits(geometry: Geometry, input: Index, settings: Settings, dialect: Dialect): void {
   const most = MOST_OUTPUTS[settings.rank];
   geometry.axes.forEach((axis, a) => {
-    for (const [part, name, value, limit] of [
-      [STRIDE, "stride", axis.stride, MOST_STEP],
-      [DILATION, "dilation", axis.dilation, MOST_STEP],
-      [CROP, "crop", Math.max(...axis.crop.map(Math.abs)), MOST_CROP],
+    for (const [part, value, limit] of [
+      ["stride", axis.stride, MOST_STEP],
+      ["dilation", axis.dilation, MOST_STEP],
+      ["crop", Math.max(...axis.crop.map(Math.abs)), MOST_CROP],
     ] as const) {
       if (value <= limit) continue;
       const field = wordFor(dialect, settings, part);
       refuse(
         field,
-        `the ${name} is ${value} on spatial axis ${a}; this page draws at most ${limit}. Write ${limit} or less`,
+        `the ${part} is ${value} on spatial axis ${a}; this page draws at most ${limit}. Write ${limit} or less`,
       );
     }
     const longest = Math.max(fullSize(axis, input[a]!), outputSize(axis, input[a]!));
@@ -142,7 +138,7 @@ function filledScene(
   }
   const x = numbersOf(settings.values.x, [channels.input, ...input], "x", geometry);
   const weight = numbersOf(settings.values.weight, shape, "weight", geometry);
-  return makeScene(geometry, channels, input, x, weight, wordFor(dialect, settings, CROP));
+  return makeScene(geometry, channels, input, x, weight, wordFor(dialect, settings, "crop"));
 }
 
 function notesOf(scene: Scene, field: string): Mistake[] {
@@ -155,8 +151,16 @@ function notesOf(scene: Scene, field: string): Mistake[] {
       field,
       text:
         `${empty} of ${stride} phases have no tap on spatial axis ${a}, with kernel ${kernel}, stride ${stride} and ` +
-        `dilation ${dilation}: their outputs hold the bias alone. Write ` +
-        (kernel < stride ? `a kernel of at least ${stride}` : "a dilation without a factor in common with the stride"),
+        `dilation ${dilation}: their outputs hold the bias alone. Write ${filling(axes[a]!)}`,
     };
   });
+}
+
+/** Axis that has a tap in every phase: as many taps as phases, and multiples of the dilation that reach all of them. */
+function filling({ kernel, stride, dilation }: Axis): string {
+  const reached = new Set(Array.from({ length: stride }, (_, tap) => (dilation * tap) % stride));
+  return [
+    ...(reached.size < stride ? ["a dilation without a factor in common with the stride"] : []),
+    ...(kernel < stride ? [`a kernel of at least ${stride}`] : []),
+  ].join(", and ");
 }

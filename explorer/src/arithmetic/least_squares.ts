@@ -30,6 +30,9 @@ export function leastSquares(matrix: Matrix, y: ArrayLike<number>): LeastSquares
     return column;
   });
   const right = Float64Array.from(y);
+  // of numbers around 1, whose squares neither overflow nor vanish
+  const taps = scaled(columns);
+  const sums = scaled([right]);
   const { order, rank } = reduce(columns, [right]);
   // R z = c with more unknowns than equations where the rank is not full: the z of least length
   const z = fewestOf(
@@ -37,9 +40,17 @@ export function leastSquares(matrix: Matrix, y: ArrayLike<number>): LeastSquares
     right.slice(0, rank),
   );
   const x = new Float64Array(unknowns);
-  order.forEach((r, at) => (x[r] = z[at]!));
+  order.forEach((r, at) => (x[r] = (z[at]! / taps) * sums));
   const residual = Math.hypot(...matrix.transposedTimes(x).map((value, at) => value - y[at]!));
   return { x, rank, fullRank: rank === unknowns, residual };
+}
+
+/** Divide arrays by their largest number, and return it; 1 if there is none but 0. */
+function scaled(arrays: readonly Float64Array[]): number {
+  const largest =
+    arrays.reduce((most, array) => array.reduce((one, value) => Math.max(one, Math.abs(value)), most), 0) || 1;
+  for (const array of arrays) array.forEach((value, at) => (array[at] = value / largest));
+  return largest;
 }
 
 const dot = (a: Float64Array, b: Float64Array, from: number): number => {

@@ -54,7 +54,9 @@ export class Board {
     this.element = make("figure", { class: `board-figure board-${options.name}` }, this.caption, this.surface);
     if (interactive) this.listen();
     // boards out of sight are drawn when they come near: a change of a setting draws few
-    new IntersectionObserver((entries) => this.seen(entries.at(-1)!.isIntersecting), { rootMargin: "300px" }).observe(this.surface);
+    new IntersectionObserver((entries) => this.seen(entries.at(-1)!.isIntersecting), { rootMargin: "300px" }).observe(
+      this.surface,
+    );
     addEventListener("beforeprint", () => {
       this.seen(true);
       // a new canvas: printers show a cleared one as white paper above the cells
@@ -140,7 +142,10 @@ export class Board {
 
   private spotAt(event: MouseEvent): Spot | null {
     const box = this.surface.getBoundingClientRect();
-    const spot: Spot = [Math.floor((event.clientY - box.top) / this.cell), Math.floor((event.clientX - box.left) / this.cell)];
+    const spot: Spot = [
+      Math.floor((event.clientY - box.top) / this.cell),
+      Math.floor((event.clientX - box.left) / this.cell),
+    ];
     const nearest = this.within(spot);
     return nearest && nearest[0] === spot[0] && nearest[1] === spot[1] ? spot : null;
   }
@@ -201,8 +206,7 @@ export class Board {
     else if (event.key === "Escape") {
       this.options.onPin?.(null);
       this.options.onPoint?.(null);
-    }
-    else return;
+    } else return;
     event.preventDefault();
   }
 }

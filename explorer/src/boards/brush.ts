@@ -28,7 +28,9 @@ export class Brush {
     if (time === 0 || time >= scene.x.length) return;
     const places = product(scene.inputShape);
     const index = indexOf((time - 1) % places, scene.inputShape);
-    const painted = scene.painted(Math.floor((time - 1) / places), index).filter((one) => one.outputChannel === channel);
+    const painted = scene
+      .painted(Math.floor((time - 1) / places), index)
+      .filter((one) => one.outputChannel === channel);
     const [first, last] = [painted[0], painted.at(-1)];
     const [top, left] = spotOf(index);
     const colour = colours().chosen;
@@ -52,7 +54,9 @@ export class Brush {
     if (!this.from || part >= 1) return [this.to];
     const eased = 1 - (1 - part) ** 3;
     const between = (from: number, to: number) => from + (to - from) * eased;
-    return [{ ...this.to, row: between(this.from.row, this.to.row), column: between(this.from.column, this.to.column) }];
+    return [
+      { ...this.to, row: between(this.from.row, this.to.row), column: between(this.from.column, this.to.column) },
+    ];
   }
 
   /** Frame of the element on the input. */

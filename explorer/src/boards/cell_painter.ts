@@ -21,7 +21,9 @@ export function paintFace(context: CanvasRenderingContext2D, face: Face, cell: n
   context.fillStyle = page;
   context.fillRect(0, 0, width, height);
   if (face.filled) for (const [row, column] of face.filled) paintCell(context, face, cell, row, column);
-  else for (let row = 0; row < face.rows; row++) for (let column = 0; column < face.columns; column++) paintCell(context, face, cell, row, column);
+  else
+    for (let row = 0; row < face.rows; row++)
+      for (let column = 0; column < face.columns; column++) paintCell(context, face, cell, row, column);
   if (face.filled && cell >= LINES_FROM) {
     context.strokeStyle = line;
     context.lineWidth = 0.5;
@@ -36,12 +38,25 @@ export function paintFace(context: CanvasRenderingContext2D, face: Face, cell: n
   for (const frame of face.frames ?? []) paintFrame(context, frame, cell);
 }
 
-export function paintCell(context: CanvasRenderingContext2D, face: Face, cell: number, row: number, column: number): void {
+export function paintCell(
+  context: CanvasRenderingContext2D,
+  face: Face,
+  cell: number,
+  row: number,
+  column: number,
+): void {
   const look = face.look(row, column);
   if (look) paintLook(context, look, cell, row, column, fontSize(cell, face.longest));
 }
 
-function paintLook(context: CanvasRenderingContext2D, look: Look, cell: number, row: number, column: number, size: number): void {
+function paintLook(
+  context: CanvasRenderingContext2D,
+  look: Look,
+  cell: number,
+  row: number,
+  column: number,
+  size: number,
+): void {
   const { line, muted, edge } = colours();
   const [left, top] = [column * cell, row * cell];
   const side = Math.max(cell, 1);
@@ -111,7 +126,19 @@ function paintMark(context: CanvasRenderingContext2D, mark: Mark, cell: number, 
   // a text that does not fit leaves the number that stands there
   if (mark.look && (size || !fontSize(cell, longest))) paintLook(context, mark.look, cell, mark.row, mark.column, size);
   if (!mark.colour) return;
-  paintFrame(context, { row: mark.row, column: mark.column, rows: 1, columns: 1, colour: mark.colour, width: border, dashed: mark.dashed ?? false }, cell);
+  paintFrame(
+    context,
+    {
+      row: mark.row,
+      column: mark.column,
+      rows: 1,
+      columns: 1,
+      colour: mark.colour,
+      width: border,
+      dashed: mark.dashed ?? false,
+    },
+    cell,
+  );
   if (mark.badge && cell >= 26 && !(mark.look?.text && size)) paintBadge(context, mark, mark.colour, cell);
 }
 

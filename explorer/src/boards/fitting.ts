@@ -32,7 +32,10 @@ export function fit(boards: readonly Extent[], room: Room): Fit {
   const grown = (board: Extent, shared: number) =>
     whole(Math.max(shared, Math.min(alone(board), READABLE, SMALL / Math.max(board.rows, board.columns))));
   const widthOf = (shared: number) =>
-    boards.reduce((sum, board) => sum + Math.max(CAPTION, board.columns * grown(board, shared)), room.gap * (boards.length - 1));
+    boards.reduce(
+      (sum, board) => sum + Math.max(CAPTION, board.columns * grown(board, shared)),
+      room.gap * (boards.length - 1),
+    );
   let beside = whole(Math.min(room.height / rows, room.largest));
   while (beside > 1 && widthOf(beside) > room.width) beside = whole(beside * 0.97 - 0.01);
   if (rows === 1 && beside < READABLE) {

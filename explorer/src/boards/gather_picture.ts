@@ -25,11 +25,21 @@ export function gatherPicture(store: Store): Picture {
       // cells of one colour use the same taps: a phase
       const { lines, page, surface } = colours();
       const strides = axes.map((axis) => axis.stride);
-      const fills = Array.from({ length: product(strides) }, (_, at) => (product(strides) === 1 ? surface : mix(page, lines[at % lines.length]!, 0.3)));
-      const fillOf = (phase: (index: Index) => Index) => (row: number, column: number) => fills[flat(phase(indexAt([row, column], axes.length)), strides)]!;
+      const fills = Array.from({ length: product(strides) }, (_, at) =>
+        product(strides) === 1 ? surface : mix(page, lines[at % lines.length]!, 0.3),
+      );
+      const fillOf = (phase: (index: Index) => Index) => (row: number, column: number) =>
+        fills[flat(phase(indexAt([row, column], axes.length)), strides)]!;
       const phaseOfTap = (tap: Index) => tap.map((t, a) => (t * axes[a]!.dilation) % axes[a]!.stride);
       return [
-        { face: outputFace(scene, selection, fillOf((index) => phaseOf(scene.geometry, index))), caption: timesText(scene.outputShape) },
+        {
+          face: outputFace(
+            scene,
+            selection,
+            fillOf((index) => phaseOf(scene.geometry, index)),
+          ),
+          caption: timesText(scene.outputShape),
+        },
         { face: inputFace(scene, selection), caption: timesText(scene.inputShape) },
         { face: kernelFace(scene, selection, fillOf(phaseOfTap)), caption: timesText(kernelShape(scene)) },
       ];

@@ -24,7 +24,8 @@ export function litBy(scene: Scene, selection: Selection): Lit {
   const cell = shownCell(selection);
   if (!cell) return { cell, pairs: [] };
   const { lines } = colours();
-  const products = cell.board === "output" ? scene.gathered(cell.channel, cell.index) : scene.painted(cell.channel, cell.index);
+  const products =
+    cell.board === "output" ? scene.gathered(cell.channel, cell.index) : scene.painted(cell.channel, cell.index);
   const { input, output } = selection.shown;
   const pairs = products
     .filter((one) => one.inputChannel === input && one.outputChannel === output)
@@ -41,7 +42,12 @@ export function pairMarks(lit: Lit, place: (pair: Pair) => Spot | null): Mark[] 
 }
 
 /** Return the marks of a board of input or output cells: its own cell, its partners, and the pin. */
-export function cellMarks(lit: Lit, selection: Selection, board: Cell["board"], place: (index: Index) => Spot = spotOf): Mark[] {
+export function cellMarks(
+  lit: Lit,
+  selection: Selection,
+  board: Cell["board"],
+  place: (index: Index) => Spot = spotOf,
+): Mark[] {
   const { pinned, pointed } = selection;
   const { chosen } = colours();
   const pin = pinned?.board === board && pointed ? [chosenMark(place(pinned.index), chosen, true)] : [];

@@ -37,11 +37,16 @@ export function transposePicture(store: Store): Picture {
       return [
         { face: vectorFace(values, () => surface, selection.hidden), caption: String(outputs) },
         { face: matrixFace(scene, selection, turned), caption: sizesOf(scene, turned) },
-        { face: vectorFace(channelOf(scene.x, selection.shown.input, inputs), (at) => hues[at]!), caption: String(inputs) },
+        {
+          face: vectorFace(channelOf(scene.x, selection.shown.input, inputs), (at) => hues[at]!),
+          caption: String(inputs),
+        },
       ];
     },
     marks(scene, selection, lit) {
-      const column = (shape: readonly number[]) => (index: readonly number[]): Spot => [flat(index, shape), 0];
+      const column =
+        (shape: readonly number[]) =>
+        (index: readonly number[]): Spot => [flat(index, shape), 0];
       return [
         { cells: cellMarks(lit, selection, "output", column(scene.outputShape)), frames: [] },
         matrixMarks(scene, lit, turned),
@@ -56,9 +61,7 @@ export function matrixPicture(store: Store): Picture {
   return {
     parts: [lineBoard(store, "matrix", "K", "input")],
     limits: { largest: 30, height: 480 },
-    faces: (scene, selection) => [
-      { face: matrixFace(scene, selection, upright), caption: sizesOf(scene, upright) },
-    ],
+    faces: (scene, selection) => [{ face: matrixFace(scene, selection, upright), caption: sizesOf(scene, upright) }],
     marks: (scene, _selection, lit) => [matrixMarks(scene, lit, upright)],
   };
 }
@@ -116,7 +119,11 @@ function matrixFace(scene: Scene, selection: Selection, turn: Turn): Face {
 function sizesOf(scene: Scene, turn: Turn): string {
   const { input, output } = scene.channels;
   const block = input * output > 1 ? " between the channels shown" : "";
-  return timesText(turn(product(scene.inputShape), product(scene.outputShape))) + block + (isLarge(scene) ? ", too large to draw" : "");
+  return (
+    timesText(turn(product(scene.inputShape), product(scene.outputShape))) +
+    block +
+    (isLarge(scene) ? ", too large to draw" : "")
+  );
 }
 
 /** Return true if K has more entries than a screen shows. */

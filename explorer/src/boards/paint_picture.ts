@@ -44,9 +44,19 @@ export function paintPicture(store: Store): Picture {
 
   function fullFace(scene: Scene): Face {
     const board = painting;
-    const most = scene.geometry.axes.reduce((all, axis, a) => all * Math.min(scene.inputShape[a]!, Math.ceil(axis.kernel / axis.stride)), 1);
+    const most = scene.geometry.axes.reduce(
+      (all, axis, a) => all * Math.min(scene.inputShape[a]!, Math.ceil(axis.kernel / axis.stride)),
+      1,
+    );
     const [rows, columns] = gridOf(scene.outputShape);
-    const frame: Frame = { row: board.first[0], column: board.first[1], rows, columns, colour: colours().output, width: 3 };
+    const frame: Frame = {
+      row: board.first[0],
+      column: board.first[1],
+      rows,
+      columns,
+      colour: colours().output,
+      width: 3,
+    };
     const isKept = (row: number, column: number) =>
       row >= frame.row && row < frame.row + rows && column >= frame.column && column < frame.column + columns;
     return {
@@ -60,7 +70,8 @@ export function paintPicture(store: Store): Picture {
         const count = board.counts[at]!;
         const { page } = colours();
         const fill = count === 0 ? page : count === 1 ? hues[board.painter[at]!]! : grey(count, most);
-        if (!isKept(row, column)) return { fill: mix(page, fill, 0.35), text: count ? short(board.sums[at]!) : "", hatched: true, faint: true };
+        if (!isKept(row, column))
+          return { fill: mix(page, fill, 0.35), text: count ? short(board.sums[at]!) : "", hatched: true, faint: true };
         const unpainted = !count && selection.time !== Infinity;
         return { fill, text: selection.hidden ? "?" : unpainted ? "" : short(board.sums[at]!) };
       },
@@ -105,7 +116,10 @@ export function paintPicture(store: Store): Picture {
       return [
         { face: inputFace(scene, selection, inputFill(scene)), caption: timesText(scene.inputShape) },
         { face: kernelFace(scene, selection), caption: timesText(kernelShape(scene)) },
-        { face: fullFace(scene), caption: `${timesText(scene.outputShape)}${cut ? ` kept of ${timesText(scene.fullShape)}` : ""}` },
+        {
+          face: fullFace(scene),
+          caption: `${timesText(scene.outputShape)}${cut ? ` kept of ${timesText(scene.fullShape)}` : ""}`,
+        },
       ];
     },
     marks(scene, chosen, lit) {
@@ -126,7 +140,9 @@ export function paintPicture(store: Store): Picture {
         const [rows, columns] = gridOf(drawnScene.inputShape);
         const first = before.time - selection.shown.input * rows * columns;
         const painted = Array.from({ length: selection.time - before.time }, (_, at) => first + at);
-        input.refresh(painted.filter((at) => at >= 0 && at < rows * columns).map((at) => [Math.floor(at / columns), at % columns]));
+        input.refresh(
+          painted.filter((at) => at >= 0 && at < rows * columns).map((at) => [Math.floor(at / columns), at % columns]),
+        );
         output.refresh(spots);
       } else {
         input.repaint();
@@ -135,4 +151,3 @@ export function paintPicture(store: Store): Picture {
     },
   };
 }
-

@@ -67,7 +67,10 @@ export class Painting {
     if (channel < group.first || channel >= group.first + group.size) return;
     const index = indexOf(place, scene.inputShape);
     const { axes } = scene.geometry;
-    const start = flat(axes.map((axis, a) => axis.stride * index[a]! - this.origin[a]!), this.shape);
+    const start = flat(
+      axes.map((axis, a) => axis.stride * index[a]! - this.origin[a]!),
+      this.shape,
+    );
     const row = (channel * group.outputs + (this.channel % group.outputs)) * reaches.length;
     const x = scene.x[element]!;
     for (let tap = 0; tap < reaches.length; tap++) {

@@ -35,7 +35,10 @@ export function pictureView(picture: Picture): View {
   function show(): void {
     if (!scene || !selection) return;
     const shown = picture.faces(scene, selection);
-    const { cells, stacked } = fit(shown.map((one) => one.face), place.room());
+    const { cells, stacked } = fit(
+      shown.map((one) => one.face),
+      place.room(),
+    );
     place.element.classList.toggle("stacked", stacked);
     boards.forEach((board, at) => board.show(shown[at]!.face, cells[at]!, shown[at]!.caption));
     light();
@@ -52,7 +55,12 @@ export function pictureView(picture: Picture): View {
     draw(moment, changed) {
       if (!moment.scene) return;
       const before = selection;
-      const anew = changed.scene || scene !== moment.scene || !before || before.hidden !== moment.selection.hidden || before.shown !== moment.selection.shown;
+      const anew =
+        changed.scene ||
+        scene !== moment.scene ||
+        !before ||
+        before.hidden !== moment.selection.hidden ||
+        before.shown !== moment.selection.shown;
       scene = moment.scene;
       selection = moment.selection;
       if (anew) return show();

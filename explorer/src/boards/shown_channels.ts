@@ -14,7 +14,12 @@ export function shownChannels(actions: Actions): View {
     return { side, select, label: make("label", { for: `shown-${side}` }, `${side.toUpperCase()} channel `, select) };
   };
   const choices = [choice("input"), choice("output")];
-  const element = make("div", { class: "shown", hidden: true }, ...choices.map((one) => one.label), make("p", {}, "The boards show one channel of each. An output cell sums over all input channels of its group."));
+  const element = make(
+    "div",
+    { class: "shown", hidden: true },
+    ...choices.map((one) => one.label),
+    make("p", {}, "The boards show one channel of each. An output cell sums over all input channels of its group."),
+  );
   return {
     element,
     draw(moment) {
@@ -25,7 +30,9 @@ export function shownChannels(actions: Actions): View {
       for (const { side, select, label } of choices) {
         label.hidden = channels[side] === 1;
         if (select.length !== channels[side]) {
-          select.replaceChildren(...Array.from({ length: channels[side] }, (_, at) => make("option", { value: at }, String(at))));
+          select.replaceChildren(
+            ...Array.from({ length: channels[side] }, (_, at) => make("option", { value: at }, String(at))),
+          );
         }
         select.value = String(moment.selection.shown[side]);
       }

@@ -16,7 +16,9 @@ export function stage(parts: readonly (Board | string)[], fitted: () => void, li
   const element = make(
     "div",
     { class: "stage" },
-    ...parts.map((part) => (typeof part === "string" ? make("span", { class: "sign", "aria-hidden": true }, part) : part.element)),
+    ...parts.map((part) =>
+      typeof part === "string" ? make("span", { class: "sign", "aria-hidden": true }, part) : part.element,
+    ),
   );
   let width = 0;
   new ResizeObserver(() => {

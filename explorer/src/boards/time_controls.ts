@@ -16,8 +16,22 @@ export function timeControls(actions: Actions): View {
   const text = make("output", { id: "time-text", for: "time", class: "numbers" });
   const play = make("button", { type: "button", class: "button", id: "play" }, "Play");
   const step = (by: number, label: string, sign: string) =>
-    make("button", { type: "button", class: "button quiet", "aria-label": label, title: label, onclick: () => (stop(), go(place() + by)) }, sign);
-  const speed = make("select", { id: "speed" }, ...SPEEDS.map((rate) => make("option", { value: rate }, `${rate} / s`)));
+    make(
+      "button",
+      {
+        type: "button",
+        class: "button quiet",
+        "aria-label": label,
+        title: label,
+        onclick: () => (stop(), go(place() + by)),
+      },
+      sign,
+    );
+  const speed = make(
+    "select",
+    { id: "speed" },
+    ...SPEEDS.map((rate) => make("option", { value: rate }, `${rate} / s`)),
+  );
   speed.value = "2";
 
   const place = () => Math.min(now?.selection.time ?? count, count);

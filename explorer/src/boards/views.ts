@@ -14,26 +14,37 @@ import { zeroInsertionPicture } from "./zero_insertion_picture";
 
 /** Make the views; `near` stands below the first one. */
 export function boardViews(store: Store, near: View): View[] {
-  const paint = titled("paint", "Paint", "The scatter: every input element paints the kernel, scaled by its value. Where paint overlaps it is added: the grey cells.", [
-    shownChannels(store),
-    pictureView(paintPicture(store)),
-    timeControls(store),
-    numberTables(),
-  ]);
-  const gather = titled("gather", "Gather", "The same from the output's side: each output cell sums the inputs below the kernel's window, each times its tap. Taps that fall between inputs meet nothing, so cells of one colour use the same taps: a phase.", [
-    pictureView(gatherPicture(store)),
-  ]);
-  const zeros = titled("zeros", "Zero insertion", "The same as a convolution: zeros between the inputs, then the kernel slides over them by 1. It is flipped, because an input to the left of an output cell reaches it with a tap to the right.", [
-    pictureView(zeroInsertionPicture(store)),
-  ]);
-  const matrix = titled("matrix", "Matrix", "The same as a product. K is the matrix of an ordinary convolution; the transposed convolution multiplies by its transpose.", [
-    pictureView(matrixPicture(store)),
-    beside(pictureView(transposePicture(store)), [
-      "A row of K is an input element: the taps stand where it paints.",
-      "A row of K transposed is an output cell: the taps stand where it gathers. Row times INPUT is the sum.",
-      "K transposed is not the inverse of K: it gives the size back, not the numbers.",
-    ]),
-  ]);
+  const paint = titled(
+    "paint",
+    "Paint",
+    "The scatter: every input element paints the kernel, scaled by its value. Where paint overlaps it is added: the grey cells.",
+    [shownChannels(store), pictureView(paintPicture(store)), timeControls(store), numberTables()],
+  );
+  const gather = titled(
+    "gather",
+    "Gather",
+    "The same from the output's side: each output cell sums the inputs below the kernel's window, each times its tap. Taps that fall between inputs meet nothing, so cells of one colour use the same taps: a phase.",
+    [pictureView(gatherPicture(store))],
+  );
+  const zeros = titled(
+    "zeros",
+    "Zero insertion",
+    "The same as a convolution: zeros between the inputs, then the kernel slides over them by 1. It is flipped, because an input to the left of an output cell reaches it with a tap to the right.",
+    [pictureView(zeroInsertionPicture(store))],
+  );
+  const matrix = titled(
+    "matrix",
+    "Matrix",
+    "The same as a product. K is the matrix of an ordinary convolution; the transposed convolution multiplies by its transpose.",
+    [
+      pictureView(matrixPicture(store)),
+      beside(pictureView(transposePicture(store)), [
+        "A row of K is an input element: the taps stand where it paints.",
+        "A row of K transposed is an output cell: the taps stand where it gathers. Row times INPUT is the sum.",
+        "K transposed is not the inverse of K: it gives the size back, not the numbers.",
+      ]),
+    ],
+  );
   return [paint, near, gather, zeros, matrix];
 }
 

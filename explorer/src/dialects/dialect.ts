@@ -3,9 +3,13 @@
 import type { Geometry, Index, Pair } from "../arithmetic/geometry";
 import type { Arguments, Value } from "./value";
 
+export type Part = "stride" | "dilation" | "groups" | "crop";
+
 /** A field of the page: one argument of the framework, by its own name. */
 export interface Word {
   readonly name: string;
+  /** Part of the geometry that it sets, alone or with others. */
+  readonly part: Part;
   /** "sizes" is a number or one per axis, "count" one number, "text" anything that the hint describes. */
   readonly kind: "sizes" | "count" | "choice" | "flag" | "text";
   /** Text of the default; "" where leaving it out is the only way to say it. */

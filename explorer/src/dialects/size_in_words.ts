@@ -5,7 +5,7 @@
  */
 
 import { type Axis, extent } from "../arithmetic/geometry";
-import type { Dialect } from "./dialect";
+import type { Dialect, Part } from "./dialect";
 import { parsed, type Value } from "./value";
 
 /** One axis of a call, with the arguments as they are written. */
@@ -37,12 +37,12 @@ export function sizeInWords(place: Place): { words: string; numbers: string } | 
 
 const RULES: readonly Rule[] = [named, fitted, same, valid, begunAndEnded, padded, dilatedInput];
 
-/** Name that a dialect has for an argument. */
-function nameOf({ dialect }: Place, pattern: RegExp): string | null {
-  return dialect.words(2).find((word) => pattern.test(word.name))?.name ?? null;
-}
+/** Name that a dialect has for a part of the geometry. */
+const nameOf = ({ dialect }: Place, part: Part): string | null =>
+  dialect.words(2).find((word) => word.part === part)?.name ?? null;
 
-const strideName = (place: Place): string => nameOf(place, /^strides?$|^input_dilation$/) ?? "stride";
+const has = ({ dialect }: Place, name: string): boolean => dialect.words(2).some((word) => word.name === name);
+const strideName = (place: Place): string => nameOf(place, "stride") ?? "stride";
 
 function valueOf({ dialect, words }: Place, name: string): Value | null {
   const word = dialect.words(2).find((each) => each.name === name);
@@ -61,7 +61,7 @@ function paddingRule(place: Place): string {
 
 /** Extent of the kernel, in words and in numbers. */
 function spanOf(place: Place): { words: string; numbers: string; size: number } {
-  const dilation = nameOf(place, /(?<!input_)dilation/);
+  const dilation = nameOf(place, "dilation");
   const { kernel, dilation: d } = place.axis;
   if (!dilation) return { words: "kernel", numbers: String(kernel), size: kernel };
   return { words: `(${dilation}·(kernel − 1) + 1)`, numbers: `(${d}·(${kernel} − 1) + 1)`, size: extent(place.axis) };
@@ -69,8 +69,9 @@ function spanOf(place: Place): { words: string; numbers: string; size: number } 
 
 /** Extra rows at the end, where the dialect has an argument for them that is given. */
 function extraOf(place: Place, size: number): { words: string; numbers: string } {
-  const name = nameOf(place, /^output_padding$/);
-  return name ? { words: ` + ${name}`, numbers: ` + ${size}` } : { words: "", numbers: "" };
+  return has(place, "output_padding")
+    ? { words: " + output_padding", numbers: ` + ${size}` }
+    : { words: "", numbers: "" };
 }
 
 /** Sizes that are asked for by name, and a crop that follows from them. */
@@ -166,9 +167,7 @@ function valid(place: Place): Answer | null {
 
 /** Pads of both ends, as ONNX and OpenVINO have them. */
 function begunAndEnded(place: Place): Answer | null {
-  const names = place.dialect.words(2).some((word) => word.name === "pads")
-    ? "pads in front and behind"
-    : nameOf(place, /^pads_begin$/) && "pads_begin − pads_end";
+  const names = has(place, "pads") ? "pads in front and behind" : has(place, "pads_begin") && "pads_begin − pads_end";
   if (!names) return null;
   const { axis, input } = place;
   const span = spanOf(place);
@@ -191,7 +190,7 @@ function padded(place: Place): Answer | null {
   const [lo, hi] = [axis.crop[0], axis.crop[1] + extra];
   if (padding === null || typeof padding === "string" || lo !== hi) return null;
   const stride = strideName(place);
-  const dilation = nameOf(place, /(?<!input_)dilation/) ?? "dilation";
+  const dilation = nameOf(place, "dilation") ?? "dilation";
   const more = extraOf(place, extra);
   return {
     words: `(input − 1)·${stride} − 2·padding + ${dilation}·(kernel − 1)${more.words} + 1`,

@@ -1,9 +1,10 @@
-/** Fields that several dialects have under different names. */
+/** Fields that several dialects have under different names. Choices, texts and flags are all of the crop. */
 
 import type { Word } from "./dialect";
 
 export const stride = (name: string, fallback = "1"): Word => ({
   name,
+  part: "stride",
   kind: "sizes",
   fallback,
   least: 1,
@@ -13,6 +14,7 @@ export const stride = (name: string, fallback = "1"): Word => ({
 
 export const dilation = (name: string): Word => ({
   name,
+  part: "dilation",
   kind: "sizes",
   fallback: "1",
   least: 1,
@@ -22,6 +24,7 @@ export const dilation = (name: string): Word => ({
 
 export const groups = (name = "groups"): Word => ({
   name,
+  part: "groups",
   kind: "count",
   fallback: "1",
   least: 1,
@@ -31,6 +34,7 @@ export const groups = (name = "groups"): Word => ({
 
 export const padding = (name = "padding", hint = "Elements cut from both ends of the output."): Word => ({
   name,
+  part: "crop",
   kind: "sizes",
   fallback: "0",
   least: 0,
@@ -40,6 +44,7 @@ export const padding = (name = "padding", hint = "Elements cut from both ends of
 
 export const outputPadding = (name = "output_padding"): Word => ({
   name,
+  part: "crop",
   kind: "sizes",
   fallback: "0",
   least: 0,
@@ -49,12 +54,25 @@ export const outputPadding = (name = "output_padding"): Word => ({
 
 export const choice = (name: string, choices: readonly string[], fallback: string, hint: string): Word => ({
   name,
+  part: "crop",
   kind: "choice",
   fallback,
   choices,
   hint,
 });
 
-export const text = (name: string, fallback: string, hint: string): Word => ({ name, kind: "text", fallback, hint });
+export const text = (name: string, fallback: string, hint: string): Word => ({
+  name,
+  part: "crop",
+  kind: "text",
+  fallback,
+  hint,
+});
 
-export const flag = (name: string, hint: string): Word => ({ name, kind: "flag", fallback: "false", hint });
+export const flag = (name: string, hint: string): Word => ({
+  name,
+  part: "crop",
+  kind: "flag",
+  fallback: "false",
+  hint,
+});

@@ -4,13 +4,12 @@ import { MOST_INPUTS, MOST_TAPS } from "../arithmetic/build";
 import { product, steps } from "../arithmetic/indices";
 import type { WeightLayout } from "../dialects/dialect";
 import { dialects } from "../dialects/registry";
+import { MOST_NUMBERS } from "../state/address";
 import type { Settings } from "../state/settings";
 import { type NumberArray, UnreadableNumbers } from "./number_text";
 
 /** Most channels of own numbers that are shown: every further one is another kernel to look at. */
 const MOST_CHANNELS = 4;
-/** Most numbers of an array, so that they fit into an address. */
-const MOST_SHOWN = 4096;
 
 export interface Placed {
   readonly settings: Partial<Settings>;
@@ -38,7 +37,7 @@ export function asInput(array: NumberArray, settings: Settings): Placed {
   const spatial = shape.slice(-rank);
   refuseLarge("x", spatial, MOST_INPUTS[rank]);
   const all = shape.length > rank ? shape[0]! : 1;
-  const channels = Math.min(all, MOST_CHANNELS, Math.max(1, Math.floor(MOST_SHOWN / product(spatial))));
+  const channels = Math.min(all, MOST_CHANNELS, Math.max(1, Math.floor(MOST_NUMBERS / product(spatial))));
   const numbers = array.numbers.slice(0, channels * product(spatial));
   const fits = channels === settings.channels.input && rank === settings.rank;
   return {
@@ -159,10 +158,8 @@ function placed(
 
 /** Arguments without the groups: the channels of the weight are those of one group. */
 function withoutGroups({ dialect, rank, words }: Settings): Settings["words"] {
-  const counts = dialects[dialect]!.words(rank)
-    .filter((word) => word.kind === "count")
-    .map((word) => word.name);
-  return Object.fromEntries(Object.entries(words).filter(([name]) => !counts.includes(name)));
+  const groups = dialects[dialect]!.words(rank).find((word) => word.part === "groups")?.name;
+  return Object.fromEntries(Object.entries(words).filter(([name]) => name !== groups));
 }
 
 /** Own numbers of another shape no longer fit; a rule fits every shape. */

@@ -19,7 +19,8 @@ export function followAddress(embed: boolean, read: (address: Address) => void):
       const next = addressOf(settings, selection) + (embed ? "&embed" : "");
       const isFirstLook = !location.hash && next === addressOf(FIRST_LOOK);
       // the frame of a notebook has no address of its own
-      if (next !== location.hash && !isFirstLook && location.protocol !== "about:") history.replaceState(null, "", next);
+      if (next !== location.hash && !isFirstLook && location.protocol !== "about:")
+        history.replaceState(null, "", next);
     }, CALM);
   };
 }

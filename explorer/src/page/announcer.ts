@@ -21,7 +21,9 @@ export function announcer(): Announcer {
     tell({ settings, scene, mistakes }) {
       if (settings === told) return;
       clearTimeout(telling);
-      const text = scene ? `OUTPUT is ${scene.outputShape.join(" by ")}.` : mistakes.map((mistake) => mistake.text).join(". ");
+      const text = scene
+        ? `OUTPUT is ${scene.outputShape.join(" by ")}.`
+        : mistakes.map((mistake) => mistake.text).join(". ");
       // nothing has changed when the page opens
       if (told) telling = window.setTimeout(() => say(text), CALM);
       told = settings;

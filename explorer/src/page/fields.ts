@@ -25,7 +25,15 @@ export interface FieldOptions {
 export function sizeField(options: FieldOptions, rank: () => number, change: (text: string) => void): Field {
   const { name, least = 0, most = 9 } = options;
   const label = make("label", { for: `field-${name}`, id: `label-${name}` }, options.label);
-  const text = make("input", { id: `field-${name}`, name, type: "text", inputmode: "text", autocomplete: "off", spellcheck: "false", class: "numbers" });
+  const text = make("input", {
+    id: `field-${name}`,
+    name,
+    type: "text",
+    inputmode: "text",
+    autocomplete: "off",
+    spellcheck: "false",
+    class: "numbers",
+  });
   const slider = make("input", { type: "range", min: least, max: most, step: 1, "aria-labelledby": `label-${name}` });
   text.addEventListener("input", () => change(text.value));
   text.addEventListener("keydown", (event) => {
@@ -48,7 +56,11 @@ export function sizeField(options: FieldOptions, rank: () => number, change: (te
 }
 
 /** Make a field of a choice. */
-export function choiceField(options: FieldOptions, choices: readonly (readonly [string, string])[], change: (value: string) => void): Field {
+export function choiceField(
+  options: FieldOptions,
+  choices: readonly (readonly [string, string])[],
+  change: (value: string) => void,
+): Field {
   const { name } = options;
   const select = make(
     "select",
@@ -58,7 +70,8 @@ export function choiceField(options: FieldOptions, choices: readonly (readonly [
   select.addEventListener("change", () => change(select.value));
   const label = make("label", { for: `field-${name}` }, options.label);
   return framed(options, label, [select], [select], (shown) => {
-    if (![...select.options].some((option) => option.value === shown)) select.append(make("option", { value: shown }, shown));
+    if (![...select.options].some((option) => option.value === shown))
+      select.append(make("option", { value: shown }, shown));
     select.value = shown;
   });
 }
@@ -66,7 +79,14 @@ export function choiceField(options: FieldOptions, choices: readonly (readonly [
 /** Make a field of free text. */
 export function textField(options: FieldOptions, change: (text: string) => void): Field {
   const { name } = options;
-  const text = make("input", { id: `field-${name}`, name, type: "text", autocomplete: "off", spellcheck: "false", class: "numbers wide" });
+  const text = make("input", {
+    id: `field-${name}`,
+    name,
+    type: "text",
+    autocomplete: "off",
+    spellcheck: "false",
+    class: "numbers wide",
+  });
   text.addEventListener("input", () => change(text.value));
   const label = make("label", { for: `field-${name}` }, options.label);
   return framed(options, label, [text], [text], (shown) => {
@@ -83,13 +103,27 @@ export function flagField(options: FieldOptions, change: (text: string) => void)
   return framed(options, label, [box], [box], (shown) => void (box.checked = shown.toLowerCase() === "true"));
 }
 
-function framed(options: FieldOptions, label: HTMLElement, parts: HTMLElement[], inputs: HTMLElement[], show: (text: string) => void): Field {
+function framed(
+  options: FieldOptions,
+  label: HTMLElement,
+  parts: HTMLElement[],
+  inputs: HTMLElement[],
+  show: (text: string) => void,
+): Field {
   const hint = options.hint ? make("p", { class: "hint", id: `hint-${options.name}` }, options.hint) : null;
   const mistake = make("p", { class: "mistake", id: `mistake-${options.name}`, hidden: true });
   const remark = make("p", { class: "hint", id: `remark-${options.name}`, hidden: true });
   const described = [hint, mistake, remark].flatMap((part) => (part ? [part.id] : [])).join(" ");
   for (const input of inputs) input.setAttribute("aria-describedby", described);
-  const element = make("div", { class: "field", "data-field": options.name }, label, make("div", { class: "controls" }, ...parts), hint, mistake, remark);
+  const element = make(
+    "div",
+    { class: "field", "data-field": options.name },
+    label,
+    make("div", { class: "controls" }, ...parts),
+    hint,
+    mistake,
+    remark,
+  );
   return {
     element,
     show,

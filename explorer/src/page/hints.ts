@@ -9,7 +9,12 @@ export function hints(): View {
   const list = make(
     "ol",
     {},
-    make("li", {}, make("b", {}, "Point at or tap an OUTPUT cell. "), "The inputs and taps that it sums light up. A click pins it."),
+    make(
+      "li",
+      {},
+      make("b", {}, "Point at or tap an OUTPUT cell. "),
+      "The inputs and taps that it sums light up. A click pins it.",
+    ),
     make("li", {}, make("b", {}, "Press Play. "), "The input elements paint one after the other."),
     make("li", {}, make("b", {}, "Move padding. "), "It cuts the border of the output off. Then try the stride."),
   );

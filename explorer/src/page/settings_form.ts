@@ -33,20 +33,32 @@ export function settingsForm(store: Store): View {
     const name = `channels-${side}`;
     return keep(
       name,
-      sizeField({ name, label: `${side} channels`, least: 1, most: 8 }, () => 1, (text) => {
-        const found = readSizes(text, 1)?.[0];
-        const count = found !== undefined && found > 0 ? found : null;
-        store.flag(name, count === null ? `${side} channels is ${text || "empty"}; a whole number from 1 is needed. Write 1` : null);
-        if (count !== null) store.change({ channels: { ...store.moment.settings.channels, [side]: count } });
-      }),
+      sizeField(
+        { name, label: `${side} channels`, least: 1, most: 8 },
+        () => 1,
+        (text) => {
+          const found = readSizes(text, 1)?.[0];
+          const count = found !== undefined && found > 0 ? found : null;
+          store.flag(
+            name,
+            count === null ? `${side} channels is ${text || "empty"}; a whole number from 1 is needed. Write 1` : null,
+          );
+          if (count !== null) store.change({ channels: { ...store.moment.settings.channels, [side]: count } });
+        },
+      ),
     );
   };
   const numbers = (name: "x" | "weight", label: string): HTMLElement =>
     keep(
       name,
-      choiceField({ name, label }, RULES[name].map((rule) => [rule, rule]), (rule) => {
-        if (rule !== "your own") store.change({ values: { ...store.moment.settings.values, [name]: { rule } as Values } });
-      }),
+      choiceField(
+        { name, label },
+        RULES[name].map((rule) => [rule, rule]),
+        (rule) => {
+          if (rule !== "your own")
+            store.change({ values: { ...store.moment.settings.values, [name]: { rule } as Values } });
+        },
+      ),
     );
 
   const words = make("div", { class: "fields" });
@@ -55,7 +67,12 @@ export function settingsForm(store: Store): View {
     { class: "field axes" },
     make("legend", {}, "axes"),
     ...([1, 2] as const).map((count) =>
-      make("label", {}, make("input", { type: "radio", name: "rank", value: count, onchange: () => changeRank(store, count) }), ` ${count}-D`),
+      make(
+        "label",
+        {},
+        make("input", { type: "radio", name: "rank", value: count, onchange: () => changeRank(store, count) }),
+        ` ${count}-D`,
+      ),
     ),
   );
   const element = make(
@@ -63,11 +80,15 @@ export function settingsForm(store: Store): View {
     { class: "settings", "aria-label": "Settings", onsubmit: (event) => event.preventDefault() },
     keep(
       "dialect",
-      choiceField({ name: "dialect", label: "in the words of" }, Object.values(dialects).map((one) => [one.name, titleOf(one)]), (name) => {
-        const text = changeDialect(store, name);
-        lost = text === null ? null : { settings: store.moment.settings, text };
-        if (text) store.announce(text);
-      }),
+      choiceField(
+        { name: "dialect", label: "in the words of" },
+        Object.values(dialects).map((one) => [one.name, titleOf(one)]),
+        (name) => {
+          const text = changeDialect(store, name);
+          lost = text === null ? null : { settings: store.moment.settings, text };
+          if (text) store.announce(text);
+        },
+      ),
     ),
     axes,
     sized("input", "input size", 12),
@@ -90,7 +111,14 @@ export function settingsForm(store: Store): View {
     for (const name of names) fields.delete(name);
     const list = dialects[settings.dialect]!.words(settings.rank);
     names = list.map((word) => word.name);
-    words.replaceChildren(...list.map((word) => keep(word.name, wordField(word, rank, (text) => changeWord(store, word, text)))));
+    words.replaceChildren(
+      ...list.map((word) =>
+        keep(
+          word.name,
+          wordField(word, rank, (text) => changeWord(store, word, text)),
+        ),
+      ),
+    );
     built = `${settings.dialect} ${settings.rank}`;
   }
 
@@ -106,15 +134,24 @@ export function settingsForm(store: Store): View {
       show("input", sizesText(settings.input));
       show("channels-input", String(settings.channels.input));
       show("channels-output", String(settings.channels.output));
-      for (const name of ["x", "weight"] as const) show(name, "rule" in settings.values[name] ? settings.values[name].rule : "your own");
-      for (const word of dialects[settings.dialect]!.words(settings.rank)) show(word.name, settings.words[word.name] ?? word.fallback);
+      for (const name of ["x", "weight"] as const)
+        show(name, "rule" in settings.values[name] ? settings.values[name].rule : "your own");
+      for (const word of dialects[settings.dialect]!.words(settings.rank))
+        show(word.name, settings.words[word.name] ?? word.fallback);
       for (const [name, field] of fields) {
-        const own = mistakes.filter((mistake) => mistake.field === name || (mistake.field === "channels" && name === "channels-input"));
+        const own = mistakes.filter(
+          (mistake) => mistake.field === name || (mistake.field === "channels" && name === "channels-input"),
+        );
         field.blame(own.length ? own.map((mistake) => mistake.text).join(" ") : null);
-        field.remark((name === "dialect" && lost?.settings === settings && lost.text) || (notes.find((note) => note.field === name)?.text ?? null));
+        field.remark(
+          (name === "dialect" && lost?.settings === settings && lost.text) ||
+            (notes.find((note) => note.field === name)?.text ?? null),
+        );
       }
       const blamed = [...fields].find(([, field]) => field.element.querySelector(".mistake:not([hidden])"));
-      if (blamed) for (let at: HTMLElement | null = blamed[1].element; at; at = at.parentElement) if (at instanceof HTMLDetailsElement) at.open = true;
+      if (blamed)
+        for (let at: HTMLElement | null = blamed[1].element; at; at = at.parentElement)
+          if (at instanceof HTMLDetailsElement) at.open = true;
     },
   };
 }
@@ -123,7 +160,12 @@ function wordField(word: Word, rank: () => number, change: (text: string) => voi
   const options = { name: word.name, label: word.name, hint: word.hint, least: word.least, most: word.most };
   if (word.kind === "sizes") return sizeField(options, rank, change);
   if (word.kind === "count") return sizeField(options, () => 1, change);
-  if (word.kind === "choice") return choiceField(options, (word.choices ?? []).map((one) => [one, one || "(left out)"]), change);
+  if (word.kind === "choice")
+    return choiceField(
+      options,
+      (word.choices ?? []).map((one) => [one, one || "(left out)"]),
+      change,
+    );
   return word.kind === "flag" ? flagField(options, change) : textField(options, change);
 }
 
@@ -133,8 +175,6 @@ function changeWord(store: Store, word: Word, text: string): void {
   store.change({ words: text.trim() === word.fallback ? others : { ...others, [word.name]: text } });
 }
 
-const CROPPING = /pad|crop|output|shape/;
-
 /**
  * Change the dialect: the same operator in its words where it has them, else what it has of stride and dilation, with its own padding.
  * Return a sentence that says so, or null.
@@ -143,11 +183,15 @@ function changeDialect(store: Store, name: string): string | null {
   const { settings, scene } = store.moment;
   const target = dialects[name];
   if (!target) return null;
-  const own = new Map(target.words(settings.rank).map((word) => [word.name, word.fallback]));
+  const own = new Map(target.words(settings.rank).map((word) => [word.name, word]));
   const wordsOf = (geometry: Geometry, input: Index): Record<string, string> | null =>
     target.reasonsAgainst(geometry, input).length
       ? null
-      : Object.fromEntries(Object.entries(target.wordsOf(geometry, input)).filter(([key, text]) => own.has(key) && own.get(key) !== text));
+      : Object.fromEntries(
+          Object.entries(target.wordsOf(geometry, input)).filter(
+            ([key, text]) => own.has(key) && own.get(key)!.fallback !== text,
+          ),
+        );
   if (!scene) {
     store.change({ dialect: name, words: {} });
     return null;
@@ -156,7 +200,10 @@ function changeDialect(store: Store, name: string): string | null {
   const plain = uncropped(scene.geometry);
   const undilated = { ...plain, axes: plain.axes.map((axis) => ({ ...axis, dilation: 1 })) };
   const near = wordsOf(plain, scene.inputShape) ?? wordsOf(undilated, scene.inputShape) ?? {};
-  store.change({ dialect: name, words: exact ?? Object.fromEntries(Object.entries(near).filter(([key]) => !CROPPING.test(key))) });
+  store.change({
+    dialect: name,
+    words: exact ?? Object.fromEntries(Object.entries(near).filter(([key]) => own.get(key)!.part !== "crop")),
+  });
   if (exact) return null;
   const reasons = target.reasonsAgainst(scene.geometry, scene.inputShape).join("; ");
   return `${target.framework} cannot say the settings before: ${reasons}. What it has is shown, with its own padding.`;
@@ -164,7 +211,12 @@ function changeDialect(store: Store, name: string): string | null {
 
 function changeRank(store: Store, rank: 1 | 2): void {
   const { settings } = store.moment;
-  const words = Object.fromEntries(Object.entries(settings.words).map(([name, text]) => [name, /^\d+(x\d+)+$/.test(text) ? text.split("x")[0]! : text]));
+  // ncnn has fields of its own for each axis
+  const fields = dialects[settings.dialect]!.words(rank).map((word) => word.name);
+  const kept = Object.entries(settings.words).filter(([name]) => fields.includes(name));
+  const words = Object.fromEntries(
+    kept.map(([name, text]) => [name, /^\d+(x\d+)+$/.test(text) ? text.split("x")[0]! : text]),
+  );
   const pattern = (values: Values): Values => ("rule" in values ? values : { rule: "counting" });
   store.flag("kernel", null);
   store.flag("input", null);
@@ -178,7 +230,8 @@ function changeRank(store: Store, rank: 1 | 2): void {
 }
 
 function unreadable(name: string, text: string, rank: number): string {
-  const needed = rank === 2 ? "one whole number, or one per axis, is needed. Write 3 or 3x2" : "a whole number is needed. Write 3";
+  const needed =
+    rank === 2 ? "one whole number, or one per axis, is needed. Write 3 or 3x2" : "a whole number is needed. Write 3";
   return `${name} is ${text.trim() || "empty"}; ${needed}`;
 }
 

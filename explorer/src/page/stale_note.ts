@@ -10,7 +10,9 @@ export function staleNote(): View {
     draw({ mistakes }, changed) {
       if (!changed.scene) return;
       element.hidden = !mistakes.length;
-      element.textContent = mistakes.length ? `${mistakes.map((mistake) => mistake.text).join(". ")}. The picture is that of the last settings without a mistake.` : "";
+      element.textContent = mistakes.length
+        ? `${mistakes.map((mistake) => mistake.text).join(". ")}. The picture is that of the last settings without a mistake.`
+        : "";
     },
   };
 }

@@ -6,6 +6,7 @@
  * Own numbers stand as weight=2x2:0,1,2,3. Words of the dialect stand by their own names.
  */
 
+import { product } from "../arithmetic/indices";
 import { dialects } from "../dialects/registry";
 import { DEFAULTS, FIRST_LOOK, RULES } from "./defaults";
 import { type Cell, NOTHING, type Selection } from "./selection";
@@ -20,7 +21,8 @@ export interface Address {
   readonly complaints: readonly string[];
 }
 
-const MOST_NUMBERS = 4096;
+/** Most numbers of an array of the user. */
+export const MOST_NUMBERS = 4096;
 
 /** Return the address of these settings and of what is pinned. */
 export function addressOf(settings: Settings, selection: Selection = NOTHING): string {
@@ -44,11 +46,16 @@ export function addressOf(settings: Settings, selection: Selection = NOTHING): s
 }
 
 function encoded(text: string): string {
-  return encodeURIComponent(text).replace(/%(3A|2C|5B|5D|28|29)/gi, decodeURIComponent);
+  // half of a surrogate pair has no code
+  return encodeURIComponent(text.replace(/\p{Surrogate}/gu, "\ufffd")).replace(
+    /%(3A|2C|5B|5D|28|29)/gi,
+    decodeURIComponent,
+  );
 }
 
 function valuesText(values: Values): string {
-  return "rule" in values ? values.rule : `${values.shape.join("x")}:${values.numbers.join(",")}`;
+  if ("numbers" in values) return `${values.shape.join("x")}:${values.numbers.join(",")}`;
+  return "seed" in values && values.seed ? `${values.rule}:${values.seed}` : values.rule;
 }
 
 /** Read an address, with or without its "#". An empty one is the first look. */
@@ -58,6 +65,8 @@ export function readAddress(text: string): Address {
   for (const piece of text.replace(/^#/, "").split("&")) {
     if (!piece) continue;
     const [name = "", ...rest] = piece.split("=");
+    if (pairs.has(decoded(name)))
+      complaints.push(`The address says ${clipped(decoded(name))} twice; the last one counts.`);
     pairs.set(decoded(name), decoded(rest.join("=")));
   }
   const embed = pairs.delete("embed");
@@ -76,7 +85,12 @@ export function readAddress(text: string): Address {
     (value) => (Object.hasOwn(dialects, value) ? value : null),
     `there are ${Object.keys(dialects).join(", ")}`,
   );
-  const rank = take("rank", DEFAULTS.rank, (value) => (value === "1" ? 1 : value === "2" ? 2 : null), "write rank=1 or rank=2");
+  const rank = take(
+    "rank",
+    DEFAULTS.rank,
+    (value) => (value === "1" ? 1 : value === "2" ? 2 : null),
+    "write rank=1 or rank=2",
+  );
   const sizes = (value: string) => readSizes(value, rank);
   const example = rank === 2 ? "3 or 3x2" : "3";
   const settings: Settings = {
@@ -86,23 +100,40 @@ export function readAddress(text: string): Address {
     input: take("input", DEFAULTS.input, sizes, `write a size like ${example}`),
     channels: take("channels", DEFAULTS.channels, readChannels, "write the channels of input and output like 2:4"),
     values: {
-      x: take("x", DEFAULTS.values.x, (value) => readValues(value, RULES.x), `write ${RULES.x.join(", ")} or numbers like 2x2:0,1,2,3`),
-      weight: take("weight", DEFAULTS.values.weight, (value) => readValues(value, RULES.weight), `write ${RULES.weight.join(", ")} or numbers like 2x2:0,1,2,3`),
+      x: take(
+        "x",
+        DEFAULTS.values.x,
+        (value) => readValues(value, RULES.x),
+        `write ${RULES.x.join(", ")} or numbers like 2x2:0,1,2,3`,
+      ),
+      weight: take(
+        "weight",
+        DEFAULTS.values.weight,
+        (value) => readValues(value, RULES.weight),
+        `write ${RULES.weight.join(", ")} or numbers like 2x2:0,1,2,3`,
+      ),
     },
     words: {},
   };
   const selection: Selection = {
     pointed: null,
     shown: take("shown", NOTHING.shown, readShown, "write the shown channels of input and output like 0:1"),
-    pinned: take("pin", null, (value) => readCell(value, rank), `write a cell like output:0:${rank === 2 ? "3,2" : "3"}`),
+    pinned: take(
+      "pin",
+      null,
+      (value) => readCell(value, rank),
+      `write a cell like output:0:${rank === 2 ? "3,2" : "3"}`,
+    ),
     time: take("time", Infinity, (value) => (/^\d{1,6}$/.test(value) ? Number(value) : null), "write a whole number"),
     hidden: take("predict", false, (value) => value === "1", "write predict=1"),
   };
-  const names = dialects[dialect]?.words(rank).map((word) => word.name) ?? [];
+  const { framework, names, words: fieldsOf } = dialects[dialect]!;
+  const fields = fieldsOf(rank).map((word) => word.name);
   const words: Record<string, string> = {};
   for (const [name, value] of pairs) {
-    if (names.includes(name)) words[name] = value;
-    else complaints.push(`The address says ${clipped(name)}=${clipped(value)}; ${dialects[dialect]?.framework} has ${names.join(", ")}.`);
+    // an argument without a field, as a data_format, is read as in the call
+    if (fields.includes(name) || names.includes(name)) words[name] = value;
+    else complaints.push(`The address says ${clipped(name)}=${clipped(value)}; ${framework} has ${fields.join(", ")}.`);
   }
   return { settings: { ...settings, words }, selection, embed, complaints };
 }
@@ -133,13 +164,17 @@ function readCell(text: string, rank: number): Cell | null {
   return { board: found[1] as Cell["board"], channel: Number(found[2]), index };
 }
 
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
 function readValues(text: string, rules: readonly string[]): Values | null {
   if (rules.includes(text)) return { rule: text } as Values;
-  const [shapeText = "", numbersText] = text.split(":");
-  if (numbersText === undefined || !/^\d{1,4}(x\d{1,4})*$/.test(shapeText)) return null;
+  const seed = /^random:(\d{1,9})$/.exec(text)?.[1];
+  if (seed) return { rule: "random", seed: Number(seed) };
+  const [shapeText = "", numbersText = "", ...more] = text.split(":");
+  if (more.length || !/^\d{1,4}(x\d{1,4})*$/.test(shapeText)) return null;
   const shape = shapeText.split("x").map(Number);
-  const numbers = numbersText.split(",").map(Number);
-  const count = shape.reduce((product, size) => product * size, 1);
-  if (count !== numbers.length || count > MOST_NUMBERS || !numbers.every(Number.isFinite)) return null;
-  return { shape, numbers };
+  const texts = numbersText.split(",");
+  const numbers = texts.map(Number);
+  const areNumbers = texts.every((each) => NUMBER.test(each)) && numbers.every(Number.isFinite);
+  return areNumbers && numbers.length === product(shape) && numbers.length <= MOST_NUMBERS ? { shape, numbers } : null;
 }

@@ -16,7 +16,13 @@ export interface Selection {
   readonly hidden: boolean;
 }
 
-export const NOTHING: Selection = { pointed: null, pinned: null, shown: { input: 0, output: 0 }, time: Infinity, hidden: false };
+export const NOTHING: Selection = {
+  pointed: null,
+  pinned: null,
+  shown: { input: 0, output: 0 },
+  time: Infinity,
+  hidden: false,
+};
 
 /** Return the cell that all views tell of: the one pointed at, else the pinned one. */
 export function shownCell(selection: Selection): Cell | null {

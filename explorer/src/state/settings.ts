@@ -20,7 +20,8 @@ export interface Settings {
  * where there is one of each.
  */
 export type Values =
-  | { readonly rule: "counting" | "random" | "ones" | "bilinear"; readonly seed?: number }
+  | { readonly rule: "counting" | "ones" | "bilinear" }
+  | { readonly rule: "random"; readonly seed?: number }
   | { readonly shape: readonly number[]; readonly numbers: readonly number[] };
 
 /** A setting that describes no operator: which field, what was given, what is needed. */

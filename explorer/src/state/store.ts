@@ -31,7 +31,13 @@ export function createStore(settings: Settings, selection: Selection, announce: 
     const flagged = [...flags].map(([field, text]): Mistake => ({ field, text }));
     const mistakes = [...flagged, ...built.mistakes.filter((mistake) => !flags.has(mistake.field))];
     const scene = mistakes.length ? null : built.scene;
-    moment = { settings: next, scene, mistakes, notes: built.notes, selection: scene ? fitting(chosen, scene) : chosen };
+    moment = {
+      settings: next,
+      scene,
+      mistakes,
+      notes: built.notes,
+      selection: scene ? fitting(chosen, scene) : chosen,
+    };
     changed.scene = true;
     later();
   };
@@ -68,7 +74,12 @@ export function createStore(settings: Settings, selection: Selection, announce: 
     },
     select(part) {
       const next = { ...moment.selection, ...part };
-      if (part.pointed !== undefined && Object.keys(part).length === 1 && sameCell(next.pointed, moment.selection.pointed)) return;
+      if (
+        part.pointed !== undefined &&
+        Object.keys(part).length === 1 &&
+        sameCell(next.pointed, moment.selection.pointed)
+      )
+        return;
       moment = { ...moment, selection: next };
       changed.selection = true;
       later();

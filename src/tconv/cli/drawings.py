@@ -132,7 +132,7 @@ def drawing_of(
                 x, w, view=view, dialect=layer.rules.name, theme=contents.theme, seconds=1.0 if contents.seconds is None else contents.seconds,
                 **sizes, **layer.native,
             )  # fmt: skip
-            return Drawing(lambda: film, f"{film.title}, {len(film.frames)} frames", True)
+            return Drawing(lambda: film, f"{film.title}, {len(film.frames)} frames{_one_axis(layer)}", True)
         given = read_operands(x, w, dialect=layer.rules.name, **sizes, **layer.native)
     words: dict[str, Any] = {"theme": contents.theme}
     if contents.at is not None:
@@ -143,7 +143,7 @@ def drawing_of(
         words["calls"] = _calls(options, layer)
     picture, g = PICTURES[name], given.geometry
     sizes_text = f"{by(given.x.shape)} → {by(g.output_shape(given.x.shape))}"
-    text = f"{_sentence(name)}: {sizes_text} (kernel {by(g.kernel)}, {settings(g)})"
+    text = f"{_sentence(name)}: {sizes_text} (kernel {by(g.kernel)}, {settings(g)}){_one_axis(layer)}"
     return Drawing(lambda: _in_options(lambda: picture.draw(*given, **words), options, layer), text, False)
 
 
@@ -251,6 +251,12 @@ def _architecture(options: LayerOptions, levels: ArchitectureOptions, contents: 
         )
 
     return Drawing(make, str(made), False)
+
+
+def _one_axis(layer: NativeLayer) -> str:
+    """Return a note on one axis: one number for the input may have been meant as a square."""
+    n = layer.input[0]
+    return f"; one axis, write --input {n} {n} for two" if len(layer.input) == 1 else ""
 
 
 def _sentence(name: str) -> str:

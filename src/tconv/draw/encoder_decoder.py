@@ -92,6 +92,13 @@ class SkipLevel:
 class Architecture:
     """Sizes of an encoder-decoder. Printing shows a table.
 
+    >>> import tconv
+    >>> made = tconv.draw.architecture_sizes(input=45, depth=2)
+    >>> made.sizes, made.bottom
+    ((((45,), (45,), (45,)), ((22,), (22,), (22,))), ((11,), (11,), (11,)))
+    >>> [(level.plain, level.skip, level.remedy) for level in made.levels]
+    [((22,), (22,), ''), ((44,), (45,), 'output_padding=1')]
+
     `sizes` has one entry for each level of the encoder, from the input down: the size after each of its steps, of which
     the last is that of the skip connection. `bottom` are the sizes of the lowest level, `levels` the way up, lowest
     first, and `after` the sizes behind the convolutions of each of them.

@@ -21,8 +21,9 @@ import numpy as np
 from tconv._arguments import Ints, entries_of, ints_of
 from tconv._arrays import Array
 from tconv.dialects import dialect as find_dialect
-from tconv.draw.operands import read_operands
-from tconv.errors import ArgumentError, FileError, GeometryError, ShapeError
+from tconv.dialects.base import Dialect
+from tconv.draw.operands import Operands, read_operands
+from tconv.errors import ArgumentError, FileError, GeometryError, ShapeError, TconvError
 from tconv.io.output_files import NewFile
 
 MOST_AXES = 2
@@ -33,7 +34,14 @@ MOST_NUMBERS = 4096
 
 
 class Explorer:
-    """The explorer's page at one setting. A notebook shows it; `save` writes it, `open` opens it in a browser."""
+    """The explorer's page at one setting. A notebook shows it; `save` writes it, `open` opens it in a browser.
+
+    >>> explorer = explore(kernel=3, stride=2)
+    >>> explorer.address
+    '#dialect=torch&rank=1&kernel=3&stride=2&input=3'
+    >>> explorer.link.endswith("explorer.html" + explorer.address)
+    True
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -115,8 +123,8 @@ def explore(
     `kernel` sizes alone (an int: one axis, or as many as the other has). w has its taps in the order in which the dialect stores them.
     `channels` are those of input and output, by default one in each group.
 
-    Raises what `animate` raises for settings that describe no operator; ShapeError for other axes, and for more than
-    4096 numbers in an array.
+    Raises what `animate` raises for settings that describe no operator; ShapeError for other axes, or fewer than the
+    dialect has, and for more than 4096 numbers in an array.
     """
     rules = find_dialect(dialect)
     given = read_operands(x, w, input=input, kernel=kernel, dialect=dialect, grouped=True, **spec)
@@ -125,15 +133,17 @@ def explore(
             f"the kernel has {given.x.ndim} axes; the explorer has 1 or 2. Write kernel=(3, 3), or draw the volume: "
             "tconv.draw.scatter(x, w, ...)"
         )
+    if given.x.ndim < rules.ranks[0]:
+        raise ShapeError(f"the kernel has 1 axis; {rules.framework} needs {rules.ranks[0]}. Write kernel=(1, 3)")
     pairs = [("dialect", rules.name)]
     if given.x.ndim == 1:
         pairs.append(("rank", "1"))
     pairs.append(("kernel", _sizes_text(given.w.shape)))
-    words = {name: _compact(name, value, given.x.ndim) for name, value in spec.items()}
+    words = {name: _compact(name, value, given.x.ndim) for name, value in _without_layout(rules, spec, given).items()}
     pairs += [
         (name, _word_text(value))
         for name, value in words.items()
-        if name not in rules.layout_arguments and not (value == 1 and name.startswith(_ONE_IS_NONE))
+        if not (value == 1 and name.startswith(_ONE_IS_NONE))
     ]
     pairs.append(("input", _sizes_text(given.x.shape)))
     groups = given.geometry.groups
@@ -173,6 +183,16 @@ def has_browser() -> bool:
 def _sizes_text(shape: tuple[int, ...]) -> str:
     """Return sizes as the page writes them: one number where all axes agree."""
     return str(shape[0]) if len(set(shape)) == 1 else "x".join(map(str, shape))
+
+
+def _without_layout(rules: Dialect, spec: dict[str, Any], given: Operands) -> dict[str, Any]:
+    """Return the arguments that say where the outputs lie; the order of axes stays where they are read in it."""
+    bare = {name: value for name, value in spec.items() if name not in rules.layout_arguments}
+    try:
+        geometry = rules.geometry(kernel=given.w.shape, input=given.x.shape, **bare)
+    except TconvError:
+        return spec
+    return bare if geometry == given.geometry else spec
 
 
 def _compact(name: str, value: Any, ndim: int) -> Any:

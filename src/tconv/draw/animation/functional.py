@@ -30,7 +30,12 @@ ENDINGS = (".svg", ".gif", ".mp4")
 
 
 class Animation:
-    """An animation: `frames` are its numbers, `save` writes it, and a notebook shows it as animated SVG."""
+    """An animation: `frames` are its numbers, `save` writes it, and a notebook shows it as animated SVG.
+
+    >>> animation = animate([1, 2], [3, 4], stride=2, view="gather")
+    >>> [frame.sentence[1] for frame in animation.frames[:-1]]
+    ['= 1·3 = 3', '= 1·4 = 4', '= 2·3 = 6', '= 2·4 = 8']
+    """
 
     def __init__(self, film: Film, theme: Theme, seconds: float) -> None:
         self._film, self._theme, self._seconds = film, theme, seconds
