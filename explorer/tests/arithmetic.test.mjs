@@ -17,7 +17,6 @@ const own = await bundled(
     "refusal",
     "scene",
     "size_solver",
-    "windows",
   ].map((name) => `arithmetic/${name}.ts`),
   "arithmetic/zero_insertion.ts",
   "dialects/layouts.ts",

@@ -194,7 +194,9 @@ def _places_as_options(message: str) -> str:
     if not message.startswith("output is "):
         return message
     text = re.sub(r"^output is \(([-\d, ]+)\)", lambda at: f"--at is {_spaced(at[1])}", message)
-    return re.sub(r"(or |Write output=)\(([\d, ]+)\)", lambda at: f"{at[1].removesuffix('output=')}--at {_spaced(at[2])}", text)
+    return re.sub(
+        r"(or |Write output=)\(([\d, ]+)\)", lambda at: f"{at[1].removesuffix('output=')}--at {_spaced(at[2])}", text
+    )
 
 
 def _spaced(numbers: str) -> str:
