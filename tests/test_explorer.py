@@ -17,9 +17,12 @@ LEAST = {
     "refused": 2000,
     "links": 1000,
     "codes": 3000,
+    "read again from the fields": 2000,
     "in four equal views": 150,
-    "windows": 1000,
+    "matrices": 50,
     "solved": 40,
+    "of full rank": 40,
+    "placed": 400,
 }
 """Fewest vectors of some kinds, so that a change of the generator does not leave the test without any."""
 

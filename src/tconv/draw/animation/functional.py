@@ -118,8 +118,8 @@ def animate(
     <Animation: Gather: kernel 3 × 3, stride 2, crop (0, 1): 4 × 4 → 8 × 8; 65 frames>
 
     `animation.save("scatter.gif")` writes it (.svg, .gif, or .mp4 where ffmpeg is installed); a notebook shows it.
-    x and w are bare 1-D or 2-D arrays of any library. Instead of them `input` and `kernel` give sizes alone, an int for
-    one axis; the elements are then 1 to 9, again and again. `spec` is that of `tconv.definition.scatter`: stride,
+    x and w are bare 1-D or 2-D arrays of any library. Instead of them `input` and `kernel` give sizes alone (an int: one
+    axis, or as many as the other has); the elements are then 1 to 9, again and again. `spec` is that of `tconv.definition.scatter`: stride,
     padding, output_padding, dilation, crop, or geometry; with a `dialect`, that dialect's own arguments, and w has
     its taps in the order in which the dialect stores them.
 

@@ -76,7 +76,7 @@ def _frames(op: AnimatedOperator, board: _Spread, kernel: Array) -> list[Frame]:
     inputs = {"input": only(board.values), "kernel": kernel}
     frames = []
     for output in np.ndindex(*op.output_shape):
-        products = op.products(output)
+        products = op.canvas.products(output)
         done[output] = True
         tints = np.full(extent, BLANK)
         for element, tap in products:
