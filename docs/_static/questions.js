@@ -1,6 +1,7 @@
 // A question checks itself: a field in front of each <details> named "Answer", compared with the output of its cell.
 // Without this script the page is complete: the answer is opened.
-const plain = (text) => (text.toLowerCase().match(/[a-z0-9.-]+/g) ?? []).join(",");
+// "3 and 5", "3, 5" and [3, 5] are one answer.
+const plain = (text) => (text.toLowerCase().match(/[a-z0-9.-]+/g) ?? []).filter((word) => word !== "and").join(",");
 
 function addField(details, number) {
   const output = details.querySelector(".cell_output pre");

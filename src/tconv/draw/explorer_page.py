@@ -27,7 +27,9 @@ from tconv.errors import ArgumentError, FileError, GeometryError, ShapeError, Tc
 from tconv.io.output_files import NewFile
 
 MOST_AXES = 2
-_ONE_IS_NONE = ("dilation", "rhs_dilation", "kernel_dilation", "group")
+_ONE_IS_NONE = ("dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation", "group", "groups")
+"""Arguments that a person leaves out where they are 1. ncnn's dilation_h is none: left out, it is dilation_w."""
+
 _PER_AXIS = ("stride", "dilation", "padding", "output_padding", "rhs_dilation", "input_dilation", "kernel_dilation")
 MOST_NUMBERS = 4096
 """Most numbers of an array in an address, as the page reads it."""
@@ -141,9 +143,7 @@ def explore(
         pairs.append(("rank", "1"))
     pairs.append(("kernel", _sizes_text(given.w.shape)))
     words = {name: _compact(name, value, given.x.ndim) for name, value in _without_layout(rules, spec, given).items()}
-    pairs += [
-        (name, _word_text(value)) for name, value in words.items() if not (value == 1 and name.startswith(_ONE_IS_NONE))
-    ]
+    pairs += [(name, _word_text(value)) for name, value in words.items() if not (value == 1 and name in _ONE_IS_NONE)]
     pairs.append(("input", _sizes_text(given.x.shape)))
     groups = given.geometry.groups
     small, large = (groups, groups) if channels is None else ints_of(channels, "channels", 2, least=1)

@@ -1,10 +1,10 @@
 /** Panels in a browser: copying, predictions, own numbers. */
 
 import assert from "node:assert/strict";
-import { browserTests, settled } from "./browser.mjs";
-import { bundled } from "./bundled.mjs";
-import { npyFile } from "./npy_writer.mjs";
-import { openPanel, show, summedValue, textOf } from "./page_actions.mjs";
+import { browserTest, settled } from "./browser.mjs";
+import { bundled } from "../bundled.mjs";
+import { npyFile } from "../npy_writer.mjs";
+import { openPanel, show, summedValue, textOf } from "./actions.mjs";
 
 const { sceneOf, checkerboardOf, responseOf, matrixOf, readAddress, dialects, titleOf } = await bundled(
   "arithmetic/build.ts",
@@ -13,7 +13,6 @@ const { sceneOf, checkerboardOf, responseOf, matrixOf, readAddress, dialects, ti
   "state/address.ts",
   "dialects/registry.ts",
 );
-const browserTest = browserTests();
 
 const ADDRESS = "#dialect=torch&kernel=3&stride=2&padding=1&input=3&x=random&weight=random&pin=output:0:2,2";
 
@@ -194,6 +193,7 @@ browserTest(
   "every offered setting gives the wanted size, and is applied by its button",
   async (page) => {
     const panel = await openPanel(page, "solve");
+    await openPanel(page, "code");
     for (const [wanted, size] of [
       ["6", "6, 6"],
       ["7x5", "7, 5"],
@@ -207,9 +207,7 @@ browserTest(
         await settled(page);
         await panel.locator("li button").nth(place).click();
         await settled(page);
-        const { scene } = await page
-          .waitForFunction(() => location.hash)
-          .then(async () => (await page.waitForTimeout(300), sceneOf(readAddress(new URL(page.url()).hash).settings)));
+        const { scene } = sceneOf(readAddress(new URL(await page.inputValue("#page-link")).hash).settings);
         assert.equal(scene.outputShape.join(", "), size, page.url());
       }
     }

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { stat } from "node:fs/promises";
 import { test } from "node:test";
-import { browserTests, settled } from "./browser.mjs";
-import { bundled } from "./bundled.mjs";
-import { openAll, show, summedValue, textOf } from "./page_actions.mjs";
+import { browserTest, settled } from "./browser.mjs";
+import { bundled } from "../bundled.mjs";
+import { openAll, show, summedValue, textOf } from "./actions.mjs";
 
 const { sceneOf, readAddress, dialects } = await bundled(
   "arithmetic/build.ts",
@@ -13,10 +13,8 @@ const { sceneOf, readAddress, dialects } = await bundled(
   "dialects/registry.ts",
 );
 
-const browserTest = browserTests();
-
 test("the page has at most 250 KB", async () => {
-  const { size } = await stat(new URL("../../src/tconv/data/explorer.html", import.meta.url));
+  const { size } = await stat(new URL("../../../src/tconv/data/explorer.html", import.meta.url));
   console.log(`# explorer.html: ${(size / 1024).toFixed(1)} KiB`);
   assert.ok(size <= 250 * 1024);
 });
