@@ -26,7 +26,13 @@ project_copyright = "the authors of tconv, Apache-2.0"
 language = "en"
 
 extensions = ["sphinx.ext.autodoc", "myst_nb", "sphinx_design", "sphinx_copybutton"]
-extensions += ["book_checks", "cell_tabs", "docstring_prose", "repository_links"]  # of docs/_extensions
+extensions += [
+    "book_checks",
+    "cell_tabs",
+    "docstring_prose",
+    "picture_words",
+    "repository_links",
+]  # of docs/_extensions
 exclude_patterns = ["_build", "_extensions", "_static", "**/.ipynb_checkpoints"]
 nitpicky = True
 
