@@ -37,9 +37,7 @@ def _check(app: Sphinx, failure: Exception | None) -> None:
         for address in FETCHED.findall(text):
             WARN(f"{page.name} needs a network: it fetches {address}")
         if unanswered := sum(not _value(answer) for answer in ANSWER.findall(text)):
-            WARN(
-                f"{page.name} has {unanswered} answers without a value: end their cells with one"
-            )
+            WARN(f"{page.name} has {unanswered} answers without a value: end their cells with one")
     documented = {name for name, *_ in app.env.get_domain("py").get_objects()}
     for name in sorted(public_names()):
         if DOCUMENTED_AS.get(name, name) in documented:
