@@ -122,7 +122,8 @@ def explore(
 
     A notebook shows it, `.save("page.html")` writes it, `.open()` opens it in a browser. `spec` are the arguments of
     the `dialect` under its own names; x and w are bare 1-D or 2-D arrays whose numbers the page shows, `input` and
-    `kernel` sizes alone (an int: one axis, or as many as the other has). w has its taps in the order in which the dialect stores them.
+    `kernel` sizes alone: an int is one axis, or as many as the other array has. w has its taps in the order in which
+    the dialect stores them.
     `channels` are those of input and output, by default one in each group.
 
     Raises what `animate` raises for settings that describe no operator; ShapeError for other axes, or fewer than the
