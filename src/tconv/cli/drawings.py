@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from cyclopts import Parameter
 
 from tconv.cli.array_files import bare_array, read_array
@@ -126,10 +125,11 @@ def drawing_of(
     layer = options.layer(kernel=None if w is None else w.shape, input=None if x is None else x.shape)
     sizes: dict[str, Any] = {"input": layer.input} if x is None else {}
     sizes |= {"kernel": layer.kernel} if w is None else {}
+    seconds = 1.0 if contents.seconds is None else contents.seconds
     with options.in_words(len(layer.kernel)):
         if animated:
             film = animate(
-                x, w, view=view, dialect=layer.rules.name, theme=contents.theme, seconds=1.0 if contents.seconds is None else contents.seconds,
+                x, w, view=view, dialect=layer.rules.name, theme=contents.theme, seconds=seconds,
                 **sizes, **layer.native,
             )  # fmt: skip
             return Drawing(lambda: film, f"{film.title}, {len(film.frames)} frames{_one_axis(layer)}", True)
@@ -137,8 +137,6 @@ def drawing_of(
     words: dict[str, Any] = {"theme": contents.theme}
     if contents.at is not None:
         words["output"] = tuple(contents.at)
-    if name == "phases" and (contents.x is not None or options.input is not None):
-        words["x"] = given.x
     if name == "padding":
         words["calls"] = _calls(options, layer)
     picture, g = PICTURES[name], given.geometry
@@ -157,7 +155,7 @@ def _refuse_options_of_others(
         "x": contents.x is not None and name in ("overlap", "padding", "channels", "matrix", ARCHITECTURE),
         "weight": contents.weight is not None and name in ("overlap", "padding", ARCHITECTURE),
         "seconds": contents.seconds is not None and not animated,
-    } | {key: name != ARCHITECTURE for key in levels.given()}
+    } | dict.fromkeys(levels.given(), name != ARCHITECTURE)
     if name == "channels":
         ignored |= {key: value is not None for key, value in vars(options).items() if key not in ("dialect", "groups")}
     if wrong := [f"--{key.replace('_', '-')}" for key, is_ignored in ignored.items() if is_ignored]:
@@ -194,7 +192,9 @@ def _places_as_options(message: str) -> str:
     if not message.startswith("output is "):
         return message
     text = re.sub(r"^output is \(([-\d, ]+)\)", lambda at: f"--at is {_spaced(at[1])}", message)
-    return re.sub(r"(or |Write output=)\(([\d, ]+)\)", lambda at: f"{at[1].removesuffix('output=')}--at {_spaced(at[2])}", text)
+    return re.sub(
+        r"(or |Write output=)\(([\d, ]+)\)", lambda at: f"{at[1].removesuffix('output=')}--at {_spaced(at[2])}", text
+    )
 
 
 def _spaced(numbers: str) -> str:

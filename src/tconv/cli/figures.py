@@ -14,7 +14,6 @@ from typing import Any
 from tconv.errors import FileError, MissingExtraError
 from tconv.io.output_files import NewFile
 
-
 _OTHER = {"pgf", "raw", "rgba"}
 """Formats of matplotlib that no viewer opens: pgf needs LaTeX, the others are pixels without their size."""
 

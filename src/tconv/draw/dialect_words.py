@@ -1,4 +1,7 @@
-"""Stride and dilation of a layer in the words of a dialect, for pictures that compare dialects or have a stride of their own."""
+"""Stride and dilation of a layer in the words of a dialect.
+
+The picture that compares dialects and the architecture add them to the words of their callers.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,10 @@ def layer_words(dialect: Dialect, layer: Geometry, native: Mapping[str, Any]) ->
     """Return stride and dilation in the dialect's words, those that the call `native` does not have itself.
 
     >>> import tconv
-    >>> layer_words(tconv.dialect("keras"), Geometry((3, 3), 2), {}), layer_words(tconv.dialect("ncnn"), Geometry(3, 2), {})
-    ({'strides': (2, 2)}, {'stride_w': 2})
+    >>> layer_words(tconv.dialect("keras"), Geometry((3, 3), 2), {})
+    {'strides': (2, 2)}
+    >>> layer_words(tconv.dialect("ncnn"), Geometry((3, 3), 2), {"stride_h": 1})
+    {'stride_w': 2}
 
     Raises ArgumentError for a dilation that the dialect has no word for.
     """

@@ -28,7 +28,8 @@ from tconv.io.output_files import NewFile
 
 MOST_AXES = 2
 _ONE_IS_NONE = ("dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation", "group", "groups")
-"""Arguments that say nothing with a 1; ncnn's dilation_h is not among them, which is dilation_w where it is left out."""
+"""Arguments that a person leaves out where they are 1. ncnn's dilation_h is none: left out, it is dilation_w."""
+
 _PER_AXIS = ("stride", "dilation", "padding", "output_padding", "rhs_dilation", "input_dilation", "kernel_dilation")
 MOST_NUMBERS = 4096
 """Most numbers of an array in an address, as the page reads it."""
@@ -121,7 +122,8 @@ def explore(
 
     A notebook shows it, `.save("page.html")` writes it, `.open()` opens it in a browser. `spec` are the arguments of
     the `dialect` under its own names; x and w are bare 1-D or 2-D arrays whose numbers the page shows, `input` and
-    `kernel` sizes alone (an int: one axis, or as many as the other has). w has its taps in the order in which the dialect stores them.
+    `kernel` sizes alone: an int is one axis, or as many as the other array has. w has its taps in the order in which
+    the dialect stores them.
     `channels` are those of input and output, by default one in each group.
 
     Raises what `animate` raises for settings that describe no operator; ShapeError for other axes, or fewer than the

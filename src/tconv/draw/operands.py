@@ -50,8 +50,9 @@ dilation=(1,), groups=1))
 
     x and w are bare arrays of any library; instead of them `input` and `kernel` may give sizes alone, and the elements
     are 1 to 9 in C order, again and again. An int is one axis, or as many as the other array has. Left out, an input
-    has 3 elements on each axis and a kernel 3 on each axis of x, or 3 x 3. `spec` is that of `tconv.definition.scatter`; with a `dialect` it is in the
-    words of that dialect, and a given w has its taps in the order in which the dialect stores them.
+    has 3 elements on each axis and a kernel 3 on each axis of x, or 3 x 3. `spec` is that of
+    `tconv.definition.scatter`; with a `dialect` it is in the words of that dialect, and a given w has its taps in the
+    order in which the dialect stores them.
 
     Raises ShapeError, GeometryError, DialectError, DtypeError, ArrayError and ArgumentError for what describes no
     operator, and for an operator with another number of axes, an empty output, or more than one group (unless

@@ -55,7 +55,10 @@ def _common_colours(drawn: list[Array]) -> Array:
 
 
 def write_mp4(film: Film, theme: Theme, seconds: float, file: BinaryIO) -> None:
-    """Write the film as H.264. Raises FileError without ffmpeg, or if it fails, MissingExtraError without matplotlib."""
+    """Write the film as H.264.
+
+    Raises FileError without ffmpeg, or if it cannot encode the film, and MissingExtraError without matplotlib.
+    """
     drawn = FigureFilm(film, theme)
     from matplotlib.animation import FFMpegWriter
 
