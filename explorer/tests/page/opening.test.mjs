@@ -8,7 +8,7 @@ import { bundled } from "../bundled.mjs";
 import { openAll, show, summedValue, textOf } from "./actions.mjs";
 
 const { sceneOf, readAddress, dialects } = await bundled(
-  "arithmetic/build.ts",
+  "arithmetic/scene_of_settings.ts",
   "state/address.ts",
   "dialects/registry.ts",
 );

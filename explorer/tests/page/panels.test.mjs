@@ -7,7 +7,7 @@ import { npyFile } from "../npy_writer.mjs";
 import { openPanel, show, summedValue, textOf } from "./actions.mjs";
 
 const { sceneOf, checkerboardOf, responseOf, matrixOf, readAddress, dialects, titleOf } = await bundled(
-  "arithmetic/build.ts",
+  "arithmetic/scene_of_settings.ts",
   "arithmetic/phases.ts",
   "arithmetic/matrix.ts",
   "state/address.ts",

@@ -5,7 +5,7 @@ import { browserTest, settled } from "./browser.mjs";
 import { bundled } from "../bundled.mjs";
 import { hover, middleOf, show, summedValue, textOf } from "./actions.mjs";
 
-const { sceneOf } = await bundled("arithmetic/build.ts");
+const { sceneOf } = await bundled("arithmetic/scene_of_settings.ts");
 const { readAddress } = await bundled("state/address.ts");
 
 const ADDRESS = "#dialect=torch&kernel=3x2&stride=2&padding=1x0&input=4x3&x=random&weight=random";
