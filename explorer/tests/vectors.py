@@ -174,25 +174,18 @@ def scenes(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
 
 
 def shapes(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
-    """Yield sizes, phases and windows, also of geometries that leave nothing."""
+    """Yield sizes and overlap, also of geometries that leave nothing."""
     for _ in range(count):
         ndim = int(one_of(rng, 1, 2, 3))
         g, input = random_geometry(rng, ndim, crop=(-3, 9)), integers(rng, 1, 6, ndim)
         output = answer(lambda: g.output_shape(input))  # noqa: B023
-        starts, lengths = integers(rng, -4, 12, ndim), integers(rng, 0, 5, ndim)
-        window = [slice(a, a + n) for a, n in zip(starts, lengths, strict=True)]
-        sides: list[Any] = [None] if "refused" in output else [None, input]
         yield {
             "geometry": described(g),
             "input": input,
             "full": g.full_shape(input),
             "output": output,
             "convolution": answer(lambda: g.conv_shape(input)).get("ok"),  # noqa: B023
-            "phases": [[list(p.offset), [list(t) for t in p.taps], [list(q) for q in p.shifts]] for p in g.phases],
             "overlap": g.overlap,
-            "window": [[part.start, part.stop] for part in window],
-            "input_windows": [[[p.start, p.stop] for p in g.input_window(window, side)] for side in sides],
-            "output_windows": [[[p.start, p.stop] for p in g.output_window(window, side)] for side in sides],
         }
 
 

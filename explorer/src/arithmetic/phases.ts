@@ -5,30 +5,8 @@
  */
 
 import type { Geometry, Index } from "./geometry";
-import { choices, indexOf, product } from "./indices";
+import { indexOf, product } from "./indices";
 import type { Scene } from "./scene";
-
-/** Offset r, the taps of the phase and their shifts (d*t) div s, per axis. */
-export interface Phase {
-  readonly offset: Index;
-  readonly taps: readonly Index[];
-  readonly shifts: readonly Index[];
-}
-
-/** All phases in C order of their offsets, including those without a tap. */
-export function phasesOf(geometry: Geometry): Phase[] {
-  const axes = geometry.axes.map(({ kernel, stride, dilation }) =>
-    Array.from({ length: stride }, (_, offset) => {
-      const taps = Array.from({ length: kernel }, (_, t) => t).filter((t) => (dilation * t) % stride === offset);
-      return { offset, taps, shifts: taps.map((t) => Math.floor((dilation * t) / stride)) };
-    }),
-  );
-  return choices(axes).map((parts) => ({
-    offset: parts.map((part) => part.offset),
-    taps: parts.map((part) => part.taps),
-    shifts: parts.map((part) => part.shifts),
-  }));
-}
 
 /** Phase that an output element belongs to. */
 export const phaseOf = (geometry: Geometry, output: Index): number[] =>

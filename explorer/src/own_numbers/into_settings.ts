@@ -1,8 +1,9 @@
 /** An array of someone as x or as the weight of the page: its axes, its channels, and the part that fits the boards. */
 
 import { MOST_INPUTS, MOST_TAPS } from "../arithmetic/build";
-import { product, steps } from "../arithmetic/indices";
+import { indexOf, product } from "../arithmetic/indices";
 import type { WeightLayout } from "../dialects/dialect";
+import { weightPlaces } from "../dialects/layouts";
 import { dialects } from "../dialects/registry";
 import { MOST_NUMBERS } from "../state/address";
 import type { Settings } from "../state/settings";
@@ -61,7 +62,7 @@ export function asInput(array: NumberArray, settings: Settings): Placed {
 export function asWeight(
   array: NumberArray,
   settings: Settings,
-  layout: WeightLayout,
+  groups = groupsOf(settings),
   first = { input: 0, output: 0 },
 ): Placed {
   refuseOthers(array);
@@ -70,70 +71,64 @@ export function asWeight(
     refuseLarge("the kernel", array.shape, MOST_TAPS[axes as 1 | 2]);
     return placed(
       settings,
-      array.shape,
-      { input: 1, output: 1 },
+      [1, 1, ...array.shape],
       array.numbers,
       `Read as the ${sizes(array.shape)} taps of one channel, in the order in which they are painted.`,
     );
   }
+  const layout = dialects[settings.dialect]!.weight(groups, settings.rank);
   const letters = layout.pattern.replace("*", "");
   const rank = axes - letters.length;
   if (rank !== 1 && rank !== 2)
     throw new UnreadableNumbers(
       `The weight has shape ${text(array.shape)}; ${letters.length + 1} or ${letters.length + 2} axes are read, ${named(layout, 2)} in 2-D. Save one slice of it.`,
     );
-  const order: (string | number)[] = [...layout.pattern].flatMap<string | number>((letter) =>
-    letter === "*" ? Array.from({ length: rank }, (_, axis) => axis) : [letter],
-  );
-  const size = (axis: string | number) => (order.includes(axis) ? array.shape[order.indexOf(axis)]! : 1);
-  if (size("G") !== 1)
-    throw new UnreadableNumbers(`The weight has ${size("G")} groups; one is shown. Save the weight of one group.`);
-  const kernel = Array.from({ length: rank }, (_, axis) => size(axis));
+  const { shape, placeOf } = weightPlaces(layout, groups, array.shape);
+  const [inputs, outer, ...kernel] = shape as [number, number, ...number[]];
+  const inner = inputs / groups;
+  if (![inner, outer].every(Number.isInteger) || product(shape) !== product(array.shape))
+    throw new UnreadableNumbers(
+      `The weight has shape ${text(array.shape)}, ${named(layout, rank)}, which ${groups} groups do not divide. Set the groups of the layer first.`,
+    );
   refuseLarge("the kernel", kernel, MOST_TAPS[rank]);
-  const all = { input: size("I"), output: size("O") };
-  const from = { input: Math.min(first.input, all.input - 1), output: Math.min(first.output, all.output - 1) };
-  const channels = {
-    input: Math.min(MOST_CHANNELS, all.input - from.input),
-    output: Math.min(MOST_CHANNELS, all.output - from.output),
+  const fits = inputs <= MOST_CHANNELS && outer * groups <= MOST_CHANNELS;
+  // of a larger weight, channels of one group
+  const kept = fits ? groups : 1;
+  const from = fits
+    ? { input: 0, output: 0 }
+    : { input: Math.min(first.input, inputs - 1), output: Math.min(first.output, outer - 1) };
+  const group = Math.floor(from.input / inner);
+  const counts = {
+    input: fits ? inputs : Math.min(MOST_CHANNELS, (group + 1) * inner - from.input),
+    output: fits ? outer : Math.min(MOST_CHANNELS, outer - from.output),
   };
-  const stride = steps(array.shape);
-  const strideOf = (axis: string | number) => (order.includes(axis) ? stride[order.indexOf(axis)]! : 0);
-  const numbers: number[] = [];
-  for (let i = 0; i < channels.input; i++) {
-    for (let o = 0; o < channels.output; o++) {
-      const taps = product(kernel);
-      for (let tap = 0; tap < taps; tap++) {
-        let at = (from.input + i) * strideOf("I") + (from.output + o) * strideOf("O");
-        let rest = tap;
-        for (let axis = rank - 1; axis >= 0; axis--) {
-          const t = rest % kernel[axis]!;
-          rest = Math.floor(rest / kernel[axis]!);
-          at += (layout.flip ? kernel[axis]! - 1 - t : t) * strideOf(axis);
-        }
-        numbers.push(array.numbers[at]!);
-      }
-    }
-  }
-  const part =
-    all.input > channels.input || all.output > channels.output
-      ? ` Shown are input channels ${range(from.input, channels.input)} of ${all.input} and output channels ${range(from.output, channels.output)} of ${all.output}.`
-      : "";
+  const part = [counts.input, counts.output, ...kernel];
+  const numbers = Array.from({ length: product(part) }, (_, at) => {
+    const [i, o, ...tap] = indexOf(at, part) as [number, number, ...number[]];
+    return array.numbers[placeOf(from.input + i, from.output + o, tap)]!;
+  });
+  const shown = fits
+    ? ""
+    : ` Shown are input channels ${range(from.input, counts.input)} of ${inputs} and output channels ${range(group * outer + from.output, counts.output)} of ${outer * groups}${groups > 1 ? ", of one group" : ""}.`;
   return placed(
     settings,
-    kernel,
-    channels,
+    part,
     numbers,
-    `Read as ${named(layout, rank)}${layout.flip ? ", taps stored in reverse" : ""}: ${all.input} input and ${all.output} output channels, kernel ${sizes(kernel)}.${part}`,
+    `Read as ${named(layout, rank)}${layout.flip ? ", taps stored in reverse" : ""}: ${inputs} input and ${outer * groups} output channels${groups > 1 ? ` in ${groups} groups` : ""}, kernel ${sizes(kernel)}.${shown}`,
+    kept,
   );
 }
 
+/** Return the settings with a weight [C_in, C_out/groups, *kernel] of these groups. */
 function placed(
   settings: Settings,
-  kernel: readonly number[],
-  channels: Settings["channels"],
+  shape: readonly number[],
   numbers: readonly number[],
   read: string,
+  groups = 1,
 ): Placed {
+  const [inputs, outer, ...kernel] = shape as [number, number, ...number[]];
+  const channels = { input: inputs, output: outer * groups };
   const rank = kernel.length as 1 | 2;
   const keepsX = rank === settings.rank && channels.input === settings.channels.input;
   const input = rank === settings.rank ? settings.input : [settings.input[0] ?? 3];
@@ -143,10 +138,10 @@ function placed(
       kernel,
       input,
       channels,
-      words: withoutGroups(settings),
+      words: groups > 1 ? settings.words : withoutGroups(settings),
       values: {
         weight: {
-          shape: channels.input * channels.output === 1 ? kernel : [channels.input, channels.output, ...kernel],
+          shape: channels.input * channels.output === 1 ? kernel : shape,
           numbers,
         },
         x: keepsX ? settings.values.x : ruleOf(settings.values.x),
@@ -156,10 +151,19 @@ function placed(
   };
 }
 
+const groupsName = ({ dialect, rank }: Settings): string | undefined =>
+  dialects[dialect]!.words(rank).find((word) => word.part === "groups")?.name;
+
+/** Number of groups in the settings; 1 where it is no such number. */
+export function groupsOf(settings: Settings): number {
+  const groups = Number(settings.words[groupsName(settings) ?? ""] ?? 1);
+  return Number.isInteger(groups) && groups > 0 ? groups : 1;
+}
+
 /** Arguments without the groups: the channels of the weight are those of one group. */
-function withoutGroups({ dialect, rank, words }: Settings): Settings["words"] {
-  const groups = dialects[dialect]!.words(rank).find((word) => word.part === "groups")?.name;
-  return Object.fromEntries(Object.entries(words).filter(([name]) => name !== groups));
+function withoutGroups(settings: Settings): Settings["words"] {
+  const { [groupsName(settings) ?? ""]: _, ...others } = settings.words;
+  return others;
 }
 
 /** Own numbers of another shape no longer fit; a rule fits every shape. */

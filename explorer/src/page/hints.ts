@@ -16,7 +16,7 @@ export function hints(): View {
       "The inputs and taps that it sums light up. A click pins it.",
     ),
     make("li", {}, make("b", {}, "Press Play. "), "The input elements paint one after the other."),
-    make("li", {}, make("b", {}, "Move padding. "), "It cuts the border of the output off. Then try the stride."),
+    make("li", {}, make("b", {}, "Change the padding. "), "It cuts the border of the output off. Then try the stride."),
   );
   const lesson = make("p");
   const element = make("section", { class: "hints", "aria-labelledby": "hints-title" }, title, list, lesson);

@@ -1,7 +1,6 @@
 /** Numbers of the user: pasted as text, or from a .npy file, as the weight or as x. */
 
-import { dialects } from "../dialects/registry";
-import { asInput, asWeight, type Placed } from "../own_numbers/into_settings";
+import { asInput, asWeight, groupsOf, type Placed } from "../own_numbers/into_settings";
 import { readNpy } from "../own_numbers/npy_file";
 import { type NumberArray, readNumberText, UnreadableNumbers } from "../own_numbers/number_text";
 import type { Settings } from "../state/settings";
@@ -37,6 +36,8 @@ class Form {
   readonly element: HTMLElement;
   private settings: Settings | null = null;
   private last: NumberArray | null = null;
+  /** Groups when it was read: of a part of it there may be none. */
+  private groups = 1;
   private readonly text = make("textarea", { id: "own-text", rows: 4, spellcheck: "false", placeholder: "0 1\n2 3" });
   private readonly file = make("input", {
     type: "file",
@@ -129,6 +130,7 @@ class Form {
   private take(read: () => NumberArray): void {
     try {
       this.last = read();
+      if (this.settings) this.groups = groupsOf(this.settings);
       this.channels.hidden = this.target.value !== "weight" || this.last.shape.length < 3;
       this.place();
     } catch (error) {
@@ -146,9 +148,8 @@ class Form {
   }
 
   private weight(array: NumberArray, settings: Settings): Placed {
-    const layout = dialects[settings.dialect]!.weight(1, settings.rank);
     const from = (field: HTMLInputElement) => Math.max(0, Math.floor(Number(field.value)) || 0);
-    return asWeight(array, settings, layout, {
+    return asWeight(array, settings, this.groups, {
       input: from(this.first.input.field),
       output: from(this.first.output.field),
     });

@@ -23,7 +23,7 @@ def run(  # noqa: D417
     levels: ArchitectureOptions | None = None,
     theme: str = "light",
     animate: Annotated[bool, Parameter(negative="")] = False,
-    seconds: float = 1.0,
+    seconds: float | None = None,
     file: Annotated[Path | None, Parameter(name=["-o", "--file"])] = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -50,7 +50,7 @@ def run(  # noqa: D417
     animate
         Write an animation: .svg, .gif, or .mp4 where ffmpeg is installed.
     seconds
-        Of an animation: how long each step stays.
+        Of an animation: how long each step stays. Default 1.
     file
         File to write; the ending decides the format: .svg, .png, .pdf, .gif, .mp4. Default: NAME.svg.
     overwrite

@@ -8,21 +8,22 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from cyclopts import Parameter
 
+from tconv.cli.array_files import bare_array, read_array
+from tconv.cli.explain_options import native_options
 from tconv.cli.figures import picture_format, write_figure
-from tconv.cli.layer_options import LayerOptions, NativeLayer, Sizes
+from tconv.cli.layer_options import LayerOptions, NativeLayer, Sizes, channel_pair
 from tconv.draw.animation import VIEWS, Animation, animate
 from tconv.draw.animation.functional import ENDINGS
 from tconv.draw.animation.wording import settings
 from tconv.draw.architecture_picture import architecture, architecture_sizes
 from tconv.draw.array_grid import by
+from tconv.draw.dialect_words import STRIDES
 from tconv.draw.operands import read_operands
 from tconv.draw.padding_calls import usual_calls
 from tconv.draw.registry import PICTURES
-from tconv.errors import ArgumentError, FileError, ShapeError
-from tconv.io import array_files
+from tconv.errors import ArgumentError, FileError, TconvError
 from tconv.io.output_files import NewFile
 
 ANIMATED_ENDINGS = tuple(ending for ending in ENDINGS if ending != ".svg")
@@ -37,7 +38,7 @@ class Contents(NamedTuple):
     at: list[int] | None
     channels: list[int] | None
     theme: str
-    seconds: float
+    seconds: float | None
 
 
 @Parameter(name="*")
@@ -115,7 +116,7 @@ def drawing_of(
             f"{name} has no animation; {', '.join(each.replace('_', '-') for each in VIEWS)} have one. Write tconv "
             f"draw {name} without --animate, and -o {name}.svg"
         )
-    _refuse_options_of_others(name, levels, contents)
+    _refuse_options_of_others(name, options, levels, contents, animated)
     if name == ARCHITECTURE:
         return _architecture(options, levels, contents)
     if name == "channels":
@@ -124,10 +125,11 @@ def drawing_of(
     layer = options.layer(kernel=None if w is None else w.shape, input=None if x is None else x.shape)
     sizes: dict[str, Any] = {"input": layer.input} if x is None else {}
     sizes |= {"kernel": layer.kernel} if w is None else {}
+    seconds = 1.0 if contents.seconds is None else contents.seconds
     with options.in_words(len(layer.kernel)):
         if animated:
             film = animate(
-                x, w, view=view, dialect=layer.rules.name, theme=contents.theme, seconds=contents.seconds,
+                x, w, view=view, dialect=layer.rules.name, theme=contents.theme, seconds=seconds,
                 **sizes, **layer.native,
             )  # fmt: skip
             return Drawing(lambda: film, f"{film.title}, {len(film.frames)} frames{_one_axis(layer)}", True)
@@ -143,29 +145,30 @@ def drawing_of(
     return Drawing(lambda: _in_options(lambda: picture.draw(*given, **words), options, layer), text, False)
 
 
-def _refuse_options_of_others(name: str, levels: ArchitectureOptions, contents: Contents) -> None:
+def _refuse_options_of_others(
+    name: str, options: LayerOptions, levels: ArchitectureOptions, contents: Contents, animated: bool
+) -> None:
     """Raise ArgumentError for options that this picture would ignore."""
     ignored = {
-        "--at": contents.at is not None and name != "gather",
-        "--channels": contents.channels is not None and name != "channels",
-        "--x": contents.x is not None and name in ("overlap", "padding", "channels", "matrix", ARCHITECTURE),
-        "--weight": contents.weight is not None and name in ("overlap", "padding", ARCHITECTURE),
-    } | {f"--{key.replace('_', '-')}": name != ARCHITECTURE for key in levels.given()}
-    if wrong := [flag for flag, is_ignored in ignored.items() if is_ignored]:
+        "at": contents.at is not None and (name != "gather" or animated),
+        "channels": contents.channels is not None and name != "channels",
+        "x": contents.x is not None and name in ("overlap", "padding", "channels", "matrix", ARCHITECTURE),
+        "weight": contents.weight is not None and name in ("overlap", "padding", ARCHITECTURE),
+        "seconds": contents.seconds is not None and not animated,
+    } | dict.fromkeys(levels.given(), name != ARCHITECTURE)
+    if name == "channels":
+        ignored |= {key: value is not None for key, value in vars(options).items() if key not in ("dialect", "groups")}
+    if wrong := [f"--{key.replace('_', '-')}" for key, is_ignored in ignored.items() if is_ignored]:
         raise ArgumentError(f"{wrong[0]} has no effect on {name}. Write it without {wrong[0]}")
 
 
 def _in_options(draw: Callable[[], Any], options: LayerOptions, layer: NativeLayer) -> Any:
-    """Return what is drawn; the part of x that an error proposes becomes a size."""
+    """Return what is drawn; what an error says of x and of the place becomes options."""
     try:
         with options.in_words(len(layer.kernel)):
             return draw()
-    except ShapeError as error:
-        raise ShapeError(_sizes_as_options(str(error))) from None
-    except ArgumentError as error:
-        raise ArgumentError(
-            re.sub(r"output=[(]([\d, ]+)[)]", lambda at: f"--at {at[1].replace(',', '')}", str(error))
-        ) from None
+    except TconvError as error:
+        raise type(error)(_places_as_options(_sizes_as_options(str(error)))) from None
 
 
 def _sizes_as_options(message: str) -> str:
@@ -176,7 +179,26 @@ def _sizes_as_options(message: str) -> str:
     """
     part = re.compile(r"(a part of it, |a part of x, )?x\[:?(\d+(?:, :\d+)*)\]")
     text = part.sub(lambda found: "--input " + found[2].replace(", :", " "), message)
+    text = text.replace("Write a smaller input_shape", "Write a smaller --input")
     return re.sub(r", or tconv\.draw\.matrix\(.*\), which", ", or tconv draw matrix, which", text)
+
+
+def _places_as_options(message: str) -> str:
+    """Return a message about the place of gather in the words of --at.
+
+    >>> _places_as_options("output is (3, 0); the output has shape (2, 2). Write output=(1, 0)")
+    '--at is 3 0; the output has shape (2, 2). Write --at 1 0'
+    """
+    if not message.startswith("output is "):
+        return message
+    text = re.sub(r"^output is \(([-\d, ]+)\)", lambda at: f"--at is {_spaced(at[1])}", message)
+    return re.sub(
+        r"(or |Write output=)\(([\d, ]+)\)", lambda at: f"{at[1].removesuffix('output=')}--at {_spaced(at[2])}", text
+    )
+
+
+def _spaced(numbers: str) -> str:
+    return numbers.replace(",", " ").replace("  ", " ").strip()
 
 
 def _calls(options: LayerOptions, layer: NativeLayer) -> tuple[Any, ...]:
@@ -196,13 +218,10 @@ def _channels(options: LayerOptions, contents: Contents) -> Drawing:
     if contents.weight is not None:
         from tconv.dialects import dialect as find_dialect
 
-        weight: Any = find_dialect(options.dialect).to_canonical(_array(contents.weight), groups)
+        weight: Any = find_dialect(options.dialect).to_canonical(read_array(contents.weight), groups)
         pair = (weight.shape[0], weight.shape[1] * groups)
     else:
-        given = contents.channels or [2 * groups]
-        if len(given) > 2:
-            raise ArgumentError(f"--channels is {' '.join(map(str, given))}; two are needed. Write --channels 2 4")
-        weight = pair = (given[0], given[-1])
+        weight = pair = channel_pair(contents.channels) or (2 * groups, 2 * groups)
     text = f"{_sentence('channels')}: {pair[0]} → {pair[1]} channels, {groups} group{'s' * (groups > 1)}"
 
     def make() -> Any:
@@ -218,19 +237,18 @@ def _architecture(options: LayerOptions, levels: ArchitectureOptions, contents: 
     ndim = len(options.input)
     kernel = options.kernel or [2]
     full = LayerOptions(**{**vars(options), "kernel": kernel * ndim if len(kernel) == 1 else kernel})
-    full.stride = options.stride or [2]
     layer = full.layer()
-    words = levels.given()
+    words = levels.given() | layer.native
+    if options.stride is None:  # the usual one of an architecture is 2
+        own = native_options(options.option)
+        words = {name: value for name, value in words.items() if name not in STRIDES or name in own}
     with full.in_words(ndim):
-        made = architecture_sizes(
-            input=layer.input, kernel=layer.kernel, dialect=layer.rules.name, **words, **layer.native
-        )
+        made = architecture_sizes(input=layer.input, kernel=layer.kernel, dialect=layer.rules.name, **words)
 
     def make() -> Any:
         return architecture(
-            input=layer.input, kernel=layer.kernel, dialect=layer.rules.name, theme=contents.theme, **words,
-            **layer.native,
-        )  # fmt: skip
+            input=layer.input, kernel=layer.kernel, dialect=layer.rules.name, theme=contents.theme, **words
+        )
 
     return Drawing(make, str(made), False)
 
@@ -245,23 +263,3 @@ def _sentence(name: str) -> str:
     """Return what is seen in a picture, as the beginning of a sentence."""
     summary = PICTURES[name].summary
     return summary[0].upper() + summary[1:]
-
-
-def _array(path: Path) -> Any:
-    if path.suffix.lower() != ".npy":
-        raise FileError(f"{path} is not a .npy file. Write np.save('{path.stem}.npy', array)")
-    array_files.read_headers(path)
-    (array,) = array_files.read_features(path).values()
-    return array
-
-
-def bare_array(path: Path) -> Any:
-    """Return the array of a file without axes of length 1 in front, as those of batch and channels are."""
-    array = _array(path)
-    if array.ndim == 0 or array.size == 0:
-        raise ShapeError(
-            f"{path} has shape {array.shape}, without an element; 1, 2 or 3 axes are needed. Write np.save"
-        )
-    while array.ndim > 3 and array.shape[0] == 1:
-        array = array[0]
-    return np.ascontiguousarray(array)

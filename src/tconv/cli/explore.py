@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from tconv.cli.drawings import bare_array
-from tconv.cli.layer_options import LayerOptions, Sizes
+from tconv.cli.array_files import bare_array
+from tconv.cli.layer_options import LayerOptions, Sizes, channel_pair
 from tconv.draw.explorer_page import explore, has_browser
 from tconv.errors import FileError
 from tconv.io.output_files import NewFile
@@ -51,8 +51,7 @@ def run(  # noqa: D417
     chosen = options.layer(**shapes)
     sizes = {name: getattr(chosen, name) for name in ("input", "kernel") if name not in shapes}
     with options.in_words(len(chosen.kernel)):
-        pair = None if channels is None else (channels[0], channels[-1])
-        page = explore(**arrays, dialect=chosen.rules.name, channels=pair, **sizes, **chosen.native)
+        page = explore(**arrays, dialect=chosen.rules.name, channels=channel_pair(channels), **sizes, **chosen.native)
     if file is not None:
         if file.suffix.lower() not in (".html", ".htm"):
             raise FileError(f"{file} is no name of a page. Write -o {file.with_suffix('.html')}")

@@ -14,6 +14,9 @@ from typing import Any
 from tconv.errors import FileError, MissingExtraError
 from tconv.io.output_files import NewFile
 
+_OTHER = {"pgf", "raw", "rgba"}
+"""Formats of matplotlib that no viewer opens: pgf needs LaTeX, the others are pixels without their size."""
+
 
 @contextmanager
 def new_picture(path: Path | None, beside_json: bool = False) -> Iterator[Callable[[Callable[[], Any]], None]]:
@@ -45,7 +48,7 @@ def picture_format(path: Path) -> str:
     except ImportError:
         raise MissingExtraError("a picture", "matplotlib", "draw") from None
     form = path.suffix.lower().removeprefix(".")
-    if form not in FigureCanvasBase.get_supported_filetypes():
+    if form not in FigureCanvasBase.get_supported_filetypes().keys() - _OTHER:
         raise FileError(f"{path} does not end in a picture format. Choose a name that ends in .svg, .png or .pdf")
     return form
 

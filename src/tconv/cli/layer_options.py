@@ -99,6 +99,22 @@ class LayerOptions:
             yield
 
 
+def channel_pair(given: Sequence[int] | None) -> tuple[int, int] | None:
+    """Return --channels as those of input and output; one number stands for both. Raises ArgumentError.
+
+    >>> channel_pair([2, 4]), channel_pair([3]), channel_pair(None)
+    ((2, 4), (3, 3), None)
+    """
+    if given is None:
+        return None
+    if len(given) > 2 or min(given) < 1:
+        raise ArgumentError(
+            f"--channels is {' '.join(map(str, given))}; those of input and output are needed, each at least 1. Write "
+            "--channels 2 4"
+        )
+    return given[0], given[-1]
+
+
 def read_layer(
     kernel: Sequence[int],
     stride: list[int] | None,

@@ -9,6 +9,7 @@ from tconv._arguments import Ints, entries_of, int_of, ints_of
 from tconv.dialects import dialect as find_dialect
 from tconv.draw.array_grid import Place, by
 from tconv.draw.cell_board import Board, width_of
+from tconv.draw.dialect_words import layer_words
 from tconv.draw.encoder_decoder import Architecture, Sizes, SkipLevel, path, solved
 from tconv.draw.layer_list import numbered_steps, steps_of
 from tconv.draw.palette import Theme, theme_of
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 DEEPEST = 12
 """Most levels: more halve any size that fits into memory to nothing."""
+
+MOST_CONVOLUTIONS = 9
+"""Most convolutions of a level, whose sizes stand on one line."""
 
 _LEVEL = 2.3  # height of a level
 _BOX = 0.9  # height of a box
@@ -93,8 +97,12 @@ no correction.
     same = [((k - 1) // 2, k // 2) for k in sizes]
     pads = same if convolution_padding is None else ints_of(convolution_padding, "convolution_padding", ndim, least=0)
     count = int_of(convolutions, "convolutions", least=0)
+    if count > MOST_CONVOLUTIONS:
+        raise ArgumentError(
+            f"convolutions is {count}; a level has at most {MOST_CONVOLUTIONS}. Write convolutions=2, for example"
+        )
     return solved(
-        numbered_steps(levels, up, lower, min(count, 9), Geometry(sizes, 1, pads), down_kernel is None),
+        numbered_steps(levels, up, lower, count, Geometry(sizes, 1, pads), down_kernel is None),
         size,
         dialect,
         skips,
@@ -104,9 +112,7 @@ no correction.
 def _rising(dialect: str, kernel: Sizes, spec: dict[str, Any]) -> Callable[[Sizes], Geometry]:
     """Return the rule of the transposed convolution: its geometry for an input of this size."""
     rules = find_dialect(dialect)
-    known = rules.argument_names()
-    if not any("stride" in name or name in ("crop", "geometry") for name in spec):
-        spec = {("strides" if "strides" in known else "stride"): (2,) * len(kernel), **spec}
+    spec = layer_words(rules, Geometry(kernel, 2), spec) | spec
 
     def rule(small: Sizes) -> Geometry:
         return rules.geometry(kernel=kernel, input=small, **spec)

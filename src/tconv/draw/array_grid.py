@@ -76,6 +76,11 @@ def brackets(index: tuple[int, ...]) -> str:
     return f"[{','.join(map(str, index))}]"
 
 
+def before_letter(factor: int) -> str:
+    """Return a factor as it is written before a letter: nothing for 1, as in "i + 2t"."""
+    return "" if factor == 1 else str(factor)
+
+
 def by(shape: tuple[int, ...]) -> str:
     """Return sizes as they are written under a caption, with the sign of multiplication."""
     return f" {TIMES} ".join(map(str, shape))

@@ -39,9 +39,15 @@ def short(value: Any) -> str:
         imaginary = short(np.imag(value))
         sign = "" if imaginary.startswith("-") else "+"
         return f"{short(np.real(value))}{sign}{imaginary}j"
+    value = np.asarray(value).item()  # the smallest int64 has no absolute value in its own dtype
     if abs(value) < 10**_INTEGER_DIGITS and value == int(value):
         return str(int(value))
     return re.sub(r"e([-+])0*", lambda sign: "e" + sign[1].strip("+"), f"{float(value):.3g}")
+
+
+def number_size(longest: int) -> float:
+    """Return the font size, in cells, at which a number of so many characters fits its cell."""
+    return min(0.42, 0.86 / (_DIGIT * max(1, longest)))
 
 
 def axes_of(ax: Axes | None, width: float, height: float, theme: Theme, *, fill: bool = False) -> Axes:
@@ -115,7 +121,7 @@ class Board:
 
     def font(self, unit: float = 1.0) -> float:
         """Return the font size at which every number of this board fits a cell whose side is `unit`."""
-        return self.points * unit * min(0.42, 0.86 / (_DIGIT * max(1, self.longest)))
+        return self.points * unit * number_size(self.longest)
 
     def fill(
         self,

@@ -27,7 +27,9 @@ from tconv.errors import ArgumentError, FileError, GeometryError, ShapeError, Tc
 from tconv.io.output_files import NewFile
 
 MOST_AXES = 2
-_ONE_IS_NONE = ("dilation", "rhs_dilation", "kernel_dilation", "group")
+_ONE_IS_NONE = ("dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation", "group", "groups")
+"""Arguments that a person leaves out where they are 1. ncnn's dilation_h is none: left out, it is dilation_w."""
+
 _PER_AXIS = ("stride", "dilation", "padding", "output_padding", "rhs_dilation", "input_dilation", "kernel_dilation")
 MOST_NUMBERS = 4096
 """Most numbers of an array in an address, as the page reads it."""
@@ -120,7 +122,8 @@ def explore(
 
     A notebook shows it, `.save("page.html")` writes it, `.open()` opens it in a browser. `spec` are the arguments of
     the `dialect` under its own names; x and w are bare 1-D or 2-D arrays whose numbers the page shows, `input` and
-    `kernel` sizes alone, an int for one axis. w has its taps in the order in which the dialect stores them.
+    `kernel` sizes alone: an int is one axis, or as many as the other array has. w has its taps in the order in which
+    the dialect stores them.
     `channels` are those of input and output, by default one in each group.
 
     Raises what `animate` raises for settings that describe no operator; ShapeError for other axes, or fewer than the
@@ -140,11 +143,7 @@ def explore(
         pairs.append(("rank", "1"))
     pairs.append(("kernel", _sizes_text(given.w.shape)))
     words = {name: _compact(name, value, given.x.ndim) for name, value in _without_layout(rules, spec, given).items()}
-    pairs += [
-        (name, _word_text(value))
-        for name, value in words.items()
-        if not (value == 1 and name.startswith(_ONE_IS_NONE))
-    ]
+    pairs += [(name, _word_text(value)) for name, value in words.items() if not (value == 1 and name in _ONE_IS_NONE)]
     pairs.append(("input", _sizes_text(given.x.shape)))
     groups = given.geometry.groups
     small, large = (groups, groups) if channels is None else ints_of(channels, "channels", 2, least=1)

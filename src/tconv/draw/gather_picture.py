@@ -6,7 +6,6 @@ The scatter asks what an input paints; this is the same operator, asked from the
 from __future__ import annotations
 
 import math
-from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,10 +13,10 @@ import numpy as np
 from tconv._arguments import entries_of, ints_of
 from tconv._arrays import Array
 from tconv.draw.arguments import flat_arrays, geometry_of, has_output
-from tconv.draw.array_grid import TIMES, ArrayGrid, brackets, by
+from tconv.draw.array_grid import TIMES, ArrayGrid, before_letter, brackets, by, size_of
 from tconv.draw.cell_board import Board, short, width_of
 from tconv.draw.gather_layout import Band, arrange
-from tconv.draw.output_canvas import Canvas, Index, draw_output
+from tconv.draw.output_canvas import Canvas, Index, Product, draw_output
 from tconv.draw.palette import theme_of
 from tconv.draw.picture_limits import LARGEST, largest_part
 from tconv.errors import ArgumentError, ShapeError
@@ -58,10 +57,10 @@ def gather(x: Any, w: Any, *, output: Any = None, ax: Axes | None = None, theme:
     g = geometry_of(w.shape, spec)
     g.output_shape(x.shape)  # refuses an empty output
     canvas = Canvas(g, x.shape)
-    if max(*x.shape, *canvas.shape) > LARGEST:
+    if max(*size_of(x.shape), *size_of(canvas.shape)) > LARGEST:
         raise ShapeError(_too_large(canvas, 1))
     places = _places(canvas, output)
-    terms = [_terms(canvas, place) for place in places]
+    terms = [canvas.products(place) for place in places]
     words = max(width_of(_equation(canvas, place), 0.3) for place in places)
     bands = arrange(x.shape, w.shape, canvas.shape, [len(each) for each in terms], words)
     if not bands.readable:
@@ -76,13 +75,6 @@ def gather(x: Any, w: Any, *, output: Any = None, ax: Axes | None = None, theme:
     return board.ax
 
 
-class _Term(NamedTuple):
-    """An input element and the tap that carries it to the output element."""
-
-    input: Index
-    tap: Index
-
-
 class _Numbers(NamedTuple):
     """Arrays of one call; `sums` are the numbers of the canvas."""
 
@@ -90,14 +82,6 @@ class _Numbers(NamedTuple):
     w: Array
     sums: Array
     canvas: Canvas
-
-
-def _terms(canvas: Canvas, place: Index) -> list[_Term]:
-    """Return all (input, tap) with s*i + d*t == place + lo on every axis, in C order of the inputs."""
-    g, axes = canvas.geometry, []
-    for o, n, k, s, d, (lo, _) in zip(place, canvas.input_shape, g.kernel, g.stride, g.dilation, g.crop, strict=True):
-        axes.append([(i, (o + lo - s * i) // d) for i in range(n) if (o + lo - s * i) in range(0, d * k, d)])
-    return [_Term(*map(tuple, zip(*choice, strict=True))) for choice in product(*axes)]
 
 
 def _places(canvas: Canvas, output: Any) -> list[Index]:
@@ -126,7 +110,7 @@ def _places(canvas: Canvas, output: Any) -> list[Index]:
     return places
 
 
-def _draw_band(board: Board, band: Band, call: _Numbers, place: Index, terms: list[_Term], prefix: str) -> None:
+def _draw_band(board: Board, band: Band, call: _Numbers, place: Index, terms: list[Product], prefix: str) -> None:
     theme, canvas = board.theme, call.canvas
     hues = theme.shades((max(1, len(terms)),))
     for name, array, corner, side in (("INPUT", call.x, band.input, 0), ("KERNEL", call.w, band.kernel, 1)):
@@ -144,7 +128,7 @@ def _draw_band(board: Board, band: Band, call: _Numbers, place: Index, terms: li
         board.note(*centre, sign, 0.7)
 
 
-def _draw_sum(board: Board, band: Band, call: _Numbers, place: Index, terms: list[_Term]) -> None:
+def _draw_sum(board: Board, band: Band, call: _Numbers, place: Index, terms: list[Product]) -> None:
     """Draw the sum in numbers: a line for each product, with its input and its tap, and the sum below."""
     theme, at = board.theme, brackets(place)
     equation, name = _equation(call.canvas, place), f"output{at}"
@@ -183,17 +167,13 @@ def _equation(canvas: Canvas, place: Index) -> str:
     g, parts = canvas.geometry, []
     axes = zip(_AXES[g.ndim], _LETTERS, place, g.crop, g.stride, g.dilation, strict=False)
     for name, letter, o, (lo, _), s, d in axes:
-        parts.append(f"{name}{_factor(s)}{letter} + {_factor(d)}t = {o + lo}")
+        parts.append(f"{name}{before_letter(s)}{letter} + {before_letter(d)}t = {o + lo}")
     return ", ".join(parts)
-
-
-def _factor(number: int) -> str:
-    return "" if number == 1 else str(number)
 
 
 def _readable(canvas: Canvas, count: int) -> bool:
     """Return True if a picture of `count` elements of this output is readable, whichever they are."""
-    if max(*canvas.input_shape, *canvas.shape) > LARGEST:
+    if max(*size_of(canvas.input_shape), *size_of(canvas.shape)) > LARGEST:
         return False
     g = canvas.geometry
     axes = zip(canvas.input_shape, g.kernel, g.stride, g.dilation, strict=True)

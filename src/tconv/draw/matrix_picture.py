@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 LARGEST = 512
 """Most inputs + outputs: the bands of a larger K are too thin to see."""
 
+MOST_TAPS = 4096
+"""Most elements of the kernel, which is the key to the colours."""
+
 _COMFORTABLE = 45  # cells across up to which titles and the kernel have the size of K's cells
 
 
@@ -46,13 +49,18 @@ def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, theme: str = "l
     Smaller cells have colours only. Draws on `ax`, or on an Axes that fills a new Figure (which pyplot does not
     manage), and returns the Axes. Numbers are sized for its current size.
 
-    Raises ShapeError for a w with other axes and for more than 512 inputs and outputs together; GeometryError,
-    DtypeError, ArrayError and ArgumentError for a w, spec or ax that cannot be drawn; MissingExtraError without
-    matplotlib.
+    Raises ShapeError for a w with other axes or more than 4096 taps and for more than 512 inputs and outputs together;
+    GeometryError, DtypeError, ArrayError and ArgumentError for a w, spec or ax that cannot be drawn; MissingExtraError
+    without matplotlib.
     """
     colours_of = theme_of(theme)
     (w,) = flat_arrays(w=w)
     g = geometry_of(w.shape, spec)
+    if w.size > MOST_TAPS:
+        raise ShapeError(
+            f"w has shape {w.shape}, {w.size} taps; up to {MOST_TAPS} are drawn. Write a part of it, "
+            f"w[{', '.join(f':{min(n, 8)}' for n in w.shape)}]"
+        )
     small = ints_of(input_shape, "input_shape", g.ndim)
     large = g.output_shape(small)
     inputs, outputs = math.prod(small), math.prod(large)

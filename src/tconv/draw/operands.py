@@ -5,6 +5,7 @@ The animations and the command `tconv draw` read their arguments with it.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from tconv.errors import ArgumentError, GeometryError, ShapeError
 from tconv.geometry import Geometry
 
 LARGEST = 512
-"""Most elements on an axis that is given as a size alone."""
+"""Most elements on an axis that is given as a size alone, and the root of the most in an array of three."""
 
 _USUAL = 3
 
@@ -47,10 +48,11 @@ def read_operands(
     Operands(x=array([1, 2]), w=array([1, 2, 3]), geometry=Geometry(kernel=(3,), stride=(2,), crop=((1, 1),), \
 dilation=(1,), groups=1))
 
-    x and w are bare arrays of any library; instead of them `input` and `kernel` may give sizes alone, an int for one
-    axis, and the elements are 1 to 9 in C order, again and again. Left out, an input has 3 elements on each axis and a
-    kernel 3 on each axis of x, or 3 x 3. `spec` is that of `tconv.definition.scatter`; with a `dialect` it is in the
-    words of that dialect, and a given w has its taps in the order in which the dialect stores them.
+    x and w are bare arrays of any library; instead of them `input` and `kernel` may give sizes alone, and the elements
+    are 1 to 9 in C order, again and again. An int is one axis, or as many as the other array has. Left out, an input
+    has 3 elements on each axis and a kernel 3 on each axis of x, or 3 x 3. `spec` is that of
+    `tconv.definition.scatter`; with a `dialect` it is in the words of that dialect, and a given w has its taps in the
+    order in which the dialect stores them.
 
     Raises ShapeError, GeometryError, DialectError, DtypeError, ArrayError and ArgumentError for what describes no
     operator, and for an operator with another number of axes, an empty output, or more than one group (unless
@@ -61,6 +63,8 @@ dilation=(1,), groups=1))
             raise ArgumentError(
                 f"{name}= and {alone}= were given; the array has its own size. Write the call without {alone}="
             )
+    if x is not None:
+        (x,) = flat_arrays(x=x)  # its own error comes before that of a kernel of as many axes
     counted = w is None
     if counted:
         w = _counting(_kernel_of(x, kernel, input, spec.get("geometry")), "kernel")
@@ -88,21 +92,21 @@ def _kernel_of(x: Any, kernel: Ints | None, input: Ints | None, geometry: Any) -
     """Return the sizes of a kernel that is not given as an array."""
     if kernel is None and isinstance(geometry, Geometry):
         return geometry.kernel
-    if kernel is None:
-        entries = entries_of(input)
-        ndim = np.ndim(x) if x is not None else 2 if input is None else 1 if entries is None else len(entries)
-        return (_USUAL,) * ndim
-    entries = entries_of(kernel)
-    return ints_of(kernel, "kernel", 1 if entries is None else len(entries), least=1)
+    given = entries_of(kernel) or entries_of(input)
+    if given is None and kernel is None and input is None and x is None:
+        return (_USUAL, _USUAL)
+    ndim = np.ndim(x) if x is not None and entries_of(kernel) is None else len(given or (1,))
+    return ints_of(_USUAL if kernel is None else kernel, "kernel", ndim, least=1)
 
 
 def _counting(shape: tuple[int, ...], name: str) -> Array:
     """Return 1, 2, ..., 9, 1, 2, ... in C order. Raises ShapeError for sizes that no picture has."""
     if not 1 <= len(shape) <= MOST_AXES:
         raise ShapeError(f"{name} is {shape}; pictures have 1, 2 or 3 axes. Write {name}=3, or {name}=(3, 3)")
-    if max(shape) > LARGEST:
+    if max(shape) > LARGEST or math.prod(shape) > LARGEST**2:
         raise ShapeError(
-            f"{name} is {shape}; at most {LARGEST} on an axis can be drawn. Write {name}={(8,) * len(shape)}"
+            f"{name} is {shape}; at most {LARGEST} on an axis and {LARGEST**2} elements can be drawn. Write "
+            f"{name}={(8,) * len(shape)}"
         )
     return (np.arange(np.prod(shape)) % 9 + 1).reshape(shape)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +25,13 @@ def scattered(x: Array, w: Array, geometry: Geometry) -> Array:
     """Return the transposed convolution of bare arrays by the definition, which takes three axes for a batch."""
     y: Array = definition.scatter(x[None, None], w[None, None], geometry=geometry)[0, 0]
     return y
+
+
+class Product(NamedTuple):
+    """Input element and the tap that carries it to an output element."""
+
+    input: Index
+    tap: Index
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,22 @@ class Canvas:
     def cell_of(self, output: Index) -> Index:
         """Return the cell of an element of the output."""
         return tuple(i + side.start for i, side in zip(output, self.output, strict=True))
+
+    def products(self, output: Index) -> list[Product]:
+        """Return the products that an element of the output sums, in C order of the inputs.
+
+        >>> Canvas(Geometry(kernel=(3,), stride=2), (4,)).products((2,))
+        [Product(input=(0,), tap=(2,)), Product(input=(1,), tap=(0,))]
+
+        They are all pairs with stride*input + dilation*tap at the output's place in the full result, on every axis.
+        """
+        g, axes = self.geometry, []
+        for o, n, k, s, d, (lo, _) in zip(
+            output, self.input_shape, g.kernel, g.stride, g.dilation, g.crop, strict=True
+        ):
+            steps = ((i, o + lo - s * i) for i in range(n))
+            axes.append([(i, step // d) for i, step in steps if step in range(0, d * k, d)])
+        return [Product(*map(tuple, zip(*pairs, strict=True))) for pairs in product(*axes)]
 
     def name(self, index: Index) -> str:
         """Return the gid of a cell: "output[0,1]", or "full[2,0]" where it is cut away."""

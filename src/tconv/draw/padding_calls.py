@@ -11,14 +11,10 @@ from typing import Any, NamedTuple
 
 from tconv import dialects
 from tconv._arguments import shown
-from tconv.dialects.base import Dialect, compact
+from tconv.dialects.base import compact
+from tconv.draw.dialect_words import layer_words
 from tconv.errors import ArgumentError, TconvError
 from tconv.geometry import Geometry
-
-_STRIDES = ("input_dilation", "strides", "stride")
-_DILATIONS = ("kernel_dilation", "dilations", "dilation_rate", "rhs_dilation", "dilation")
-"""Names of the two arguments in the dialects; the first that a dialect has is meant."""
-_AXES = "dhw"
 
 
 class PaddedCall(NamedTuple):
@@ -80,29 +76,10 @@ def _call(layer: Geometry, input_shape: tuple[int, ...], given: Any) -> PaddedCa
             f"{sizes[0]}= was given in a call to compare; all calls are of one layer. Write "
             f"tconv.draw.padding(kernel, input_shape, ...), and the call without {sizes[0]}="
         )
-    dialect = dialects.find(native.pop("dialect", "torch"))
+    dialect = dialects.dialect(native.pop("dialect", "torch"))
     words = ", ".join(f"{name}={shown(value)}" for name, value in native.items())
-    layer_words = _layer_words(dialect, layer, native)
-    geometry = dialect.geometry(kernel=layer.kernel, input=input_shape, **layer_words, **native)
+    geometry = dialect.geometry(kernel=layer.kernel, input=input_shape, **layer_words(dialect, layer, native), **native)
     if geometry.groups > 1:
         raise ArgumentError("groups change no place. Write the calls to compare without them")
     geometry.output_shape(input_shape)  # refuses an empty output
     return PaddedCall(dialect.framework, words or "no padding", geometry)
-
-
-def _layer_words(dialect: Dialect, layer: Geometry, native: Mapping[str, Any]) -> dict[str, Any]:
-    """Return stride and dilation in the dialect's words, those that the call does not have itself."""
-    known = dialect.argument_names()
-    words: dict[str, Any] = {}
-    for name, values, family in (("stride", layer.stride, _STRIDES), ("dilation", layer.dilation, _DILATIONS)):
-        own = next((word for word in family if word in known), None)
-        axes = {f"{name}_{axis}": value for axis, value in zip(_AXES[-layer.ndim :], values, strict=True)}
-        found = {own: values} if own else axes if axes.keys() <= set(known) else {}
-        if not found and max(values) > 1:
-            raise ArgumentError(
-                f"{name} is {values}, which the {dialect.name} dialect has no word for. Write the calls to compare "
-                f"without that of {dialect.name}, or {name}=1"
-            )
-        if any(value > 1 for value in values):
-            words |= {word: value for word, value in found.items() if word not in native}
-    return words

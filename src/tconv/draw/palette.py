@@ -22,6 +22,9 @@ from tconv.errors import ArgumentError
 CONTRAST = 4.5
 """Least contrast of a number with its cell: WCAG 2, level AA."""
 
+_RAMP = ("#471365", "#3b528b", "#21918c", "#5ec962", "#dfe318")
+"""Five colours of matplotlib's "viridis", between which the others are nearly straight lines."""
+
 _STRONGEST, _PALEST = 0.72, 0.28  # share of the hue in the tints of one row
 
 
@@ -91,9 +94,9 @@ class Theme:
     def _hues(self, rows: int) -> Array:
         if rows <= len(self.lines):
             return rgb(*self.lines[:rows])
-        from matplotlib import colormaps  # too many hues to name: an even ramp shows their order instead
-
-        return np.asarray(colormaps["viridis"](np.linspace(0.05, 0.95, rows)))[:, :3]
+        ramp = rgb(*_RAMP)  # too many hues to name: an even ramp shows their order instead
+        steps, places = np.arange(len(_RAMP)), np.linspace(0, len(_RAMP) - 1, rows)
+        return np.stack([np.interp(places, steps, part) for part in ramp.T], axis=-1)
 
     def _readable(self, colours: Array) -> Array:
         """Return the colours, those mixed with the page's on which the ink could not be read."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.draw.arguments import flat_arrays, geometry_of, has_output
-from tconv.draw.array_grid import MOST_AXES, ArrayGrid, Place, brackets, by, size_of
+from tconv.draw.array_grid import MOST_AXES, ArrayGrid, Place, before_letter, brackets, by, size_of
 from tconv.draw.cell_board import CAPTION, Board, short, width_of
 from tconv.draw.output_canvas import Canvas, Index, draw_output
 from tconv.draw.palette import theme_of
@@ -95,7 +95,7 @@ def _draw_phase(
     """Draw one phase: its place, its taps with the inputs that they read, and its own result."""
     theme, hue, at = board.theme, shades[phase.offset], brackets(phase.offset)
     ink, axes = theme.ink_on(hue), list(zip(_LETTERS, g.stride, phase.offset, strict=False))
-    place = ", ".join(f"{_factor(s)}{letter}{f' + {r}' if r else ''}" for letter, s, r in axes)
+    place = ", ".join(f"{before_letter(s)}{letter}{f' + {r}' if r else ''}" for letter, s, r in axes)
     board.text(block.left, block.top - 1.1, f"full[{place}]", 0.34, ha="left", weight="bold")
     taps, result = (ArrayGrid(*corner, shape) for corner, shape in (block.taps, block.result))
     if phase.tap_count:
@@ -123,10 +123,6 @@ def _draw_phase(
     board.fill(result, np.broadcast_to(hue, (*numbers.shape, 3)))
     for index in np.ndindex(*numbers.shape):
         board.number(result.cell(index), short(numbers[index]), f"phase{at}{brackets(index)}", ink)
-
-
-def _factor(number: int) -> str:
-    return "" if number == 1 else str(number)
 
 
 def _words(g: Geometry) -> str:

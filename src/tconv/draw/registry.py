@@ -43,18 +43,19 @@ class Picture:
         return function
 
     def draw(self, x: Array, w: Array, geometry: Geometry, **words: Any) -> Axes:
-        """Draw the picture of a call from bare arrays: of these, what the function takes. `words` are its options.
+        """Draw the picture of a call from bare arrays: of these, what the function takes or has as an option.
 
         >>> import numpy as np
         >>> ax = PICTURES["matrix"].draw(np.ones(2), np.ones(3), Geometry(3, 2), theme="dark")
 
-        The channels are drawn of a `weight=` among the words, by default of one input and one output channel.
+        `words` are its options. The channels are drawn of a `weight=` among them, by default of one channel each.
         """
         given = {"x": x, "w": w, "input_shape": x.shape, "kernel": w.shape}
         given["weight"] = words.pop("weight", np.asarray(w)[None, None])
         parts = {"geometry": geometry} | {name: getattr(geometry, name) for name in ("stride", "dilation", "groups")}
         layer = {name: parts[name] for name in self.layer}
         calls = words.pop("calls", ())
+        words |= {name: given[name] for name in self.options if name in given}
         arguments: list[Any] = [given[name] for name in self.takes]
         return self.function(*arguments, *calls, **layer, **words)
 

@@ -14,7 +14,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv.draw import matrix_picture
 from tconv.draw.arguments import flat_arrays, geometry_of
-from tconv.draw.array_grid import ArrayGrid, brackets
+from tconv.draw.array_grid import ArrayGrid, brackets, size_of
 from tconv.draw.cell_board import Board, short, width_of
 from tconv.draw.output_canvas import Canvas, draw_output, scattered
 from tconv.draw.palette import Theme, theme_of
@@ -131,9 +131,11 @@ def _output_colours(canvas: Canvas, paint: _Paint, theme: Theme) -> Array:
 
 
 def _readable(x_shape: tuple[int, ...], canvas: Geometry) -> bool:
-    # a grid that is too large alone needs no arrangement
+    # a grid that is too large alone, or painted grids that are too many, need no arrangement
     shape = canvas.output_shape(x_shape)
-    return max(*x_shape, *shape) <= LARGEST and arrange(x_shape, canvas.kernel, shape).readable
+    if max(*size_of(x_shape), *size_of(shape)) > LARGEST or math.prod((*x_shape, *size_of(shape))) > LARGEST**2:
+        return False
+    return arrange(x_shape, canvas.kernel, shape).readable
 
 
 def _too_large(x_shape: tuple[int, ...], canvas: Geometry) -> str:

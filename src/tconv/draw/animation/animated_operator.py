@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
-from itertools import product
 
 import numpy as np
 
@@ -49,16 +47,3 @@ class AnimatedOperator:
     def window(self, element: Index) -> tuple[slice, ...]:
         """Return the cells of the canvas that an input element spans."""
         return self.canvas.uncropped.output_window(tuple(slice(i, i + 1) for i in element))
-
-    def products(self, output: Index) -> list[tuple[Index, Index]]:
-        """Return the input element and the tap of each product that an output element sums, in the scatter's order."""
-        return [
-            (tuple(i for i, _ in pairs), tuple(t for _, t in pairs)) for pairs in product(*self._pairs_of_axes(output))
-        ]
-
-    def _pairs_of_axes(self, output: Index) -> Iterator[list[tuple[int, int]]]:
-        """Yield for each axis the pairs (input, tap) with stride*input + dilation*tap at the output's full position."""
-        g = self.geometry
-        for o, (lo, _), s, d, k, n in zip(output, g.crop, g.stride, g.dilation, g.kernel, self.x.shape, strict=True):
-            steps = ((i, o + lo - s * i) for i in range(n))
-            yield [(i, step // d) for i, step in steps if step % d == 0 and 0 <= step // d < k]

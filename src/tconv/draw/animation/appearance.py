@@ -8,7 +8,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.draw.animation.film import CUT, SUM, Film, Frame
-from tconv.draw.cell_board import short
+from tconv.draw.cell_board import number_size, short
 from tconv.draw.palette import Theme, rgb
 
 
@@ -46,7 +46,7 @@ def font_of(film: Film) -> float:
         for text in texts_of(frame, name).flat
         if text is not None
     )
-    return min(0.42, 0.86 / (0.636 * max(1, longest)))
+    return number_size(longest)
 
 
 def caption_colour(role: str, theme: Theme) -> str:

@@ -118,10 +118,10 @@ def animate(
     <Animation: Gather: kernel 3 × 3, stride 2, crop (0, 1): 4 × 4 → 8 × 8; 65 frames>
 
     `animation.save("scatter.gif")` writes it (.svg, .gif, or .mp4 where ffmpeg is installed); a notebook shows it.
-    x and w are bare 1-D or 2-D arrays of any library. Instead of them `input` and `kernel` give sizes alone, an int for
-    one axis; the elements are then 1 to 9, again and again. `spec` is that of `tconv.definition.scatter`: stride,
-    padding, output_padding, dilation, crop, or geometry; with a `dialect`, that dialect's own arguments, and w has
-    its taps in the order in which the dialect stores them.
+    x and w are bare 1-D or 2-D arrays of any library. Instead of them `input` and `kernel` give sizes alone; the
+    elements are then 1 to 9, again and again. An int is one axis, or as many as the other array has. `spec` is that of
+    `tconv.definition.scatter`: stride, padding, output_padding, dilation, crop, or geometry; with a `dialect`, that
+    dialect's own arguments, and w has its taps in the order in which the dialect stores them.
 
     Views: "scatter", each input element paints its multiple of the kernel into the output; "gather", each output
     element collects the products that reach it; "zero_insertion", the flipped kernel slides with stride 1 over the

@@ -32,10 +32,13 @@ def pictures(film: Film, theme: Theme) -> list[Array]:
 
 
 def write_gif(film: Film, theme: Theme, seconds: float, file: BinaryIO) -> None:
-    """Write the film as a GIF that repeats without end, with the length of each frame."""
-    from PIL import Image
+    """Write the film as a GIF that repeats without end, with the length of each frame.
 
+    Raises MissingExtraError without matplotlib.
+    """
     drawn = pictures(film, theme)
+    from PIL import Image  # matplotlib needs it
+
     palette = Image.new("P", (1, 1))  # one for all frames: then each stores only what changed
     palette.putpalette(_common_colours(drawn).tobytes())
     images = [Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE) for picture in drawn]
@@ -52,7 +55,11 @@ def _common_colours(drawn: list[Array]) -> Array:
 
 
 def write_mp4(film: Film, theme: Theme, seconds: float, file: BinaryIO) -> None:
-    """Write the film as H.264. Raises FileError without ffmpeg, or if it cannot encode it."""
+    """Write the film as H.264.
+
+    Raises FileError without ffmpeg, or if it cannot encode the film, and MissingExtraError without matplotlib.
+    """
+    drawn = FigureFilm(film, theme)
     from matplotlib.animation import FFMpegWriter
 
     if not FFMpegWriter.isAvailable():
@@ -60,7 +67,6 @@ def write_mp4(film: Film, theme: Theme, seconds: float, file: BinaryIO) -> None:
             "an MP4 is written by ffmpeg, which is not installed here. Choose a name that ends in .gif or .svg, or "
             "install ffmpeg"
         )
-    drawn = FigureFilm(film, theme)
     rate: Any = 1 / seconds  # ffmpeg takes fractions
     writer: Any = FFMpegWriter(fps=rate, codec="h264", metadata={"title": film.title})
     with TemporaryDirectory() as folder:

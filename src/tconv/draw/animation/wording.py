@@ -11,6 +11,7 @@ from typing import Any
 from tconv.draw.animation.animated_operator import AnimatedOperator, Index
 from tconv.draw.array_grid import brackets, by
 from tconv.draw.cell_board import short
+from tconv.draw.output_canvas import Product
 from tconv.geometry import Geometry
 
 _WIDEST = 76  # characters of a line
@@ -58,7 +59,7 @@ def factor(value: Any) -> str:
     return f"({text})" if text.startswith("-") or text.endswith("j") else text
 
 
-def sum_lines(operation: AnimatedOperator, output: Index, products: Sequence[tuple[Index, Index]]) -> tuple[str, str]:
+def sum_lines(operation: AnimatedOperator, output: Index, products: Sequence[Product]) -> tuple[str, str]:
     """Return an output element as the sum of its products, in names and in numbers, each at most one line long."""
     name, value = f"y{brackets(output)}", short(operation.output[output])
     if not products:

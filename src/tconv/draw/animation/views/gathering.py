@@ -27,7 +27,7 @@ def _frames(op: AnimatedOperator) -> list[Frame]:
     operands = {"input": only(op.x), "kernel": only(op.w)}
     frames = []
     for output in np.ndindex(*op.output_shape):
-        products = op.products(output)
+        products = op.canvas.products(output)
         at = op.canvas.cell_of(output)
         done[at] = True
         tints = {"input": np.full(op.x.shape, BLANK), "kernel": np.full(op.w.shape, BLANK)}

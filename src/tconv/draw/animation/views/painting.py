@@ -91,7 +91,7 @@ def _last(op: AnimatedOperator, before: Frame, sums: Array, counts: Array, tints
         else "Grey cells are sums of several products."
     )
     return Frame(
-        numbers={**before.numbers, "product": only(op.w * 0, False), "output": only(sums.copy(), kept)},
+        numbers={**before.numbers, "product": only(op.w, False), "output": only(sums.copy(), kept)},
         tints={**before.tints, "product": np.full(op.w.shape, BLANK), "output": np.where(kept, tints, BLANK)},
         boxes=(),
         sentence=(text, more),

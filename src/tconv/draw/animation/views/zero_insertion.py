@@ -10,6 +10,7 @@ from tconv.draw.animation.film import BEYOND, BLANK, HOLE, PLAIN, SUM, ZERO, Box
 from tconv.draw.animation.wording import factor, title
 from tconv.draw.array_grid import brackets, by
 from tconv.draw.cell_board import short
+from tconv.draw.output_canvas import Product
 
 
 def film(op: AnimatedOperator) -> Film:
@@ -76,7 +77,7 @@ def _frames(op: AnimatedOperator, board: _Spread, kernel: Array) -> list[Frame]:
     inputs = {"input": only(board.values), "kernel": kernel}
     frames = []
     for output in np.ndindex(*op.output_shape):
-        products = op.products(output)
+        products = op.canvas.products(output)
         done[output] = True
         tints = np.full(extent, BLANK)
         for element, tap in products:
@@ -110,9 +111,7 @@ def _place(op: AnimatedOperator, tap: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(e - 1 - d * t for e, d, t in zip(op.geometry.extent, op.geometry.dilation, tap, strict=True))
 
 
-def _sentence(
-    op: AnimatedOperator, output: tuple[int, ...], products: list[tuple[tuple[int, ...], tuple[int, ...]]]
-) -> tuple[str, str]:
+def _sentence(op: AnimatedOperator, output: tuple[int, ...], products: list[Product]) -> tuple[str, str]:
     """Return the sum of the products that are not with zeros, and how many are."""
     name, value = f"y{brackets(output)}", short(op.output[output])
     zeros = op.w.size - len(products)

@@ -1,10 +1,10 @@
 /** Panels in a browser: copying, predictions, own numbers. */
 
 import assert from "node:assert/strict";
-import { browserTests, settled } from "./browser.mjs";
-import { bundled } from "./bundled.mjs";
-import { npyFile } from "./npy_writer.mjs";
-import { openPanel, show, summedValue, textOf } from "./page_actions.mjs";
+import { browserTest, settled } from "./browser.mjs";
+import { bundled } from "../bundled.mjs";
+import { npyFile } from "../npy_writer.mjs";
+import { openPanel, show, summedValue, textOf } from "./actions.mjs";
 
 const { sceneOf, checkerboardOf, responseOf, matrixOf, readAddress, dialects, titleOf } = await bundled(
   "arithmetic/build.ts",
@@ -13,7 +13,6 @@ const { sceneOf, checkerboardOf, responseOf, matrixOf, readAddress, dialects, ti
   "state/address.ts",
   "dialects/registry.ts",
 );
-const browserTest = browserTests();
 
 const ADDRESS = "#dialect=torch&kernel=3&stride=2&padding=1&input=3&x=random&weight=random&pin=output:0:2,2";
 
@@ -59,10 +58,11 @@ browserTest(
 );
 
 browserTest(
-  "the link shows the same page again",
+  "the copied link shows the same page again",
   async (page) => {
-    await openPanel(page, "code");
-    const link = await page.inputValue("#page-link");
+    await page.evaluate(() => (navigator.clipboard.writeText = async (text) => void (window.copied = text)));
+    await page.getByRole("button", { name: "Copy the link" }).click();
+    const link = await page.evaluate(() => window.copied);
     const value = await summedValue(page);
     await page.goto("about:blank");
     await page.goto(link);
@@ -195,8 +195,8 @@ browserTest(
   async (page) => {
     const panel = await openPanel(page, "solve");
     for (const [wanted, size] of [
-      ["6", "6, 6"],
-      ["7x5", "7, 5"],
+      ["6", "6 × 6"],
+      ["7x5", "7 × 5"],
     ]) {
       await page.fill("#wanted-output", wanted);
       await settled(page);
@@ -207,10 +207,7 @@ browserTest(
         await settled(page);
         await panel.locator("li button").nth(place).click();
         await settled(page);
-        const { scene } = await page
-          .waitForFunction(() => location.hash)
-          .then(async () => (await page.waitForTimeout(300), sceneOf(readAddress(new URL(page.url()).hash).settings)));
-        assert.equal(scene.outputShape.join(", "), size, page.url());
+        assert.match(await textOf(page, ".view-paint .board-output figcaption"), new RegExp(`^OUTPUT ${size}( |$)`));
       }
     }
     await page.fill("#wanted-output", "large");

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { stat } from "node:fs/promises";
 import { test } from "node:test";
-import { browserTests, settled } from "./browser.mjs";
-import { bundled } from "./bundled.mjs";
-import { openAll, show, summedValue, textOf } from "./page_actions.mjs";
+import { browserTest, settled } from "./browser.mjs";
+import { bundled } from "../bundled.mjs";
+import { openAll, show, summedValue, textOf } from "./actions.mjs";
 
 const { sceneOf, readAddress, dialects } = await bundled(
   "arithmetic/build.ts",
@@ -13,10 +13,8 @@ const { sceneOf, readAddress, dialects } = await bundled(
   "dialects/registry.ts",
 );
 
-const browserTest = browserTests();
-
 test("the page has at most 250 KB", async () => {
-  const { size } = await stat(new URL("../../src/tconv/data/explorer.html", import.meta.url));
+  const { size } = await stat(new URL("../../../src/tconv/data/explorer.html", import.meta.url));
   console.log(`# explorer.html: ${(size / 1024).toFixed(1)} KiB`);
   assert.ok(size <= 250 * 1024);
 });
@@ -158,6 +156,30 @@ browserTest("the back button returns to the settings before an example", async (
   await page.goBack();
   await settled(page);
   assert.equal(await textOf(page, "#panel-size pre"), before);
+});
+
+browserTest(
+  "the link past the settings leads to the boards and changes no setting",
+  async (page) => {
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    await settled(page);
+    assert.equal(await page.evaluate(() => document.activeElement.id), "boards");
+    assert.equal(await page.inputValue("#field-kernel"), "4");
+    assert.equal(await textOf(page, "#notices"), "");
+  },
+  "#dialect=torch&kernel=4&input=3",
+);
+
+browserTest("the output's caption says what the crop did to the full result", async (page) => {
+  for (const [crop, words] of [
+    ["((1,1),(1,0))", "5 × 6 kept of 7 × 7"],
+    ["((-2,-1),(1,-2))", "10 × 8 cut and extended from 7 × 7"],
+    ["((-1,-1),(-1,0))", "9 × 8 extended from 7 × 7"],
+  ]) {
+    await show(page, `#dialect=torch&kernel=3&stride=2&input=3&crop=${crop}`);
+    assert.equal(await textOf(page, ".view-paint .board-output figcaption"), `OUTPUT ${words}`);
+  }
 });
 
 const MISTAKES = [

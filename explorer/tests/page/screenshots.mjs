@@ -1,7 +1,8 @@
-/** Pictures of the page in its states, to look at: `node tests/screenshots.mjs [folder]`. */
+/** Pictures of the page in its states, to look at: `node tests/page/screenshots.mjs [folder]`. */
 
 import { mkdir } from "node:fs/promises";
-import { launch, openPage, settled } from "./browser.mjs";
+import { closeBrowser, openPage, settled } from "./browser.mjs";
+import { openAll } from "./actions.mjs";
 
 const folder = process.argv[2] ?? "/tmp/explorer-screenshots";
 const only = process.argv[3];
@@ -26,24 +27,14 @@ const STATES = [
 ];
 
 await mkdir(folder, { recursive: true });
-const browser = await launch();
-try {
-  for (const [name, address, options, opened] of STATES.filter(([name]) => !only || name === only)) {
-    const page = await openPage(browser, address, options);
-    if (opened) await openPanels(page);
-    await seeAll(page);
-    await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
-    if (page.faults.length) console.error(name, page.faults);
-    await page.context().close();
-  }
-} finally {
-  await browser.close();
+for (const [name, address, options, opened] of STATES.filter(([name]) => !only || name === only)) {
+  const page = await openPage(address, options);
+  if (opened) await openAll(page);
+  await seeAll(page);
+  await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
+  if (page.faults.length) console.error(name, page.faults);
 }
-
-async function openPanels(page) {
-  await page.evaluate(() => document.querySelectorAll("details").forEach((details) => (details.open = true)));
-  await settled(page);
-}
+await closeBrowser();
 
 /** Scroll through the page: boards are drawn when they come into view. */
 async function seeAll(page) {

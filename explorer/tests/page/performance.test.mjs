@@ -1,12 +1,11 @@
 /** Figures of the page in this browser, printed and not judged: they depend on the machine. */
 
-import { browserTests, settled } from "./browser.mjs";
-import { bundled } from "./bundled.mjs";
-import { middleOf } from "./page_actions.mjs";
+import { browserTest, settled } from "./browser.mjs";
+import { bundled } from "../bundled.mjs";
+import { middleOf } from "./actions.mjs";
 
 const { sceneOf } = await bundled("arithmetic/build.ts");
 const { readAddress } = await bundled("state/address.ts");
-const browserTest = browserTests();
 
 const LARGE = "#dialect=torch&kernel=4&stride=2&padding=1&input=32&x=random&weight=random";
 const HOVERS = 60;

@@ -3,11 +3,10 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { browserTests, settled } from "./browser.mjs";
-import { openAll, show, textOf } from "./page_actions.mjs";
+import { browserTest, settled } from "./browser.mjs";
+import { openAll, show, textOf } from "./actions.mjs";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const browserTest = browserTests();
 
 const PINNED = "#dialect=torch&kernel=3&stride=2&padding=1&output_padding=1&input=4&pin=output:0:3,2";
 const KERAS = "#dialect=keras&rank=1&kernel=4&strides=2&padding=same&input=5&channels=2:2&pin=input:1:2";
@@ -86,7 +85,7 @@ browserTest(
   async (page) => {
     assert.equal(await page.evaluate(() => document.getAnimations().length), 0);
     const before = await textOf(page, "#time-text");
-    await page.waitForTimeout(300);
+    await settled(page, 10);
     assert.equal(await textOf(page, "#time-text"), before);
   },
   PINNED,
