@@ -25,8 +25,9 @@ author = "the authors of tconv"
 project_copyright = "the authors of tconv, Apache-2.0"
 language = "en"
 
+# those of the second line are in docs/_extensions
 extensions = ["sphinx.ext.autodoc", "myst_nb", "sphinx_design", "sphinx_copybutton"]
-extensions += ["book_checks", "cell_tabs", "docstring_prose", "repository_links"]  # of docs/_extensions
+extensions += ["book_checks", "cell_tabs", "docstring_prose", "picture_words", "repository_links"]
 exclude_patterns = ["_build", "_extensions", "_static", "**/.ipynb_checkpoints"]
 nitpicky = True
 

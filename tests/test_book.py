@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -112,6 +115,36 @@ def test_links_of_files_shown_as_pages():
 def test_addresses_that_need_a_network_are_found():
     page = '<link rel="icon" href="https://x.org/a.ico"><a href="https://arxiv.org"><script src="_static/a.js"></script><img src="//x.org/b.png">'
     assert book_checks.FETCHED.findall(page) == ["https://x.org/a.ico", "//x.org/b.png"]
+
+
+def test_answers_without_a_value_are_found():
+    def answer(value):
+        return f"<details><summary>Answer</summary>{value}</details>"
+
+    shown = '<div class="cell_output docutils"><div><pre><span></span>{}\n</pre></div></div>'
+    values = [shown.format("4"), shown.format("&#39;b&#39;"), shown.format(""), "<p>Four.</p>"]
+    found = book_checks.ANSWER.findall("\n".join(map(answer, values)))
+    assert [book_checks._value(each) for each in found] == [True, True, False, False]
+
+
+ANSWERS = {
+    "(64, 16)": ("64 x 16", "64x16", "[64, 16.0]", "64 by 16", "16 x 64", "64", ""),
+    "'b'": ("b", "B)", "b.", "a", "4", ""),
+    "5000": ("5,000", "5000 numbers", "5000.", "50", "none"),
+    "-0.7": ("-.70", "\u22120.7", "0.7"),
+}
+WRONG = {"16 x 64", "64", "", "a", "4", "50", "none", "0.7"}
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="it needs Node")
+def test_answers_are_compared_as_people_write_them():
+    pairs = [(given, value) for value, answers in ANSWERS.items() for given in answers]
+    script = (EXTENSIONS.parent / "_static" / "questions.js").read_text()
+    code = f"const document = {{addEventListener() {{}}}}; {script}; console.log({json.dumps(pairs)}.map((p) => +isRight(...p)))"
+    done = subprocess.run(["node", "-"], input=code, capture_output=True, text=True, check=True)
+    assert [given for (given, _), right in zip(pairs, json.loads(done.stdout), strict=True) if not right] == [
+        given for given, _ in pairs if given in WRONG
+    ]
 
 
 TERMINAL = """```console run

@@ -70,11 +70,26 @@ def test_the_quoted_error():
     assert str(caught.value) in " ".join(DIALECTS.split())
 
 
+def anchors(page):
+    """The places of a page that a link can name, as GitHub makes them of its headings."""
+    found = []
+    for heading in re.findall(
+        r"^#+ +(.+)", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), flags=re.M
+    ):
+        words = re.sub(r"\]\([^)]*\)|[^\w -]", "", heading.strip().lower()).replace(" ", "-")
+        count = found.count(words)
+        found.append(f"{words}-{count}" if count else words)
+    return found
+
+
 def test_links_and_pictures_exist():
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("benchmarks/*.md")]
-    for page in pages:
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
-            assert target.startswith("http") or (page.parent / target).exists(), (page.name, target)
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    for page in [*pages, *ROOT.glob("benchmarks/*.md"), *ROOT.glob("findings/*.md")]:
+        text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+        for target, place in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", text):
+            file = page.parent / target if target else page
+            assert target.startswith("http") or file.exists(), (page.name, target)
+            assert not place or file.suffix != ".md" or place in anchors(file), (page.name, target, place)
 
 
 def test_every_public_name_is_shown():

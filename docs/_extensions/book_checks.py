@@ -1,9 +1,10 @@
-"""Checks of the built book: no page needs a network, and the reference has every public name."""
+"""Checks of the built book: no page needs a network, questions have answers, the reference has every public name."""
 
 from __future__ import annotations
 
 import ast
 import re
+from html import unescape
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -11,6 +12,7 @@ from sphinx.util.logging import getLogger
 
 PACKAGE = Path(__file__).parents[2] / "src" / "tconv"
 FETCHED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"((?:https?:)?//[^\"]*)\"")
+ANSWER = re.compile(r"<details>\s*<summary>\s*Answer\s*</summary>(.*?)</details>", re.S)
 SUBMODULES = ("definition", "draw", "torch", "jax", "tensorflow", "keras", "onnx", "scale", "models", "dialects")
 DOCUMENTED_AS = {
     "tconv.TconvError": "tconv.errors.TconvError",
@@ -31,13 +33,22 @@ def _check(app: Sphinx, failure: Exception | None) -> None:
     if failure or app.builder.name != "html" or app.config.include_patterns != ["**"]:
         return  # some pages only
     for page in sorted(Path(app.outdir).rglob("*.html")):
-        for address in FETCHED.findall(page.read_text()):
+        text = page.read_text()
+        for address in FETCHED.findall(text):
             WARN(f"{page.name} needs a network: it fetches {address}")
+        if unanswered := sum(not _value(answer) for answer in ANSWER.findall(text)):
+            WARN(f"{page.name} has {unanswered} answers without a value: end their cells with one")
     documented = {name for name, *_ in app.env.get_domain("py").get_objects()}
     for name in sorted(public_names()):
         if DOCUMENTED_AS.get(name, name) in documented:
             continue
         WARN(f"docs/api/ has no {name}, which is public: add it to the page of its kind")
+
+
+def _value(answer: str) -> bool:
+    """Return if an answer's cell shows letters or digits, with which a reader's answer can be compared."""
+    shown = re.search(r'class="cell_output.*?<pre>(.*?)</pre>', answer, re.S)
+    return bool(shown and re.search(r"[a-z0-9]", unescape(re.sub(r"<[^>]*>", "", shown[1])), re.I))
 
 
 def public_names() -> set[str]:

@@ -1,7 +1,17 @@
 // A question checks itself: a field in front of each <details> named "Answer", compared with the output of its cell.
 // Without this script the page is complete: the answer is opened.
-// "3 and 5", "3, 5" and [3, 5] are one answer.
-const plain = (text) => (text.toLowerCase().match(/[a-z0-9.-]+/g) ?? []).filter((word) => word !== "and").join(",");
+
+const numbers = (text) =>
+  (text.replace(/(\d),(?=\d{3}\b)/g, "$1").match(/[-\u2212]?(?:\d+\.?\d*|\.\d+)/g) ?? []).map((each) =>
+    Number(each.replace("\u2212", "-")),
+  );
+const words = (text) => text.toLowerCase().match(/[a-z]+/g) ?? [];
+
+// Of an answer in numbers the numbers count: "64 x 16", "64 and 16.0" and (64, 16) are one answer. All others are words.
+function isRight(given, answer) {
+  const parts = numbers(answer).length ? numbers : words;
+  return parts(given).join() === parts(answer).join();
+}
 
 function addField(details, number) {
   const output = details.querySelector(".cell_output pre");
@@ -13,8 +23,8 @@ function addField(details, number) {
     <button type="submit">Check</button> <output for="question-${number}"></output>`;
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const given = plain(form.querySelector("input").value);
-    const right = given === plain(output.textContent);
+    const given = form.querySelector("input").value.trim();
+    const right = isRight(given, output.textContent);
     form.dataset.result = given ? (right ? "right" : "wrong") : "";
     form.querySelector("output").textContent = given ? (right ? "Right." : "Not that. Try again, or open the answer.") : "";
     if (right) details.open = true;

@@ -1,15 +1,16 @@
 /** The page: settings, boards and panels around one store. */
 
-import { sceneOf } from "./arithmetic/build";
+import { sceneOf } from "./arithmetic/scene_of_settings";
 import { boardViews } from "./boards/views";
-import { followAddress } from "./page/address_bar";
+import { followAddress, followLinks } from "./page/address_bar";
 import { announcer } from "./page/announcer";
 import { hints } from "./page/hints";
 import { notices } from "./page/notices";
 import { presetLinks } from "./page/presets";
 import { foldSettings, settingsForm } from "./page/settings_form";
 import { staleNote } from "./page/stale_note";
-import { followTheme, onTheme, themeButton } from "./page/theme";
+import { followTheme, onTheme } from "./page/theme";
+import { tools } from "./page/tools";
 import { createPanels } from "./panels/index";
 import { readAddress } from "./state/address";
 import { FIRST_LOOK } from "./state/defaults";
@@ -20,6 +21,8 @@ import type { View } from "./state/view";
 const address = readAddress(location.hash);
 const embed = address.embed || new URLSearchParams(location.search).has("embed");
 document.documentElement.classList.toggle("embed", embed);
+// the page around a frame has a title of its own
+document.querySelector("h1")!.classList.toggle("visually-hidden", embed);
 followTheme();
 
 const { say, tell } = announcer();
@@ -29,6 +32,7 @@ const store = isRight ? createStore(address.settings, address.selection, say) : 
 if (!isRight)
   requestAnimationFrame(() => requestAnimationFrame(() => store.reset(address.settings, address.selection)));
 
+followLinks();
 const complaints = notices();
 complaints.show(address.complaints);
 const write = followAddress(address.embed, (next) => {
@@ -43,7 +47,7 @@ const into = (selector: string, ...views: View[]): void => {
     store.add(view);
   }
 };
-at("#tools").append(themeButton());
+at("#tools").append(...tools(store, embed));
 at("#examples").append(presetLinks());
 at("#notices").append(complaints.element);
 into("#settings", settingsForm(store));

@@ -43,8 +43,12 @@ export function fit(boards: readonly Extent[], room: Room): Fit {
     const cell = whole(Math.min(...boards.map(alone)));
     return { cells: boards.map(() => cell), stacked: true };
   }
-  const narrow = room.width < 560 && beside < READABLE;
-  return { cells: boards.map((board) => grown(board, narrow ? alone(board) : beside)), stacked: false };
+  if (room.width >= 560 || beside >= READABLE)
+    return { cells: boards.map((board) => grown(board, beside)), stacked: false };
+  // the largest board goes below the others: both rows are seen together where their numbers stay readable
+  const [first = 0, second = 0] = boards.map((board) => board.rows).sort((a, b) => b - a);
+  const most = Math.max(READABLE, room.height / (first + second));
+  return { cells: boards.map((board) => grown(board, Math.min(alone(board), most))), stacked: false };
 }
 
 /** Return whole pixels where a cell has some, so that lines are sharp. */

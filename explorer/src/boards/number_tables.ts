@@ -13,12 +13,7 @@ const MOST_CELLS = 400;
 export function numberTables(): View {
   let now: Moment | null = null;
   const body = make("div", { class: "tables" });
-  const element = make(
-    "details",
-    { class: "more", id: "number-tables" },
-    make("summary", {}, "The numbers as tables"),
-    body,
-  );
+  const element = make("details", { id: "number-tables" }, make("summary", {}, "The numbers as tables"), body);
   const fill = (): void => {
     if (!element.open || !now?.scene) return;
     const { scene, selection } = now;

@@ -112,14 +112,10 @@ export function paintPicture(store: Store): Picture {
       drawnScene = scene;
       brush.put(scene, painting, selection.shown.output, selection.time);
       hues = shades(...gridOf(scene.inputShape));
-      const cut = scene.geometry.axes.some((axis) => axis.crop[0] > 0 || axis.crop[1] > 0);
       return [
         { face: inputFace(scene, selection, inputFill(scene)), caption: timesText(scene.inputShape) },
         { face: kernelFace(scene, selection), caption: timesText(kernelShape(scene)) },
-        {
-          face: fullFace(scene),
-          caption: `${timesText(scene.outputShape)}${cut ? ` kept of ${timesText(scene.fullShape)}` : ""}`,
-        },
+        { face: fullFace(scene), caption: timesText(scene.outputShape) + keptText(scene) },
       ];
     },
     marks(scene, chosen, lit) {
@@ -150,4 +146,12 @@ export function paintPicture(store: Store): Picture {
       }
     },
   };
+}
+
+/** Text of what the crop makes of the full result: cut, extended by a negative crop, or both. */
+function keptText({ geometry, fullShape }: Scene): string {
+  const crops = geometry.axes.flatMap((axis) => axis.crop);
+  const [isCut, isExtended] = [crops.some((crop) => crop > 0), crops.some((crop) => crop < 0)];
+  const verb = isCut && isExtended ? "cut and extended from" : isExtended ? "extended from" : "kept of";
+  return isCut || isExtended ? ` ${verb} ${timesText(fullShape)}` : "";
 }

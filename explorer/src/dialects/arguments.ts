@@ -3,7 +3,7 @@
 import type { Geometry, Pair } from "../arithmetic/geometry";
 import { tuple } from "../arithmetic/geometry";
 import { refuse } from "../arithmetic/refusal";
-import { List, shown, source, type Arguments, type Value } from "./value";
+import { shown, source, type Arguments, type Value } from "./value";
 
 export interface Limits {
   readonly least?: number;
@@ -136,5 +136,3 @@ export function keywords(given: Arguments, defaults: Arguments): string {
   );
   return written.map(([name, value]) => `, ${name}=${source(value)}`).join("");
 }
-
-export { List };

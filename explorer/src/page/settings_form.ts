@@ -98,10 +98,14 @@ export function settingsForm(store: Store): View {
       "details",
       { class: "more" },
       make("summary", {}, "Channels and numbers"),
-      channel("input"),
-      channel("output"),
-      numbers("x", "numbers of the input"),
-      numbers("weight", "numbers of the kernel"),
+      make(
+        "div",
+        { class: "settings" },
+        channel("input"),
+        channel("output"),
+        numbers("x", "numbers of the input"),
+        numbers("weight", "numbers of the kernel"),
+      ),
     ),
   );
 

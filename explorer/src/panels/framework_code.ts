@@ -1,13 +1,12 @@
-/** The same call in every framework, to copy, or the reason why a framework cannot say it; and the page's link. */
+/** The same call in every framework, to copy, or the reason why a framework cannot say it. */
 
 import { Refusal } from "../arithmetic/refusal";
 import type { Scene } from "../arithmetic/scene";
 import type { Dialect } from "../dialects/dialect";
 import { dialects, titleOf } from "../dialects/registry";
-import { addressOf } from "../state/address";
 import type { Actions, Moment } from "../state/view";
 import { tconvCode } from "./applied_settings";
-import { copyButton } from "./copying";
+import { copyButton } from "../page/copying";
 import { codeBlock, fill, make, noOperator } from "./elements";
 import type { Panel } from "./frame";
 
@@ -19,36 +18,11 @@ export const frameworkCode: Panel = {
   place: "below",
   open: false,
   make: (actions) => {
-    const link = make("input", {
-      type: "text",
-      id: "page-link",
-      readonly: true,
-      "aria-label": "Link of this page with these settings",
-    });
-    const calls = make("div", { class: "calls" });
-    const element = make(
-      "div",
-      { class: "framework-code" },
-      make(
-        "p",
-        { class: "link" },
-        make("label", { for: "page-link" }, "Link of this page "),
-        link,
-        " ",
-        copyButton(() => link.value, "the link", actions),
-      ),
-      make(
-        "p",
-        { class: "hint" },
-        "All settings and the pinned cell are behind the #, so the link shows the same page again, in every copy of it.",
-      ),
-      calls,
-    );
+    const element = make("div", { class: "calls" });
     return {
       element,
       draw(moment, changed) {
-        link.value = location.href.replace(/#.*/s, "") + addressOf(moment.settings, moment.selection);
-        if (changed.scene) fill(calls, ...callsOf(moment, actions));
+        if (changed.scene) fill(element, ...callsOf(moment, actions));
       },
     };
   },

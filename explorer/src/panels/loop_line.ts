@@ -18,7 +18,7 @@ export const loopLine: Panel = {
   place: "near",
   open: true,
   make: () => {
-    const code = codeBlock("The scatter in Python");
+    const code = loopCode("The scatter in Python");
     const runs = make("div", { class: "runs" });
     const element = make("div", {}, code, runs);
     return {
@@ -31,18 +31,23 @@ export const loopLine: Panel = {
         }
         if (changed.scene || code.textContent === "") {
           const { lines, running } = scatterLines(scene);
-          fill(
-            code,
-            ...lines.map((line, place) =>
-              make("span", { class: place === running ? "line running" : "line" }, `${line}\n`),
-            ),
-          );
+          fill(code, ...linesOf(lines, running));
         }
         fill(runs, ...runsOf(scene, selection));
       },
     };
   },
 };
+
+function loopCode(name: string, lines: readonly string[] = []): HTMLElement {
+  const code = codeBlock(name, ...linesOf(lines));
+  code.classList.add("loop");
+  return code;
+}
+
+function linesOf(lines: readonly string[], running = -1): HTMLElement[] {
+  return lines.map((line, place) => make("span", { class: place === running ? "line running" : "line" }, `${line}\n`));
+}
 
 /** Lines of the loop, and the number of the one that multiplies and adds. */
 export function scatterLines(scene: Scene): { lines: string[]; running: number } {
@@ -122,8 +127,8 @@ function runsOf(scene: Scene, selection: Selection): HTMLElement[] {
     return `${assigned(INPUTS, each.input)}; ${assigned(TAPS, each.tap)}:  full[${place}]${values}${so}`;
   });
   const rest = lines.length - MOST_RUNS;
-  const text = lines.slice(0, MOST_RUNS).join("\n") + (rest > 0 ? `\n… and ${rest} more` : "");
-  return [make("p", {}, `${title}:`), codeBlock("Values of the marked line", text)];
+  const first = [...lines.slice(0, MOST_RUNS), ...(rest > 0 ? [`… and ${rest} more`] : [])];
+  return [make("p", {}, `${title}:`), loopCode("Values of the marked line", first)];
 }
 
 function cellRuns(

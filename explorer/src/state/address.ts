@@ -47,10 +47,9 @@ export function addressOf(settings: Settings, selection: Selection = NOTHING): s
 
 function encoded(text: string): string {
   // half of a surrogate pair has no code
-  return encodeURIComponent(text.replace(/\p{Surrogate}/gu, "\ufffd")).replace(
-    /%(3A|2C|5B|5D|28|29)/gi,
-    decodeURIComponent,
-  );
+  const whole = text.replace(/\p{Surrogate}/gu, "\ufffd");
+  // what stays readable: colons, commas and brackets
+  return encodeURIComponent(whole).replace(/%(3A|2C|5B|5D|28|29)/gi, decodeURIComponent);
 }
 
 function valuesText(values: Values): string {
@@ -62,12 +61,9 @@ function valuesText(values: Values): string {
 export function readAddress(text: string): Address {
   const complaints: string[] = [];
   const pairs = new Map<string, string>();
-  for (const piece of text.replace(/^#/, "").split("&")) {
-    if (!piece) continue;
-    const [name = "", ...rest] = piece.split("=");
-    if (pairs.has(decoded(name)))
-      complaints.push(`The address says ${clipped(decoded(name))} twice; the last one counts.`);
-    pairs.set(decoded(name), decoded(rest.join("=")));
+  for (const [name, value] of pairsOf(text)) {
+    if (pairs.has(name)) complaints.push(`The address says ${clipped(name)} twice; the last one counts.`);
+    pairs.set(name, value);
   }
   const embed = pairs.delete("embed");
   if (!pairs.size) return { settings: FIRST_LOOK, selection: NOTHING, embed, complaints };
@@ -93,31 +89,23 @@ export function readAddress(text: string): Address {
   );
   const sizes = (value: string) => readSizes(value, rank);
   const example = rank === 2 ? "3 or 3x2" : "3";
+  const values = (name: "x" | "weight"): Values => {
+    const rules = RULES[name];
+    const needed = `write ${rules.join(", ")} or numbers like 2x2:0,1,2,3`;
+    return take(name, DEFAULTS.values[name], (value) => readValues(value, rules), needed);
+  };
   const settings: Settings = {
     dialect,
     rank,
     kernel: take("kernel", DEFAULTS.kernel, sizes, `write a size like ${example}`),
     input: take("input", DEFAULTS.input, sizes, `write a size like ${example}`),
-    channels: take("channels", DEFAULTS.channels, readChannels, "write the channels of input and output like 2:4"),
-    values: {
-      x: take(
-        "x",
-        DEFAULTS.values.x,
-        (value) => readValues(value, RULES.x),
-        `write ${RULES.x.join(", ")} or numbers like 2x2:0,1,2,3`,
-      ),
-      weight: take(
-        "weight",
-        DEFAULTS.values.weight,
-        (value) => readValues(value, RULES.weight),
-        `write ${RULES.weight.join(", ")} or numbers like 2x2:0,1,2,3`,
-      ),
-    },
+    channels: take("channels", DEFAULTS.channels, readSides, "write the channels of input and output like 2:4"),
+    values: { x: values("x"), weight: values("weight") },
     words: {},
   };
   const selection: Selection = {
     pointed: null,
-    shown: take("shown", NOTHING.shown, readShown, "write the shown channels of input and output like 0:1"),
+    shown: take("shown", NOTHING.shown, readSides, "write the shown channels of input and output like 0:1"),
     pinned: take(
       "pin",
       null,
@@ -138,6 +126,14 @@ export function readAddress(text: string): Address {
   return { settings: { ...settings, words }, selection, embed, complaints };
 }
 
+function pairsOf(address: string): [string, string][] {
+  const pieces = address.replace(/^#/, "").split("&").filter(Boolean);
+  return pieces.map((piece) => {
+    const [name = "", ...rest] = piece.split("=");
+    return [decoded(name), decoded(rest.join("="))];
+  });
+}
+
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
@@ -150,12 +146,10 @@ function clipped(text: string): string {
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }
 
-function readChannels(text: string): { input: number; output: number } | null {
+function readSides(text: string): { input: number; output: number } | null {
   const found = /^(\d{1,3}):(\d{1,3})$/.exec(text);
   return found && { input: Number(found[1]), output: Number(found[2]) };
 }
-
-const readShown = readChannels;
 
 function readCell(text: string, rank: number): Cell | null {
   const found = /^(input|output):(\d{1,3}):(\d{1,6}(?:,\d{1,6})*)$/.exec(text);

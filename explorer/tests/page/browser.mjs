@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { chromium } from "playwright-core";
 
 const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const PAGE = new URL("../../../src/tconv/data/explorer.html", import.meta.url).href;
+export const PAGE = new URL("../../../src/tconv/data/explorer.html", import.meta.url).href;
 
 /** Reason to skip the tests, or false. */
 const withoutBrowser = existsSync(EXECUTABLE) ? false : `there is no browser at ${EXECUTABLE}; CHROMIUM= names another`;

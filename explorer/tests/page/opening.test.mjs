@@ -8,7 +8,7 @@ import { bundled } from "../bundled.mjs";
 import { openAll, show, summedValue, textOf } from "./actions.mjs";
 
 const { sceneOf, readAddress, dialects } = await bundled(
-  "arithmetic/build.ts",
+  "arithmetic/scene_of_settings.ts",
   "state/address.ts",
   "dialects/registry.ts",
 );
@@ -156,6 +156,43 @@ browserTest("the back button returns to the settings before an example", async (
   await page.goBack();
   await settled(page);
   assert.equal(await textOf(page, "#panel-size pre"), before);
+});
+
+browserTest(
+  "the link past the settings leads to the boards and changes no setting",
+  async (page) => {
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    await settled(page);
+    assert.equal(await page.evaluate(() => document.activeElement.id), "boards");
+    assert.equal(await page.inputValue("#field-kernel"), "4");
+    assert.equal(await textOf(page, "#notices"), "");
+  },
+  "#dialect=torch&kernel=4&input=3",
+);
+
+browserTest("an example opens the panel that its lesson needs, once", async (page) => {
+  const overlap = page.locator("#panel-overlap");
+  assert.equal(await overlap.evaluate((details) => details.open), false);
+  await page.locator(".presets a", { hasText: "checkerboard" }).click();
+  await settled(page);
+  assert.match(await textOf(page, "#panel-overlap"), /Checkerboard: for a constant input/);
+  await overlap.locator("summary").click();
+  await page.fill("#field-input", "5");
+  await page.fill("#field-input", "6");
+  await settled(page);
+  assert.ok(await page.locator(".hints p").isVisible());
+});
+
+browserTest("the output's caption says what the crop did to the full result", async (page) => {
+  for (const [crop, words] of [
+    ["((1,1),(1,0))", "5 × 6 kept of 7 × 7"],
+    ["((-2,-1),(1,-2))", "10 × 8 cut and extended from 7 × 7"],
+    ["((-1,-1),(-1,0))", "9 × 8 extended from 7 × 7"],
+  ]) {
+    await show(page, `#dialect=torch&kernel=3&stride=2&input=3&crop=${crop}`);
+    assert.equal(await textOf(page, ".view-paint .board-output figcaption"), `OUTPUT ${words}`);
+  }
 });
 
 const MISTAKES = [

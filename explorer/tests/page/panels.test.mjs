@@ -7,7 +7,7 @@ import { npyFile } from "../npy_writer.mjs";
 import { openPanel, show, summedValue, textOf } from "./actions.mjs";
 
 const { sceneOf, checkerboardOf, responseOf, matrixOf, readAddress, dialects, titleOf } = await bundled(
-  "arithmetic/build.ts",
+  "arithmetic/scene_of_settings.ts",
   "arithmetic/phases.ts",
   "arithmetic/matrix.ts",
   "state/address.ts",
@@ -58,10 +58,11 @@ browserTest(
 );
 
 browserTest(
-  "the link shows the same page again",
+  "the copied link shows the same page again",
   async (page) => {
-    await openPanel(page, "code");
-    const link = await page.inputValue("#page-link");
+    await page.evaluate(() => (navigator.clipboard.writeText = async (text) => void (window.copied = text)));
+    await page.getByRole("button", { name: "Copy link" }).click();
+    const link = await page.evaluate(() => window.copied);
     const value = await summedValue(page);
     await page.goto("about:blank");
     await page.goto(link);
@@ -193,10 +194,9 @@ browserTest(
   "every offered setting gives the wanted size, and is applied by its button",
   async (page) => {
     const panel = await openPanel(page, "solve");
-    await openPanel(page, "code");
     for (const [wanted, size] of [
-      ["6", "6, 6"],
-      ["7x5", "7, 5"],
+      ["6", "6 × 6"],
+      ["7x5", "7 × 5"],
     ]) {
       await page.fill("#wanted-output", wanted);
       await settled(page);
@@ -207,8 +207,7 @@ browserTest(
         await settled(page);
         await panel.locator("li button").nth(place).click();
         await settled(page);
-        const { scene } = sceneOf(readAddress(new URL(await page.inputValue("#page-link")).hash).settings);
-        assert.equal(scene.outputShape.join(", "), size, page.url());
+        assert.match(await textOf(page, ".view-paint .board-output figcaption"), new RegExp(`^OUTPUT ${size}( |$)`));
       }
     }
     await page.fill("#wanted-output", "large");
@@ -262,6 +261,12 @@ browserTest(
     assert.deepEqual(await numbersOf(3), [...scene.x]);
     const apart = Math.max(...back.map((value, at) => Math.abs(value - scene.x[at])));
     assert.match(await panel.innerText(), new RegExp(`differs from x by up to ${apart}`));
+    const there = Math.max(
+      ...matrixOf(scene)
+        .transposedTimes(back)
+        .map((value, at) => Math.abs(value - scene.output[at])),
+    );
+    assert.match(await panel.innerText(), new RegExp(`with other numbers: here they differ by up to ${there}`));
     assert.match(await panel.innerText(), /rounding alone/);
     await show(page, "#dialect=torch&kernel=2&stride=1&padding=1&input=4");
     assert.match(await panel.innerText(), /K has rank \d+, fewer than its 16 rows/);

@@ -4,13 +4,13 @@ import type { Actions } from "../state/view";
 import { make } from "./elements";
 
 /** Make a button that copies; `named` ends the sentence of a screen reader: "Copied the PyTorch call." */
-export function copyButton(text: () => string, named: string, actions: Actions): HTMLButtonElement {
-  const button = make("button", { type: "button", class: "button quiet copy", "aria-label": `Copy ${named}` }, "Copy");
+export function copyButton(text: () => string, named: string, actions: Actions, label = "Copy"): HTMLButtonElement {
+  const button = make("button", { type: "button", class: "button quiet", "aria-label": `Copy ${named}` }, label);
   button.addEventListener("click", () => {
     void copied(text()).then((done) => {
       button.textContent = done ? "Copied" : "Not copied";
       actions.announce(done ? `Copied ${named}.` : `The browser did not allow it. Select the text and press Ctrl+C.`);
-      setTimeout(() => (button.textContent = "Copy"), 1500);
+      setTimeout(() => (button.textContent = label), 1500);
     });
   });
   return button;
