@@ -26,7 +26,10 @@ export function sentenceOf(scene: Scene, cell: Cell, selection: Selection): stri
     const painted = scene.painted(cell.channel, cell.index);
     const kept = painted.filter((one) => one.output).length;
     const lost = painted.length - kept;
-    return `${name} is ${short(valueOf(scene, cell))}: it paints ${kept} output ${kept === 1 ? "cell" : "cells"}${lost ? `, and ${lost} that the crop cuts off` : ""}.`;
+    return (
+      `${name} is ${short(valueOf(scene, cell))}: it paints ${kept} output ` +
+      `${kept === 1 ? "cell" : "cells"}${lost ? `, and ${lost} that the crop cuts off` : ""}.`
+    );
   }
   const products = scene.gathered(cell.channel, cell.index);
   const value = selection.hidden ? "?" : short(valueOf(scene, cell));

@@ -17,19 +17,24 @@ export function boardViews(store: Store, near: View): View[] {
   const paint = titled(
     "paint",
     "Paint",
-    "The scatter: every input element paints the kernel, scaled by its value. Where paint overlaps it is added: the grey cells, the stronger the more kernels meet. Hatched cells are cut off.",
+    "The scatter: every input element paints the kernel, scaled by its value. Where paint overlaps it is " +
+      "added: the grey cells, the stronger the more kernels meet. Hatched cells are cut off.",
     [shownChannels(store), pictureView(paintPicture(store)), timeControls(store), numberTables()],
   );
   const gather = titled(
     "gather",
     "Gather",
-    "The same from the output's side: each output cell sums the inputs below the kernel's window, each times its tap. Taps that fall between inputs meet nothing, so cells of one colour use the same taps: a phase.",
+    "The same from the output's side: each output cell sums the inputs below the kernel's window, each " +
+      "times its tap. Taps that fall between inputs meet nothing, so cells of one colour use the same taps: " +
+      "a phase.",
     [pictureView(gatherPicture(store))],
   );
   const zeros = titled(
     "zeros",
     "Zero insertion",
-    "The same as a convolution: zeros between the inputs, then the kernel slides over them by 1. It is flipped here alone: seen from an output cell the taps are read backwards, because an input to its left reaches it with a tap to the right. The operator itself turns nothing around.",
+    "The same as a convolution: zeros between the inputs, then the kernel slides over them by 1. It is " +
+      "flipped here alone: seen from an output cell the taps are read backwards, because an input to its " +
+      "left reaches it with a tap to the right. The operator itself turns nothing around.",
     [pictureView(zeroInsertionPicture(store))],
   );
   const matrix = titled(

@@ -17,37 +17,45 @@ export const PRESETS: readonly Preset[] = [
     title: "textbook 2 × 2",
     address: "#dialect=torch&kernel=2&input=2",
     lesson:
-      "Four input elements each paint a 2 × 2 kernel, one cell apart. The corners are painted once; the centre is the sum of all four.",
+      "Four input elements each paint a 2 × 2 kernel, one cell apart. The corners are painted once; the " +
+      "centre is the sum of all four.",
   },
   {
     title: "stride 2",
     address: "#dialect=torch&kernel=2&stride=2&input=2",
     lesson:
-      "The stride is the step in the output: each kernel lands 2 cells further, so nothing overlaps and the output is twice as large. Make the kernel 3, and neighbours overlap.",
+      "The stride is the step in the output: each kernel lands 2 cells further, so nothing overlaps and the " +
+      "output is twice as large. Make the kernel 3, and neighbours overlap.",
   },
   {
     title: "padding is a crop",
     address: "#dialect=torch&kernel=3&stride=2&padding=1&input=3",
     lesson:
-      "The full result is 7 × 7. padding=1 cuts one row and column off every side (hatched), and 5 × 5 remain: more padding, smaller output. Nothing is added around the input.",
+      "The full result is 7 × 7. padding=1 cuts one row and column off every side (hatched), and 5 × 5 " +
+      "remain: more padding, smaller output. Nothing is added around the input.",
   },
   {
     title: "output_padding",
     address: "#dialect=torch&kernel=3&stride=2&padding=1&output_padding=1&input=3",
     lesson:
-      "padding=1 alone keeps 5 × 5 of the full 7 × 7. output_padding=1 cuts one row and column less off at the end, and 6 × 6 remain: cells that were painted come back, nothing is added.",
+      "padding=1 alone keeps 5 × 5 of the full 7 × 7. output_padding=1 cuts one row and column less off at " +
+      "the end, and 6 × 6 remain: cells that were painted come back, nothing is added.",
   },
   {
     title: "SAME is lopsided",
     address: "#dialect=tensorflow&kernel=3&strides=2&input=4",
     lesson:
-      "SAME wants 2 × 4 = 8 rows of the full 9. One is too many, and it is cut at the end alone. PyTorch's padding=1, output_padding=1 also gives 8 rows, but cuts one in front: the same size, every value shifted by one cell.",
+      "SAME wants 2 × 4 = 8 rows of the full 9. One is too many, and it is cut at the end alone. PyTorch's " +
+      "padding=1, output_padding=1 also gives 8 rows, but cuts one in front: the same size, every value " +
+      "shifted by one cell.",
   },
   {
     title: "checkerboard",
     address: "#dialect=torch&kernel=3&stride=2&input=6&x=ones&weight=ones",
     lesson:
-      "All numbers are 1, and yet the output is uneven: 1, 2 or 4 kernels overlap in a cell, because 2 does not divide 3. A kernel of 4, a multiple of the stride, is even inside the border. The panel “Overlap and checkerboard” counts it.",
+      "All numbers are 1, and yet the output is uneven: 1, 2 or 4 kernels overlap in a cell, because 2 does " +
+      "not divide 3. A kernel of 4, a multiple of the stride, is even inside the border. The panel “Overlap " +
+      "and checkerboard” counts it.",
     panel: "overlap",
   },
   {
@@ -60,13 +68,15 @@ export const PRESETS: readonly Preset[] = [
     title: "1-D vocoder",
     address: "#dialect=torch&rank=1&kernel=8&stride=4&padding=2&input=6",
     lesson:
-      "One axis, as in audio: kernel = 2 × stride and padding = stride / 2 make the output exactly 4 times as long, 24 of 6, and every cell away from the border sums two inputs.",
+      "One axis, as in audio: kernel = 2 × stride and padding = stride / 2 make the output exactly 4 times " +
+      "as long, 24 of 6, and every cell away from the border sums two inputs.",
   },
   {
     title: "groups",
     address: "#dialect=torch&kernel=2&stride=2&groups=2&input=3&channels=2:2",
     lesson:
-      "Two groups of one channel: output channel 0 is painted by input channel 0 alone, and 1 by 1. Choose the channels above the boards; between channels of different groups the kernel is 0.",
+      "Two groups of one channel: output channel 0 is painted by input channel 0 alone, and 1 by 1. Choose " +
+      "the channels above the boards; between channels of different groups the kernel is 0.",
   },
 ];
 

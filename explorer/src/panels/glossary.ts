@@ -6,11 +6,13 @@ import type { Panel } from "./frame";
 const TERMS: readonly (readonly [string, string])[] = [
   [
     "transposed convolution",
-    "Every input paints the kernel, times its own value, on the output; paints that meet are added. Other names: deconvolution (it is none), fractionally strided convolution.",
+    "Every input paints the kernel, times its own value, on the output; paints that meet are added. Other " +
+      "names: deconvolution (it is none), fractionally strided convolution.",
   ],
   [
     "INPUT",
-    "What the layer is given, x: the smaller side, if the stride is above 1. The ordinary convolution that belongs to it goes the other way and returns this side: that is why drawings of both confuse.",
+    "What the layer is given, x: the smaller side, if the stride is above 1. The ordinary convolution " +
+      "that belongs to it goes the other way and returns this side: that is why drawings of both confuse.",
   ],
   ["OUTPUT", "What the layer returns, y."],
   ["kernel, tap", "The weights w; a tap is one of them."],
@@ -19,7 +21,8 @@ const TERMS: readonly (readonly [string, string])[] = [
   ["full result", "All that is painted, before anything is cut away."],
   [
     "crop",
-    "What is cut from the two ends of the full result. “Padding” of a transposed convolution is this: it makes the output smaller.",
+    "What is cut from the two ends of the full result. “Padding” of a transposed convolution is this: it " +
+      "makes the output smaller.",
   ],
   [
     "output_padding",
@@ -27,7 +30,8 @@ const TERMS: readonly (readonly [string, string])[] = [
   ],
   [
     "phase",
-    "A place modulo the stride. Outputs of one phase use the same taps: stride × stride small ordinary convolutions, interleaved.",
+    "A place modulo the stride. Outputs of one phase use the same taps: stride × stride small ordinary " +
+      "convolutions, interleaved.",
   ],
   [
     "overlap",
@@ -40,7 +44,8 @@ const TERMS: readonly (readonly [string, string])[] = [
   ["gather", "The same sum seen from an output: which inputs does it collect?"],
   [
     "K",
-    "The matrix of the ordinary convolution that goes from OUTPUT to INPUT; a row for every input, a column for every output. Its transpose Kᵀ is this operator: y = Kᵀx. Transposed, not inverted.",
+    "The matrix of the ordinary convolution that goes from OUTPUT to INPUT; a row for every input, a " +
+      "column for every output. Its transpose Kᵀ is this operator: y = Kᵀx. Transposed, not inverted.",
   ],
 ];
 

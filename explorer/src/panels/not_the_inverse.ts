@@ -41,8 +41,10 @@ function content(moment: Moment): HTMLElement[] {
   const lead = make(
     "p",
     {},
-    `K has ${K.rows} rows, the inputs, and ${K.columns} columns, the outputs. The ordinary convolution takes an OUTPUT to an INPUT: it multiplies by K. ` +
-      "This operator multiplies by the transpose: y = Kᵀx. The name “deconvolution” suggests that the convolution takes y back to x; but K times Kᵀ is not the identity.",
+    `K has ${K.rows} rows, the inputs, and ${K.columns} columns, the outputs. The ordinary convolution ` +
+      "takes an OUTPUT to an INPUT: it multiplies by K. " +
+      "This operator multiplies by the transpose: y = Kᵀx. The name “deconvolution” suggests that the " +
+      "convolution takes y back to x; but K times Kᵀ is not the identity.",
   );
   if (scene.x.length * product(scene.geometry.axes.map((axis) => axis.kernel)) * scene.channels.output > MOST_PRODUCTS)
     return [lead, make("p", {}, "These sizes are too large to compute it beside the page. Use a smaller input.")];
@@ -69,7 +71,8 @@ function verdicts(scene: Scene, K: Matrix, back: Float64Array, solved: ReturnTyp
     (apart === 0
       ? "Here K y is x: for this x, or because the taps never overlap and have length 1. With other settings it is not."
       : `K y differs from x by up to ${shown(apart)}.`) +
-    " In a network the convolution mostly comes first: from a picture y to K y, and the transposed convolution makes Kᵀ(K y) of it, " +
+    " In a network the convolution mostly comes first: from a picture y to K y, and the transposed " +
+    "convolution makes Kᵀ(K y) of it, " +
     `as large as the picture, ${there === 0 ? "and here equal to it" : `with other numbers: here they differ by up to ${shown(there)}`}.`;
   if (!solved)
     return [
@@ -82,8 +85,11 @@ function verdicts(scene: Scene, K: Matrix, back: Float64Array, solved: ReturnTyp
     ];
   const error = distance(solved.x, scene.x);
   const second = solved.fullRank
-    ? `What the name promises is the x of smallest |Kᵀx − y|. It has to be solved for: ${K.columns} equations in ${K.rows} unknowns. It differs from x by ${error < 1e-6 ? "rounding alone" : `up to ${shown(error)}, because the equations are nearly dependent`}.`
-    : `Even least squares cannot: K has rank ${solved.rank}, fewer than its ${K.rows} rows, so many x have this y. The shortest of them differs from x by up to ${shown(error)}.`;
+    ? `What the name promises is the x of smallest |Kᵀx − y|. It has to be solved for: ${K.columns} ` +
+      `equations in ${K.rows} unknowns. It differs from x by ` +
+      `${error < 1e-6 ? "rounding alone" : `up to ${shown(error)}, because the equations are nearly dependent`}.`
+    : `Even least squares cannot: K has rank ${solved.rank}, fewer than its ${K.rows} rows, so many x have ` +
+      `this y. The shortest of them differs from x by up to ${shown(error)}.`;
   return [make("p", {}, first), make("p", {}, second)];
 }
 

@@ -73,7 +73,9 @@ function content(scene: Scene, settings: Settings, shown: Shown, actions: Action
     make(
       "p",
       { class: "hint" },
-      `Rows and columns are the places modulo the stride, before the crop. A phase's gain is what it returns for a constant input of 1: the stronger a cell of the picture, the larger; a negative one has the colour of OUTPUT.`,
+      "Rows and columns are the places modulo the stride, before the crop. A phase's gain is what it " +
+        "returns for a constant input of 1: the stronger a cell of the picture, the larger; a negative one " +
+        "has the colour of OUTPUT.",
     ),
     ...remedies(scene, settings, board, actions),
   ];
@@ -99,8 +101,10 @@ function verdict(scene: Scene, board: Checkerboard, taps: readonly number[]): HT
   const [least, most] = [Math.min(...taps), Math.max(...taps)];
   const counted =
     least === most
-      ? `Every output sums ${most === 1 ? "1 product" : `${most} products`} per input channel, away from the border: the overlap is even.`
-      : `Outputs sum between ${least} and ${most} products per input channel, in a pattern that repeats with the stride: the overlap is uneven.`;
+      ? `Every output sums ${most === 1 ? "1 product" : `${most} products`} per input channel, away from the ` +
+        "border: the overlap is even."
+      : `Outputs sum between ${least} and ${most} products per input channel, in a pattern that repeats with ` +
+        "the stride: the overlap is uneven.";
   const percent = `${(board.score * 100).toPrecision(2)} %`;
   const seen =
     board.score < VISIBLE

@@ -108,7 +108,8 @@ class Form {
     if (file.size > LARGEST_FILE)
       return this.take(() => {
         throw new UnreadableNumbers(
-          `${file.name} has ${Math.round(file.size / 2 ** 20)} MB; at most ${LARGEST_FILE / 2 ** 20} MB are read. Save the weight of one layer.`,
+          `${file.name} has ${Math.round(file.size / 2 ** 20)} MB; at most ${LARGEST_FILE / 2 ** 20} MB are ` +
+            "read. Save the weight of one layer.",
         );
       });
     try {

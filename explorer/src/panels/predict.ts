@@ -156,7 +156,9 @@ class Quiz {
       return this.say(
         {
           right: false,
-          text: `“${this.size.value.slice(0, 20)}” is not a size. Type ${rank === 2 ? "one such as 7 or 7 × 5" : "a number such as 7"}.`,
+          text:
+            `“${this.size.value.slice(0, 20)}” is not a size. Type ` +
+            `${rank === 2 ? "one such as 7 or 7 × 5" : "a number such as 7"}.`,
         },
         null,
       );

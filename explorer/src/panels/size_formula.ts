@@ -82,13 +82,15 @@ function removed(scene: Scene): HTMLElement[] {
   const lost = cells(scene.fullShape) - kept;
   if (lost > 0) {
     sentences.push(
-      `Padding makes the output smaller: ${sides(scene, 1)} of the full result are cut away, ${count(lost, "element")} of ${cells(scene.fullShape)}. ` +
+      `Padding makes the output smaller: ${sides(scene, 1)} of the full result are cut away, ` +
+        `${count(lost, "element")} of ${cells(scene.fullShape)}. ` +
         "They were computed as all others; nothing is added around the input.",
     );
   }
   if (crops.some(([lo, hi]) => lo < 0 || hi < 0)) {
     sentences.push(
-      `The output is longer than the full result: ${sides(scene, -1)} are added. No input reaches them; they hold 0, or the bias of a layer.`,
+      `The output is longer than the full result: ${sides(scene, -1)} are added. No input reaches them; ` +
+        "they hold 0, or the bias of a layer.",
     );
   }
   if (crops.some(([lo, hi]) => lo !== hi))

@@ -47,14 +47,16 @@ function valueErrors(
     if (products.length > 1)
       wrong.push([
         value - each.product,
-        `that is the value without the paint of ${inputName(scene, each.inputChannel, each.input)}. All paints that meet here are added.`,
+        `that is the value without the paint of ${inputName(scene, each.inputChannel, each.input)}. All ` +
+          "paints that meet here are added.",
       ]);
   }
   for (const each of products) {
     if (products.length > 2)
       wrong.push([
         each.product,
-        `that is the paint of ${inputName(scene, each.inputChannel, each.input)} alone. ${products.length} paints meet here, and are added.`,
+        `that is the paint of ${inputName(scene, each.inputChannel, each.input)} alone. ${products.length} ` +
+          "paints meet here, and are added.",
       ]);
   }
   const kernel = scene.geometry.axes.map((axis) => axis.kernel);

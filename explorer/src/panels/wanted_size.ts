@@ -89,7 +89,8 @@ class Search {
     if (!output || Math.min(...output) < 1)
       return fill(
         this.answer,
-        `“${this.output.value.slice(0, 20)}” is not a size. Type one such as ${scene.outputShape.length === 2 ? "8 or 8x6" : "8"}.`,
+        `“${this.output.value.slice(0, 20)}” is not a size. Type one such as ` +
+          `${scene.outputShape.length === 2 ? "8 or 8x6" : "8"}.`,
       );
     try {
       this.show(
