@@ -45,6 +45,7 @@ export function timeControls(actions: Actions): View {
   };
   const stop = (): void => {
     playing = false;
+    text.setAttribute("aria-live", "polite");
     play.textContent = "Play";
   };
   const frame = (time: number): void => {
@@ -64,6 +65,8 @@ export function timeControls(actions: Actions): View {
     if (playing) return stop();
     if (place() >= count) go(0);
     playing = true;
+    // a screen reader says a step, and not every one of many in a second
+    text.setAttribute("aria-live", "off");
     play.textContent = "Pause";
     last = performance.now();
     // the first element is painted at once: an answer to the click

@@ -10,6 +10,7 @@ const CHOICES: readonly Choice[] = ["system", "light", "dark"];
 const KEY = "tconv-theme";
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const listeners: (() => void)[] = [];
+// a frame follows the color-scheme that the page around it gives it, as the theme of a book
 let choice: Choice = parent === window ? stored() : "system";
 
 /** Return the colours of the theme that is shown. */
@@ -22,26 +23,13 @@ export function onTheme(listener: () => void): void {
   listeners.push(listener);
 }
 
-/** Put the palette into the variables of the styles, now and whenever the theme changes; in a frame that of its page. */
+/** Put the palette into the variables of the styles, now and whenever the theme changes. */
 export function followTheme(): void {
   dark.addEventListener("change", () => apply());
   // paper is white: a dark page would spend ink on its ground
   addEventListener("beforeprint", () => apply("light"));
   addEventListener("afterprint", () => apply());
-  if (parent !== window) followParent();
   apply();
-}
-
-/** Take the theme that the page around this one posts: {explorerTheme: "dark"}. It is asked for once, with "?". */
-function followParent(): void {
-  addEventListener("message", ({ source, data }) => {
-    const found =
-      source === parent && CHOICES.find((one) => one === (data as { explorerTheme?: unknown })?.explorerTheme);
-    if (!found || found === choice) return;
-    choice = found;
-    apply();
-  });
-  parent.postMessage({ explorerTheme: "?" }, "*");
 }
 
 /** Make the button that goes through system, light and dark. */

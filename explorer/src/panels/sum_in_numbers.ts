@@ -1,6 +1,7 @@
 /** The cell that is pointed at: its sum in numbers, the inputs and taps in it, its phase, and its row of the matrix. */
 
-import { flat } from "../arithmetic/indices";
+import type { Index } from "../arithmetic/geometry";
+import { choices, flat } from "../arithmetic/indices";
 import type { Product, Scene } from "../arithmetic/scene";
 import { type Cell, shownCell } from "../state/selection";
 import type { Moment } from "../state/view";
@@ -24,8 +25,8 @@ export const sumInNumbers: Panel = {
         const { scene } = moment;
         const cell = shownCell(moment.selection);
         if (!scene) fill(element, noOperator(moment));
-        else if (!cell || !isIn(scene, cell))
-          fill(element, make("p", { class: "hint" }, HINT), ...outputCell(scene, middle(scene, moment), moment));
+        else if (!cell)
+          fill(element, make("p", { class: "hint" }, HINT), ...outputCell(scene, example(scene, moment), moment));
         else if (cell.board === "output") fill(element, ...outputCell(scene, cell, moment));
         else fill(element, ...inputCell(scene, cell, moment));
       },
@@ -33,20 +34,13 @@ export const sumInNumbers: Panel = {
   },
 };
 
-/** Cell that stands for all until one is chosen. */
-function middle(scene: Scene, { selection }: Moment): Cell {
-  const index = scene.outputShape.map((size) => Math.floor(size / 2));
-  return { board: "output", channel: selection.shown.output, index };
-}
-
-function isIn(scene: Scene, cell: Cell): boolean {
-  const shape = cell.board === "output" ? scene.outputShape : scene.inputShape;
-  const channels = cell.board === "output" ? scene.channels.output : scene.channels.input;
-  return (
-    cell.channel < channels &&
-    cell.index.length === shape.length &&
-    cell.index.every((entry, axis) => entry < shape[axis]!)
-  );
+/** Cell that stands for all until one is chosen: of those in the middle the one with the longest sum. */
+function example(scene: Scene, { selection }: Moment): Cell {
+  const channel = selection.shown.output;
+  const places = choices(scene.outputShape.map((size) => [size >> 1, Math.max(0, (size >> 1) - 1)]));
+  const lengthOf = (index: Index) => scene.gathered(channel, index).length;
+  const index = places.reduce((best, next) => (lengthOf(next) > lengthOf(best) ? next : best));
+  return { board: "output", channel, index };
 }
 
 function outputCell(scene: Scene, cell: Cell, { selection }: Moment): HTMLElement[] {

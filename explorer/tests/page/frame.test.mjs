@@ -6,22 +6,21 @@ import { browserTest, PAGE } from "./browser.mjs";
 
 const EMBEDDED = "#dialect=torch&kernel=2&stride=2&input=2&embed";
 
-browserTest("a frame takes the theme of the page around it, and links to the whole page", async (page) => {
-  await page.evaluate(() =>
-    addEventListener("message", ({ data, source }) => {
-      if (data.explorerTheme === "?") source.postMessage({ explorerTheme: "dark" }, "*");
-    }),
-  );
-  const frame = await framed(page, { src: PAGE + EMBEDDED });
-  await frame.waitForSelector(":root[data-theme=dark]");
-  await page.evaluate(() => window.frames[0].postMessage({ explorerTheme: "light" }, "*"));
-  await frame.waitForSelector(":root[data-theme=light]");
-  await page.evaluate(() => window.frames[0].postMessage({ explorerTheme: "purple" }, "*"));
-  await page.evaluate(() => window.frames[0].postMessage(null, "*"));
-  assert.equal(await frame.getAttribute(":root", "data-theme"), "light");
-  await frame.waitForSelector("#tools a[href]");
-  assert.equal(await frame.getAttribute("#tools a", "href"), `${PAGE}${EMBEDDED.replace("&embed", "")}`);
-});
+browserTest(
+  "a frame takes the colours that the page around it gives it, and links to the whole page",
+  async (page) => {
+    const frame = await framed(page, { src: PAGE + EMBEDDED });
+    for (const theme of ["dark", "light", "dark"]) {
+      await page.evaluate((scheme) => (document.querySelector("iframe").style.colorScheme = scheme), theme);
+      await frame.waitForSelector(`:root[data-theme=${theme}]`);
+    }
+    await frame.waitForSelector("#tools a[href]");
+    assert.equal(await frame.getAttribute("#tools a", "href"), `${PAGE}${EMBEDDED.replace("&embed", "")}`);
+  },
+  "",
+  // an emulated scheme would be that of all frames
+  { colorScheme: null },
+);
 
 browserTest("an example is shown in a notebook's frame", async (page) => {
   const start = `<script>location.hash = "${EMBEDDED}"</script>`;

@@ -231,7 +231,10 @@ browserTest("a stride above the kernel is explained", async (page) => {
 browserTest(
   "embedded it has no header to scroll past",
   async (page) => {
-    assert.ok(await page.evaluate(() => document.documentElement.classList.contains("embed")));
+    assert.equal(await page.locator("#hints").isVisible(), false);
+    const { y } = await page.locator(".sentence").boundingBox();
+    assert.ok(y < 40, `the first sentence begins at ${y}`);
+    assert.ok(await page.locator("#settings-box").evaluate((details) => details.open));
   },
   "#dialect=torch&kernel=3&input=3&embed",
 );

@@ -1,4 +1,4 @@
-/** Figures of the page in this browser, printed and not judged: they depend on the machine. */
+/** Figures of the page in this browser, printed and not judged, because they depend on the machine: `node tests/page/performance.mjs`. */
 
 import { browserTest, settled } from "./browser.mjs";
 import { bundled } from "../bundled.mjs";
