@@ -14,6 +14,7 @@ from tconv.io.output_files import NewFile, numbered
 
 def run(  # noqa: D417
     name: str,
+    /,
     *,
     layer: LayerOptions | None = None,
     x: Path | None = None,
