@@ -13,8 +13,9 @@ def table() -> str:
     rows = ["| name | target | version that was read | on | accepted |", "|---|---|---|---|---|"]
     for name in target_names():
         it = target(name)
+        summary = it.summary.replace("|", "/").replace("*", r"\*")  # a product, no emphasis
         on = f"{it.date}, in part" if it.checked else it.date
-        rows.append(f"| `{name}` | {it.title} | {it.version} | {on} | {it.summary.replace('|', '/')} |")
+        rows.append(f"| `{name}` | {it.title} | {it.version} | {on} | {summary} |")
     return "\n".join(rows) + "\n"
 
 

@@ -117,6 +117,12 @@ def test_addresses_that_need_a_network_are_found():
     assert book_checks.FETCHED.findall(page) == ["https://x.org/a.ico", "//x.org/b.png"]
 
 
+def test_products_that_are_read_as_emphasis_are_found():
+    page = "<p>s<em>i + phase, tap d</em>t, <em>tried</em> if <em>fitted</em>.</p>"
+    assert book_checks.EMPHASIS.findall(page) == ["s<em>i + phase, tap d</em>"]
+    assert book_checks.EMPHASIS.findall("(<em>i, d</em>t)") == ["<em>i, d</em>t"]
+
+
 def test_answers_without_a_value_are_found():
     def answer(value):
         return f"<details><summary>Answer</summary>{value}</details>"

@@ -38,7 +38,8 @@ def page() -> str:
             f"- Source: {kind.source}",
             f"- Instead: {kind.instead}",
         ]
-    return "\n".join(parts) + "\n"
+    text = "\n".join(parts[1:]).replace("*", r"\*")  # a product, no emphasis
+    return f"{HEAD}\n{text}\n"
 
 
 if __name__ == "__main__":

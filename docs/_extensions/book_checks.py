@@ -1,4 +1,4 @@
-"""Checks of the built book: no page needs a network, questions have answers, the reference has every public name."""
+"""Checks of the built book: no network is needed, answers and products are readable, all public names are there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sphinx.util.logging import getLogger
 PACKAGE = Path(__file__).parents[2] / "src" / "tconv"
 FETCHED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"((?:https?:)?//[^\"]*)\"")
 ANSWER = re.compile(r"<details>\s*<summary>\s*Answer\s*</summary>(.*?)</details>", re.S)
+EMPHASIS = re.compile(r"\w<em>[^<]*</em>|<em>[^<]*</em>\w")  # Markdown reads a*b and c*d so
 SUBMODULES = ("definition", "draw", "torch", "jax", "tensorflow", "keras", "onnx", "scale", "models", "dialects")
 DOCUMENTED_AS = {
     "tconv.TconvError": "tconv.errors.TconvError",
@@ -36,6 +37,8 @@ def _check(app: Sphinx, failure: Exception | None) -> None:
         text = page.read_text()
         for address in FETCHED.findall(text):
             WARN(f"{page.name} needs a network: it fetches {address}")
+        for place in EMPHASIS.findall(text):
+            WARN(f"{page.name} has a product that is read as emphasis: write {place!r} as code, or its star as \\*")
         if unanswered := sum(not _value(answer) for answer in ANSWER.findall(text)):
             WARN(f"{page.name} has {unanswered} answers without a value: end their cells with one")
     documented = {name for name, *_ in app.env.get_domain("py").get_objects()}

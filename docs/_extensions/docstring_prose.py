@@ -28,8 +28,12 @@ def _change(_app: Sphinx, _what: str, _name: str, _value: Any, _options: Any, li
 def as_restructured_text(lines: list[str]) -> list[str]:
     r"""Return the lines of a docstring with its markup escaped and its indented blocks marked as literal.
 
+    An underlined heading, as "Parameters", becomes one that is no section of the page.
+
     >>> as_restructured_text(["Return x[*k], `a * b`:", "", "    y = x * k", "", ">>> 2 * 3", "6"])
     ['Return x[\\*k], `a * b`:', '', '::', '', '    y = x * k', '', '>>> 2 * 3', '6']
+    >>> as_restructured_text(["Notes", "-----", "It rounds."])
+    ['.. rubric:: Notes', '', 'It rounds.']
     """
     found: list[str] = []
     literal = False
@@ -43,7 +47,10 @@ def as_restructured_text(lines: list[str]) -> list[str]:
             literal = True
             continue
         literal = False
-        found += members if members[0].startswith(">>>") else map(_escaped, members)
+        if len(members) > 1 and set(members[1]) == {"-"}:
+            found += [f".. rubric:: {members[0]}", ""]
+            del members[:2]
+        found += members if members and members[0].startswith(">>>") else map(_escaped, members)
     return found
 
 

@@ -87,7 +87,7 @@ def calls(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
 
 
 def link(rng: np.random.Generator, name: str, kernel: Sizes, input: Sizes, native: dict[str, Any]) -> Any:
-    """Return the address that opens the page at this call and its taps, if it has own ones; None where there is none."""
+    """Return the address that opens the page at this call, and its taps if they are own ones; None without a page."""
     rules = tconv.dialect(name)
     weight = rng.integers(-9, 10, kernel) if rng.random() < 0.3 else None
     given = {"kernel": kernel} if weight is None else {"w": weight}
