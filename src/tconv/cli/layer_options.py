@@ -55,7 +55,7 @@ class LayerOptions:
     groups
         Groups.
     input
-        Spatial size of the input.
+        Spatial size of the input. Default 3 on each axis.
     output
         Spatial size of the output, in the dialects that need it.
     dialect
