@@ -6,6 +6,8 @@ import itertools
 import math
 import re
 import shutil
+import sys
+import warnings
 from xml.etree import ElementTree
 
 import numpy as np
@@ -21,7 +23,15 @@ from tconv.draw import animate
 from tconv.draw.animation import Animation
 from tconv.draw.animation.figure_film import FigureFilm
 from tconv.draw.cell_board import short
-from tconv.errors import ArgumentError, DialectError, FileError, GeometryError, ShapeError, TconvError
+from tconv.errors import (
+    ArgumentError,
+    DialectError,
+    FileError,
+    GeometryError,
+    MissingExtraError,
+    ShapeError,
+    TconvError,
+)  # fmt: skip
 
 VIEWS = ("scatter", "gather", "zero_insertion")
 
@@ -268,6 +278,16 @@ class TestFiles:
         path = animate(kernel=1, input=1, seconds=0.1).save(tmp_path / "scatter.mp4")
         assert path.read_bytes()[4:8] == b"ftyp"
 
+    def test_without_matplotlib_an_svg_is_written_and_the_extra_is_named_for_the_others(self, tmp_path, monkeypatch):
+        for module in ("matplotlib", "matplotlib.axes", "matplotlib.animation", "PIL"):
+            monkeypatch.setitem(sys.modules, module, None)
+        animation = animate(kernel=(2, 2), input=(12, 12))
+        assert animation.save(tmp_path / "scatter.svg").exists()
+        for name in ("scatter.gif", "scatter.mp4"):
+            with pytest.raises(MissingExtraError, match=r"tconv\[draw\]"):
+                animation.save(tmp_path / name)
+            assert not (tmp_path / name).exists()
+
     def test_without_ffmpeg_the_other_formats_are_named(self, tmp_path, monkeypatch):
         monkeypatch.setattr(FFMpegWriter, "isAvailable", classmethod(lambda kind: False))
         with pytest.raises(
@@ -324,6 +344,30 @@ def test_bad_arguments_say_what_to_write(arguments, kind, text):
     with pytest.raises(kind) as caught:
         animate(**arguments)
     assert text in str(caught.value)
+
+
+def test_numbers_that_are_not_finite_are_shown():
+    with warnings.catch_warnings(action="error"):
+        last = animate([1, 2], [np.inf, 3], stride=2).frames[-1]
+    assert last.numbers["output"].tolist() == [np.inf, 3, np.inf, 6]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "text"),
+    [
+        (3, 2, "Grey cells are sums of several products."),
+        (2, 2, "Every cell has one product: nothing overlaps."),
+        (1, 2, "1 of its cells no element reaches: 0, or the bias."),
+    ],
+)
+def test_the_last_frame_says_what_its_cells_are(kernel, stride, text):
+    assert animate(kernel=kernel, input=2, stride=stride).frames[-1].sentence[1] == text
+
+
+def test_an_int_is_as_many_axes_as_the_other_size_has():
+    assert animate(kernel=2, input=(2, 3)).title == animate(kernel=(2, 2), input=(2, 3)).title
+    assert animate(kernel=(2, 3), input=3).title == animate(kernel=(2, 3), input=(3, 3)).title
+    assert animate(np.ones((2, 2)), kernel=2).title == "Scatter: kernel 2 × 2, stride 1: 2 × 2 → 3 × 3"
 
 
 def test_the_widest_animations_are_made():

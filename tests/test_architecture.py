@@ -154,6 +154,14 @@ def test_layers_of_frameworks_are_read_by_their_attributes():
     assert made.output == (33, 30)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("torch", {"crop": ((0, 0),)}), ("mlx_general", {}), ("ncnn", {}), ("onnx", {})]
+)
+def test_the_usual_stride_is_2(name, words):
+    made = architecture_sizes(input=45, depth=2, dialect=name, **words)
+    assert [level.geometry.stride for level in made.levels] == [(2,), (2,)]
+
+
 def test_geometries_are_layers():
     down, up = tconv.Geometry(4, 2, 1).convolution, tconv.Geometry(4, 2, 1)
     made = architecture_sizes([down, down, up, up], input=22)
@@ -197,6 +205,7 @@ def test_the_table_is_aligned_and_ends_at_the_bottom():
     [
         ({"input": 0}, GeometryError, "at least 1"),
         ({"input": 7}, ShapeError, "Use a larger input, or fewer levels"),
+        ({"input": 64, "convolutions": 10}, ArgumentError, "a level has at most 9. Write convolutions=2"),
         ({"input": 64, "depth": 0}, GeometryError, "at least 1"),
         ({"input": 64, "depth": 99}, ArgumentError, "Write depth=4"),
         ({"input": 64, "kernel": (2, 2)}, GeometryError, "kernel is (2, 2)"),

@@ -248,6 +248,7 @@ class TestNumbers:
             (1 / 3, "0.333"),
             (-1.5e-9, "-1.5e-9"),
             (np.float32(0.1), "0.1"),
+            (np.iinfo(np.int64).min, "-9.22e18"),
             (float("nan"), "nan"),
             (float("-inf"), "-inf"),
             (1 - 2j, "1-2j"),

@@ -97,6 +97,30 @@ def test_own_numbers_have_the_order_of_the_dialect(name, folder, monkeypatch, ca
     assert numbers(ax, "sum")[0] == y[1, 0]
 
 
+def test_phases_are_those_of_the_input_that_was_given(monkeypatch, capsys):
+    x = np.array([3, -1, 4, 1, -5])
+    np.save("x.npy", x[None, None])  # batch and channels
+    np.save("w.npy", np.array([2, 7, 1])[None, None])
+    ax, out = axes_of("phases", "--x x.npy --weight w.npy --stride 2", monkeypatch, capsys)
+    np.testing.assert_array_equal(numbers(ax, "input"), x)
+    np.testing.assert_array_equal(numbers(ax, "output"), tconv.definition.scatter(x, np.array([2, 7, 1]), stride=2))
+    assert ": 5 → 11 (" in out
+    monkeypatch.undo()
+    ax, _ = axes_of("phases", "--input 2 4 --stride 2", monkeypatch, capsys)
+    assert len(numbers(ax, "input")) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("ncnn", "--option stride_w=2"), ("mlx_general", "--stride 2"), ("keras", "")]
+)
+def test_the_usual_stride_of_an_architecture_is_2_in_every_dialect(name, words, capsys):
+    usual = run(capsys, f"architecture --input 45 --depth 2 --dialect {name} -o a.svg")
+    assert "22 → 45" in usual
+    assert (
+        run(capsys, f"architecture --input 45 --depth 2 --dialect {name} {words} -o b.svg").replace("b.", "a.") == usual
+    )
+
+
 def test_channels_of_a_whole_weight(monkeypatch, capsys):
     w = np.arange(2 * 3 * 4).reshape(2, 3, 4, 1)  # Keras: [kh, kw, C_out, C_in]
     np.save("w.npy", w)
@@ -174,6 +198,18 @@ def test_existing_files_are_refused(folder, capsys):
         ("architecture", "Write tconv draw architecture --input 101 101"),
         ("architecture --input 7", "Use a larger input, or fewer levels"),
         ("channels --channels 1 2 3", "Write --channels 2 4"),
+        ("channels --channels 0 2", "Write --channels 2 4"),
+        ("channels --kernel 5", "--kernel has no effect on channels"),
+        ("gather --at 0 0 --animate", "--at has no effect on gather"),
+        (
+            "gather --at 0",
+            "--at is 0, which has 1 entry; there are 2 spatial axes. Write one integer for all axes, or --at 0 0",
+        ),
+        ("scatter --seconds 2", "--seconds has no effect on scatter"),
+        ("scatter --input 512 512 512", "at most 512 on an axis and 262144 elements can be drawn"),
+        ("matrix --input 100 100", "Write a smaller --input"),
+        ("scatter -o s.pgf", "does not end in a picture format"),
+        ("architecture --input 99 --convolutions 10", "a level has at most 9"),
         ("scatter -o no/such.svg", "which does not exist"),
     ],
 )

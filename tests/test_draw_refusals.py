@@ -203,6 +203,17 @@ LARGE = np.ones((100, 100), int)
             "cells across the whole picture. Write fewer channels, (50, 3)",
         ),
         (
+            ShapeError,
+            lambda: draw.matrix(np.ones((65, 64), int), 1, padding=32),
+            "w has shape (65, 64), 4160 taps; up to 4096 are drawn. Write a part of it, w[:8, :8]",
+        ),
+        (
+            ShapeError,  # without trying an arrangement of 110592 grids
+            lambda: draw.scatter(np.ones((48, 48, 48), int), np.ones((2, 2, 2), int)),
+            "x has shape (48, 48, 48), and each of its 110592 elements would be drawn on a grid of (49, 49, 49); the "
+            "numbers can be read up to 80 cells across the whole picture. Write a part of it, x[:2, :2, :2]",
+        ),
+        (
             DtypeError,
             lambda: draw.channels(np.ones((1, 1, 2), bool)),
             "weight has dtype bool; numbers are needed, and integers must fit int64. Write np.asarray(weight, np.int64)",

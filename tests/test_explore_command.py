@@ -72,6 +72,9 @@ class TestAddress:
         page = explore(kernel=(3, 3), dialect="equinox", padding=((-1, 0), (-1, 0)))
         assert words(page.address)["padding"] == "((-1,0),(-1,0))"
 
+    def test_arguments_are_arrays_too(self):
+        assert words(explore(kernel=(3, 3), dilation=np.array([2, 1])).address)["dilation"] == "2x1"
+
     @pytest.mark.parametrize(
         ("arguments", "kind", "text"),
         [
@@ -82,6 +85,8 @@ class TestAddress:
             ({"kernel": 3, "dialect": "kears"}, DialectError, "keras"),
             ({"kernel": 3, "strides": 2}, ArgumentError, "Write stride="),
             ({"w": np.ones((70, 70))}, ShapeError, "at most 4096"),
+            ({"w": np.ones((2, 2)), "groups": 2}, ShapeError, "without groups and channels"),
+            ({"x": np.ones(3), "kernel": 2, "channels": (2, 1)}, ShapeError, "has 2 input and 1 output channels"),
             ({"w": [1.0, np.nan]}, ArgumentError, "not finite"),
             ({"w": [1j]}, ArgumentError, "complex"),
         ],

@@ -44,7 +44,8 @@ def test_it_writes_arguments_and_code(foo):
     uneven = tconv.Geometry((3, 3), 2, ((0, 1), (0, 1)))
     assert foo.code(uneven, (5, 5)) == "y = foo.deconv(x, weight, stride=2)\ny = y[:, 0:10, 0:10, :]"
     with pytest.raises(
-        DialectError, match=r"^Foo cannot express the crop \(0, 1\); nor the crop \(0, 1\); nor groups\. "
+        DialectError,
+        match=r"^Foo cannot express the crop \(0, 1\) on axis 0; nor the crop \(0, 1\) on axis 1; nor groups\. ",
     ):
         foo.arguments(tconv.Geometry((3, 3), 2, ((0, 1), (0, 1)), groups=2))
 

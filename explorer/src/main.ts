@@ -1,6 +1,6 @@
 /** The page: settings, boards and panels around one store. */
 
-import { sceneOf } from "./arithmetic/build";
+import { sceneOf } from "./arithmetic/scene_of_settings";
 import { boardViews } from "./boards/views";
 import { followAddress, followLinks } from "./page/address_bar";
 import { announcer } from "./page/announcer";

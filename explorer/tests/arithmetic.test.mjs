@@ -6,21 +6,18 @@ import { bundled } from "./bundled.mjs";
 import { pythonVectors } from "./python_vectors.mjs";
 
 const own = await bundled(
-  ...[
-    "build",
-    "geometry",
-    "indices",
-    "least_squares",
-    "matrix",
-    "numbers",
-    "phases",
-    "refusal",
-    "scene",
-    "size_solver",
-  ].map((name) => `arithmetic/${name}.ts`),
+  "arithmetic/geometry.ts",
+  "arithmetic/indices.ts",
+  "arithmetic/least_squares.ts",
+  "arithmetic/matrix.ts",
+  "arithmetic/numbers.ts",
+  "arithmetic/phases.ts",
+  "arithmetic/refusal.ts",
+  "arithmetic/scene.ts",
+  "arithmetic/scene_of_settings.ts",
+  "arithmetic/size_solver.ts",
   "arithmetic/zero_insertion.ts",
   "dialects/layouts.ts",
-  "state/address.ts",
   "dialects/reading.ts",
   "dialects/registry.ts",
   "dialects/value.ts",
@@ -107,9 +104,12 @@ compare("calls", function* ({ dialect, kernel, input, words, link, ok, refused }
   same(got, ok ? { ok } : { refused });
   yield ok ? "legal" : "refused";
   if (!link) return;
-  const { settings, complaints } = own.readAddress(link);
+  const { settings, complaints } = own.readAddress(link.address);
   assert.deepEqual(complaints, []);
-  same(own.sceneOf(settings).scene?.geometry, ok);
+  const { scene, mistakes } = own.sceneOf(settings);
+  same(mistakes, []);
+  same(scene.geometry, ok);
+  if (link.taps) same(Array.from(scene.weight), link.taps);
   yield "links";
 });
 
@@ -311,15 +311,4 @@ compare("bilinear", function* ({ geometry, shape, ok, refused }) {
   if (ok) close(got.ok, ok);
   else assert.equal(got.refused, refused);
   yield ok ? "equal" : "refused";
-});
-
-compare("addresses", function* ({ address, geometry, output, weight }) {
-  const { settings, complaints } = own.readAddress(address);
-  same(complaints, []);
-  const { scene, mistakes } = own.sceneOf(settings);
-  same(mistakes, []);
-  same(scene.geometry, geometry);
-  same(scene.outputShape, output);
-  if (weight) same([...scene.weight], weight);
-  yield weight ? "with a weight" : "of sizes";
 });

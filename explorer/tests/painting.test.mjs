@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bundled } from "./bundled.mjs";
 
-const { sceneOf } = await bundled("arithmetic/build.ts");
+const { sceneOf } = await bundled("arithmetic/scene_of_settings.ts");
 const { readAddress } = await bundled("state/address.ts");
 const { Painting } = await bundled("boards/painting.ts");
 

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { bundled } from "./bundled.mjs";
 
 const { sceneOf, readAddress, PRESETS, lessonOf } = await bundled(
-  "arithmetic/build.ts",
+  "arithmetic/scene_of_settings.ts",
   "state/address.ts",
   "page/presets.ts",
 );
@@ -25,6 +25,7 @@ test("the sizes that the sentences name", () => {
     [scenes.get(title).inputShape, scenes.get(title).fullShape, scenes.get(title).outputShape].map((shape) => shape[0]);
   assert.deepEqual(sizes("stride 2"), [2, 4, 4]);
   assert.deepEqual(sizes("padding is a crop"), [3, 7, 5]);
+  assert.deepEqual(sizes("output_padding"), [3, 7, 6]);
   assert.deepEqual(sizes("SAME is lopsided"), [4, 9, 8]);
   assert.deepEqual(sizes("1-D vocoder"), [6, 28, 24]);
   assert.deepEqual(scenes.get("SAME is lopsided").geometry.axes[0].crop, [0, 1]);

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { bundled } from "./bundled.mjs";
 
 const { sceneOf, scatterLines, tconvCode, dialects } = await bundled(
-  "arithmetic/build.ts",
+  "arithmetic/scene_of_settings.ts",
   "panels/loop_line.ts",
   "panels/applied_settings.ts",
   "dialects/registry.ts",

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { bundled } from "./bundled.mjs";
 
 const { sceneOf, dialects, sizeInWords } = await bundled(
-  "arithmetic/build.ts",
+  "arithmetic/scene_of_settings.ts",
   "dialects/registry.ts",
   "dialects/size_in_words.ts",
 );

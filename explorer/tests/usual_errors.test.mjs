@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { bundled } from "./bundled.mjs";
 
 const { sceneOf, readAddress, judgedValue, judgedSize } = await bundled(
-  "arithmetic/build.ts",
+  "arithmetic/scene_of_settings.ts",
   "state/address.ts",
   "panels/usual_errors.ts",
 );

@@ -33,7 +33,6 @@ COUNTS = {
     "squares": 60,
     "layouts": 60,
     "bilinear": 100,
-    "addresses": 300,
 }
 """Vectors of each kind; of calls, for each dialect."""
 
@@ -82,17 +81,25 @@ def calls(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
                 "kernel": kernel,
                 "input": input,
                 "words": {word: repr(value) for word, value in native.items()},
-                "link": link(name, kernel, input, native),
+                "link": link(rng, name, kernel, input, native),
                 **answer(lambda: described(member.geometry(kernel=kernel, input=input, **native))),  # noqa: B023
             }
 
 
-def link(name: str, kernel: Sizes, input: Sizes, native: dict[str, Any]) -> str | None:
-    """Return the address that opens the page at this call; None where there is none."""
+def link(rng: np.random.Generator, name: str, kernel: Sizes, input: Sizes, native: dict[str, Any]) -> Any:
+    """Return the address that opens the page at this call, and its taps if they are own ones; None without a page."""
+    rules = tconv.dialect(name)
+    weight = rng.integers(-9, 10, kernel) if rng.random() < 0.3 else None
+    given = {"kernel": kernel} if weight is None else {"w": weight}
     try:
-        return explore(kernel=kernel, input=input, dialect=name, **native).address
+        address = explore(input=input, dialect=name, **given, **native).address
     except TconvError:
         return None
+    if weight is None:
+        return {"address": address, "taps": None}
+    layout = {word: native[word] for word in rules.layout_arguments if word in native}
+    flips = rules.weight_layout(len(kernel), **layout).flip
+    return {"address": address, "taps": (np.flip(weight) if flips else weight).ravel().tolist()}
 
 
 def random_geometry(rng: np.random.Generator, ndim: int, groups: int = 1, crop: tuple[int, int] = (-2, 3)) -> Geometry:
@@ -293,36 +300,7 @@ def bilinear(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
         yield {"geometry": described(g), "shape": shape, **drawn}
 
 
-def addresses(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
-    """Yield addresses that `tconv.draw.explore` writes for calls of all dialects, with what they mean."""
-    found = 0
-    while found < count:
-        ndim = int(one_of(rng, 1, 2))
-        g, input = random_geometry(rng, ndim), integers(rng, 1, 6, ndim)
-        name = one_of(rng, *dialects.names())
-        weight = rng.integers(-9, 10, g.kernel) if rng.random() < 0.5 else None
-        own = {"kernel": g.kernel} if weight is None else {"w": weight}
-        try:
-            native = tconv.dialect(name).arguments(g, input)
-            native.pop("kernel_shape", None)  # the kernel has a field of its own
-            page = tconv.draw.explore(input=input, dialect=name, **own, **native)
-        except TconvError:
-            continue
-        found += 1
-        flips = tconv.dialect(name).weight_layout(ndim).flip
-        taps = None if weight is None else (np.flip(weight) if flips else weight).ravel().tolist()
-        yield {
-            "address": page.address,
-            "geometry": described(g),
-            "output": g.output_shape(input),
-            "weight": taps,
-        }
-
-
-KINDS = {
-    each.__name__: each
-    for each in (calls, geometries, scenes, shapes, solver, gains, squares, layouts, bilinear, addresses)
-}
+KINDS = {each.__name__: each for each in (calls, geometries, scenes, shapes, solver, gains, squares, layouts, bilinear)}
 
 
 def main() -> None:

@@ -23,11 +23,9 @@ export function gatherPicture(store: Store): Picture {
     faces(scene, selection) {
       const { axes } = scene.geometry;
       // cells of one colour use the same taps: a phase
-      const { lines, page, surface } = colours();
+      const { lines, page } = colours();
       const strides = axes.map((axis) => axis.stride);
-      const fills = Array.from({ length: product(strides) }, (_, at) =>
-        product(strides) === 1 ? surface : mix(page, lines[at % lines.length]!, 0.3),
-      );
+      const fills = Array.from({ length: product(strides) }, (_, at) => mix(page, lines[at % lines.length]!, 0.3));
       const fillOf = (phase: (index: Index) => Index) => (row: number, column: number) =>
         fills[flat(phase(indexAt([row, column], axes.length)), strides)]!;
       const phaseOfTap = (tap: Index) => tap.map((t, a) => (t * axes[a]!.dilation) % axes[a]!.stride);

@@ -35,11 +35,11 @@ export function pictureView(picture: Picture): View {
   function show(): void {
     if (!scene || !selection) return;
     const shown = picture.faces(scene, selection);
-    const { cells, stacked } = fit(
+    const { cells, layout } = fit(
       shown.map((one) => one.face),
       place.room(),
     );
-    place.element.classList.toggle("stacked", stacked);
+    place.element.className = `stage ${layout}`;
     boards.forEach((board, at) => board.show(shown[at]!.face, cells[at]!, shown[at]!.caption));
     light();
   }

@@ -17,7 +17,7 @@ export function boardViews(store: Store, near: View): View[] {
   const paint = titled(
     "paint",
     "Paint",
-    "The scatter: every input element paints the kernel, scaled by its value. Where paint overlaps it is added: the grey cells.",
+    "The scatter: every input element paints the kernel, scaled by its value. Where paint overlaps it is added: the grey cells, the stronger the more kernels meet. Hatched cells are cut off.",
     [shownChannels(store), pictureView(paintPicture(store)), timeControls(store), numberTables()],
   );
   const gather = titled(
@@ -29,7 +29,7 @@ export function boardViews(store: Store, near: View): View[] {
   const zeros = titled(
     "zeros",
     "Zero insertion",
-    "The same as a convolution: zeros between the inputs, then the kernel slides over them by 1. It is flipped, because an input to the left of an output cell reaches it with a tap to the right.",
+    "The same as a convolution: zeros between the inputs, then the kernel slides over them by 1. It is flipped here alone: seen from an output cell the taps are read backwards, because an input to its left reaches it with a tap to the right. The operator itself turns nothing around.",
     [pictureView(zeroInsertionPicture(store))],
   );
   const matrix = titled(

@@ -49,7 +49,7 @@ export const outputPadding = (name = "output_padding"): Word => ({
   fallback: "0",
   least: 0,
   most: 3,
-  hint: "Elements by which the end of the output grows.",
+  hint: "So much less is cut off at the end: painted cells come back.",
 });
 
 export const choice = (name: string, choices: readonly string[], fallback: string, hint: string): Word => ({

@@ -1,6 +1,6 @@
 /** An array of someone as x or as the weight of the page: its axes, its channels, and the part that fits the boards. */
 
-import { MOST_INPUTS, MOST_TAPS } from "../arithmetic/build";
+import { MOST_INPUTS, MOST_TAPS } from "../arithmetic/scene_of_settings";
 import { indexOf, product } from "../arithmetic/indices";
 import type { WeightLayout } from "../dialects/dialect";
 import { weightPlaces } from "../dialects/layouts";

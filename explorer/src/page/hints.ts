@@ -20,11 +20,15 @@ export function hints(): View {
   );
   const lesson = make("p");
   const element = make("section", { class: "hints", "aria-labelledby": "hints-title" }, title, list, lesson);
+  let shown: ReturnType<typeof lessonOf>;
   return {
     element,
     draw({ settings }, changed) {
       if (!changed.scene) return;
       const found = lessonOf(settings);
+      // once: a panel that is closed again stays closed
+      if (found?.panel && found !== shown) document.querySelector(`#panel-${found.panel}`)?.setAttribute("open", "");
+      shown = found;
       title.textContent = found ? `What to see: ${found.title}` : "Try this";
       lesson.textContent = found?.lesson ?? "";
       list.hidden = Boolean(found);

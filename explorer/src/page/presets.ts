@@ -8,6 +8,8 @@ interface Preset {
   readonly title: string;
   readonly address: string;
   readonly lesson: string;
+  /** Panel that the lesson needs open. */
+  readonly panel?: string;
 }
 
 export const PRESETS: readonly Preset[] = [
@@ -30,6 +32,12 @@ export const PRESETS: readonly Preset[] = [
       "The full result is 7 × 7. padding=1 cuts one row and column off every side (hatched), and 5 × 5 remain: more padding, smaller output. Nothing is added around the input.",
   },
   {
+    title: "output_padding",
+    address: "#dialect=torch&kernel=3&stride=2&padding=1&output_padding=1&input=3",
+    lesson:
+      "padding=1 alone keeps 5 × 5 of the full 7 × 7. output_padding=1 cuts one row and column less off at the end, and 6 × 6 remain: cells that were painted come back, nothing is added.",
+  },
+  {
     title: "SAME is lopsided",
     address: "#dialect=tensorflow&kernel=3&strides=2&input=4",
     lesson:
@@ -39,7 +47,8 @@ export const PRESETS: readonly Preset[] = [
     title: "checkerboard",
     address: "#dialect=torch&kernel=3&stride=2&input=6&x=ones&weight=ones",
     lesson:
-      "All numbers are 1, and yet the output is uneven: 1, 2 or 4 kernels overlap in a cell, because 2 does not divide 3. A kernel of 4, a multiple of the stride, is even inside the border.",
+      "All numbers are 1, and yet the output is uneven: 1, 2 or 4 kernels overlap in a cell, because 2 does not divide 3. A kernel of 4, a multiple of the stride, is even inside the border. The panel “Overlap and checkerboard” counts it.",
+    panel: "overlap",
   },
   {
     title: "dilated",
@@ -71,7 +80,7 @@ export function presetLinks(): HTMLElement {
 }
 
 /** Return what to see in these settings, if a link leads to them. */
-export function lessonOf(settings: Settings): { title: string; lesson: string } | undefined {
+export function lessonOf(settings: Settings): Preset | undefined {
   const address = addressOf(settings);
   return PRESETS.find((preset) => addressOf(readAddress(preset.address).settings) === address);
 }

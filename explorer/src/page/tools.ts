@@ -13,7 +13,7 @@ export function tools(store: Store, embed: boolean): HTMLElement[] {
   };
   // the frame of a notebook has no address of its own
   if (location.protocol === "about:") return [themeButton()];
-  const copy = copyButton(link, "the link of this page with these settings", store, "Copy link");
+  const copy = copyButton(link, "link of this page with these settings", store, "Copy link");
   copy.title =
     "All settings and the pinned cell stand behind the #: the link shows the same in every copy of this page.";
   if (!embed) return [copy, themeButton()];

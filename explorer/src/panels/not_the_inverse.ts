@@ -64,10 +64,13 @@ function content(moment: Moment): HTMLElement[] {
 
 function verdicts(scene: Scene, K: Matrix, back: Float64Array, solved: ReturnType<typeof leastSquares>): HTMLElement[] {
   const apart = distance(back, scene.x);
+  const there = distance(K.transposedTimes(back), scene.output);
   const first =
-    apart === 0
+    (apart === 0
       ? "Here K y is x: for this x, or because the taps never overlap and have length 1. With other settings it is not."
-      : `K y differs from x by up to ${shown(apart)}.`;
+      : `K y differs from x by up to ${shown(apart)}.`) +
+    " In a network the convolution mostly comes first: from a picture y to K y, and the transposed convolution makes Kᵀ(K y) of it, " +
+    `as large as the picture, ${there === 0 ? "and here equal to it" : `with other numbers: here they differ by up to ${shown(there)}`}.`;
   if (!solved)
     return [
       make("p", {}, first),

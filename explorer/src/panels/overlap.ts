@@ -73,7 +73,7 @@ function content(scene: Scene, settings: Settings, shown: Shown, actions: Action
     make(
       "p",
       { class: "hint" },
-      `Rows and columns are the places modulo the stride, before the crop. A phase's gain is what it returns for a constant input of 1.`,
+      `Rows and columns are the places modulo the stride, before the crop. A phase's gain is what it returns for a constant input of 1: the stronger a cell of the picture, the larger; a negative one has the colour of OUTPUT.`,
     ),
     ...remedies(scene, settings, board, actions),
   ];

@@ -32,7 +32,7 @@ function formulas(scene: Scene, settings: Settings): HTMLElement[] {
   const { inputShape, geometry } = scene;
   const texts = inputShape.map((size, axis) => JSON.stringify([size, geometry.axes[axis]]));
   if (texts.every((text) => text === texts[0]))
-    return [axisFormula(scene, settings, 0, inputShape.length > 1 ? "Rows, and columns as well" : null)];
+    return [axisFormula(scene, settings, 0, inputShape.length > 1 ? "Rows and columns alike" : null)];
   return [axisFormula(scene, settings, 0, "Axis 0: rows"), axisFormula(scene, settings, 1, "Axis 1: columns")];
 }
 

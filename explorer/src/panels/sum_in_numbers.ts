@@ -9,6 +9,7 @@ import { fullName, inputName, outputName, tapName } from "./place_names";
 import type { Panel } from "./frame";
 
 const MOST_TERMS = 16;
+const HINT = "Point at a cell, or move to one with Tab and the arrow keys; Enter pins it. For example:";
 
 export const sumInNumbers: Panel = {
   name: "sum",
@@ -24,20 +25,19 @@ export const sumInNumbers: Panel = {
         const cell = shownCell(moment.selection);
         if (!scene) fill(element, noOperator(moment));
         else if (!cell || !isIn(scene, cell))
-          fill(
-            element,
-            make(
-              "p",
-              { class: "hint" },
-              "Point at a cell, or move to one with Tab and the arrow keys: its sum stands here. Enter pins it.",
-            ),
-          );
+          fill(element, make("p", { class: "hint" }, HINT), ...outputCell(scene, middle(scene, moment), moment));
         else if (cell.board === "output") fill(element, ...outputCell(scene, cell, moment));
         else fill(element, ...inputCell(scene, cell, moment));
       },
     };
   },
 };
+
+/** Cell that stands for all until one is chosen. */
+function middle(scene: Scene, { selection }: Moment): Cell {
+  const index = scene.outputShape.map((size) => Math.floor(size / 2));
+  return { board: "output", channel: selection.shown.output, index };
+}
 
 function isIn(scene: Scene, cell: Cell): boolean {
   const shape = cell.board === "output" ? scene.outputShape : scene.inputShape;

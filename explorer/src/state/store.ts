@@ -1,6 +1,6 @@
 /** The one state of the page. Changes are gathered, and all views draw in the next animation frame. */
 
-import { sceneOf } from "../arithmetic/build";
+import { sceneOf } from "../arithmetic/scene_of_settings";
 import { NOTHING, sameCell, type Cell, type Selection } from "./selection";
 import type { Mistake, Settings } from "./settings";
 import type { Actions, Moment, View } from "./view";

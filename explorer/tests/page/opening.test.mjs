@@ -8,7 +8,7 @@ import { bundled } from "../bundled.mjs";
 import { openAll, show, summedValue, textOf } from "./actions.mjs";
 
 const { sceneOf, readAddress, dialects } = await bundled(
-  "arithmetic/build.ts",
+  "arithmetic/scene_of_settings.ts",
   "state/address.ts",
   "dialects/registry.ts",
 );
@@ -170,6 +170,19 @@ browserTest(
   },
   "#dialect=torch&kernel=4&input=3",
 );
+
+browserTest("an example opens the panel that its lesson needs, once", async (page) => {
+  const overlap = page.locator("#panel-overlap");
+  assert.equal(await overlap.evaluate((details) => details.open), false);
+  await page.locator(".presets a", { hasText: "checkerboard" }).click();
+  await settled(page);
+  assert.match(await textOf(page, "#panel-overlap"), /Checkerboard: for a constant input/);
+  await overlap.locator("summary").click();
+  await page.fill("#field-input", "5");
+  await page.fill("#field-input", "6");
+  await settled(page);
+  assert.ok(await page.locator(".hints p").isVisible());
+});
 
 browserTest("the output's caption says what the crop did to the full result", async (page) => {
   for (const [crop, words] of [

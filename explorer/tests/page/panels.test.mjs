@@ -7,7 +7,7 @@ import { npyFile } from "../npy_writer.mjs";
 import { openPanel, show, summedValue, textOf } from "./actions.mjs";
 
 const { sceneOf, checkerboardOf, responseOf, matrixOf, readAddress, dialects, titleOf } = await bundled(
-  "arithmetic/build.ts",
+  "arithmetic/scene_of_settings.ts",
   "arithmetic/phases.ts",
   "arithmetic/matrix.ts",
   "state/address.ts",
@@ -61,7 +61,7 @@ browserTest(
   "the copied link shows the same page again",
   async (page) => {
     await page.evaluate(() => (navigator.clipboard.writeText = async (text) => void (window.copied = text)));
-    await page.getByRole("button", { name: "Copy the link" }).click();
+    await page.getByRole("button", { name: "Copy link" }).click();
     const link = await page.evaluate(() => window.copied);
     const value = await summedValue(page);
     await page.goto("about:blank");
@@ -261,6 +261,12 @@ browserTest(
     assert.deepEqual(await numbersOf(3), [...scene.x]);
     const apart = Math.max(...back.map((value, at) => Math.abs(value - scene.x[at])));
     assert.match(await panel.innerText(), new RegExp(`differs from x by up to ${apart}`));
+    const there = Math.max(
+      ...matrixOf(scene)
+        .transposedTimes(back)
+        .map((value, at) => Math.abs(value - scene.output[at])),
+    );
+    assert.match(await panel.innerText(), new RegExp(`with other numbers: here they differ by up to ${there}`));
     assert.match(await panel.innerText(), /rounding alone/);
     await show(page, "#dialect=torch&kernel=2&stride=1&padding=1&input=4");
     assert.match(await panel.innerText(), /K has rank \d+, fewer than its 16 rows/);

@@ -4,7 +4,7 @@ import { browserTest, settled } from "./browser.mjs";
 import { bundled } from "../bundled.mjs";
 import { middleOf } from "./actions.mjs";
 
-const { sceneOf } = await bundled("arithmetic/build.ts");
+const { sceneOf } = await bundled("arithmetic/scene_of_settings.ts");
 const { readAddress } = await bundled("state/address.ts");
 
 const LARGE = "#dialect=torch&kernel=4&stride=2&padding=1&input=32&x=random&weight=random";

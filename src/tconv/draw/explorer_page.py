@@ -127,7 +127,7 @@ def explore(
     `channels` are those of input and output, by default one in each group.
 
     Raises what `animate` raises for settings that describe no operator; ShapeError for other axes, or fewer than the
-    dialect has, and for more than 4096 numbers in an array.
+    dialect has, for an array where there are several channels, and for more than 4096 numbers in an array.
     """
     rules = find_dialect(dialect)
     given = read_operands(x, w, input=input, kernel=kernel, dialect=dialect, grouped=True, **spec)
@@ -142,8 +142,11 @@ def explore(
     if given.x.ndim == 1:
         pairs.append(("rank", "1"))
     pairs.append(("kernel", _sizes_text(given.w.shape)))
-    words = {name: _compact(name, value, given.x.ndim) for name, value in _without_layout(rules, spec, given).items()}
-    pairs += [(name, _word_text(value)) for name, value in words.items() if not (value == 1 and name in _ONE_IS_NONE)]
+    words = [
+        (name, _word_text(_compact(name, value, given.x.ndim)))
+        for name, value in _without_layout(rules, spec, given).items()
+    ]
+    pairs += [(name, text) for name, text in words if not (text == "1" and name in _ONE_IS_NONE)]
     pairs.append(("input", _sizes_text(given.x.shape)))
     groups = given.geometry.groups
     small, large = (groups, groups) if channels is None else ints_of(channels, "channels", 2, least=1)
@@ -153,6 +156,11 @@ def explore(
         )
     if (small, large) != (1, 1):
         pairs.append(("channels", f"{small}:{large}"))
+    if (x is not None and small > 1) or (w is not None and (small, large) != (1, 1)):
+        raise ShapeError(
+            f"x and w are bare arrays of one channel; the call has {small} input and {large} output channels. Write "
+            "their sizes alone, input= and kernel=, or the call without groups and channels"
+        )
     own = {"x": (x, given.x), "weight": (w, given.w)}  # the page has the weight in the order of the scatter, too
     pairs += [(name, _numbers_text(name, read)) for name, (array, read) in own.items() if array is not None]
     return Explorer("#" + "&".join(f"{name}={quote(value, safe=':,()[]')}" for name, value in pairs))

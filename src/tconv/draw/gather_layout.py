@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from tconv.draw.array_grid import Place, size_of
+from tconv.draw.array_grid import TIMES, Place, size_of
 from tconv.draw.cell_board import CAPTION
 from tconv.draw.picture_limits import LARGEST
 
@@ -109,7 +109,7 @@ def _beside(x: Place, w: Place, y: Place, top: float, lines: Lines) -> tuple[Ban
     lines = lines._replace(left=kernel + w[1] + _GAP, top=middle - tall / 2)
     right = lines.left + lines.width
     output = right + 1.5 * _GAP
-    signs = ((kernel - _GAP / 2, middle), "*"), ((right + 0.75 * _GAP, middle), "\u2192")
+    signs = ((kernel - _GAP / 2, middle), TIMES), ((right + 0.75 * _GAP, middle), "\u2192")
     corners = (_MARGIN, middle - x[0] / 2), (kernel, middle - w[0] / 2)
     band = Band(*corners, lines, (output, middle - y[0] / 2), signs)
     return band, CAPTION + body, output + y[1] + _MARGIN
@@ -128,5 +128,5 @@ def _below(x: Place, w: Place, y: Place, top: float, lines: Lines) -> tuple[Band
     middle = first + above / 2
     corners = (_MARGIN, middle - x[0] / 2), (kernel, middle - w[0] / 2)
     output = _MARGIN, first + above + _MARGIN + CAPTION
-    band = Band(*corners, lines, output, (((kernel - _GAP / 2, middle), "*"),))
+    band = Band(*corners, lines, output, (((kernel - _GAP / 2, middle), TIMES),))
     return band, CAPTION + body, left + lines.width + _MARGIN

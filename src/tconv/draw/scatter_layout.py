@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tconv.draw.array_grid import MOST_AXES, Place, size_of
+from tconv.draw.array_grid import MOST_AXES, TIMES, Place, size_of
 from tconv.draw.cell_board import CAPTION
 from tconv.draw.picture_limits import LARGEST
 
@@ -65,7 +65,8 @@ def _band(count: int, x: Size, kernel: Size, canvas: Size, per_line: int) -> Arr
     first = left_of_kernel + kernel[1] + _SIGN
     step = canvas[1] + _SIGN
     last = first + per_line * step
-    signs = [((first - _SIGN / 2, middle), "="), ((last - _SIGN / 2, middle), "=")]
+    signs = [((left_of_kernel - _SIGN / 2, middle), TIMES)]
+    signs += [((edge - _SIGN / 2, middle), "=") for edge in (first, last)]
     painted = []
     for line, start in enumerate(range(0, count, per_line)):
         top = middle - block / 2 + line * (canvas[0] + _SIGN)
@@ -93,7 +94,8 @@ def _column(count: int, x: Size, kernel: Size, canvas: Size) -> Arrangement:
     head = next(tops)
     painted = [(left, next(tops)) for _ in range(count)]
     last = next(tops)
-    signs = [((left - _SIGN / 2, top + canvas[0] / 2), "+" if at else "=") for at, (_, top) in enumerate(painted)]
+    signs = [((left + x[1] + _SIGN / 2, head + max(x[0], kernel[0]) / 2), TIMES)]
+    signs += [((left - _SIGN / 2, top + canvas[0] / 2), "+" if at else "=") for at, (_, top) in enumerate(painted)]
     return Arrangement(
         width=left + max(canvas[1], x[1] + _SIGN + kernel[1]) + _MARGIN,
         height=last + canvas[0] + _MARGIN,

@@ -82,6 +82,7 @@ class FigureFilm:
             across, down, blank, edgecolors=edges, linewidth=0.025 * self._points, zorder=1
         )
         self._numbers[name] = {}
+        has_holes = bool((grid.kinds == HOLE).any())
         for index in np.ndindex(*grid.shape):
             kind = int(grid.kinds[index])
             cell = next(place.part(tuple(slice(i, i + 1) for i in index)))
@@ -90,6 +91,8 @@ class FigureFilm:
             if kind == BEYOND:
                 self._box(cell, edgecolor=theme.edge, linewidth=0.03, linestyle="--", zorder=1.5)
             if kind != HOLE:
+                if has_holes:  # a hole is drawn over half of its neighbours' lines
+                    self._box(cell, edgecolor=theme.line, linewidth=0.025, zorder=1.2)
                 colour = theme.ink if kind == PLAIN else theme.muted
                 number = self.ax.text(
                     cell.left + 0.5, cell.top + 0.5, "", color=colour, fontsize=self._font, ha="center",

@@ -85,11 +85,11 @@ def _last(op: AnimatedOperator, before: Frame, sums: Array, counts: Array, tints
     text = f"Summed: y is {by(op.output_shape)}."
     if op.is_cropped:
         text = f"Padding is a crop: of the full {by(op.full_shape)} it keeps {by(op.output_shape)}. This is y."
-    more = (
-        f"{zeros} of its cells no element reaches: 0, or the bias."
-        if zeros
-        else "Grey cells are sums of several products."
-    )
+    more = "Every cell has one product: nothing overlaps."
+    if zeros:
+        more = f"{zeros} of its cells no element reaches: 0, or the bias."
+    elif (counts[kept] > 1).any():
+        more = "Grey cells are sums of several products."
     return Frame(
         numbers={**before.numbers, "product": only(op.w, False), "output": only(sums.copy(), kept)},
         tints={**before.tints, "product": np.full(op.w.shape, BLANK), "output": np.where(kept, tints, BLANK)},

@@ -116,8 +116,9 @@ def _sentence(op: AnimatedOperator, output: tuple[int, ...], products: list[Prod
     name, value = f"y{brackets(output)}", short(op.output[output])
     zeros = op.w.size - len(products)
     if not products:
-        return f"{name} = 0: under the kernel are zeros alone", f"{zeros} products are with zeros."
+        return f"{name} = 0: under the kernel are zeros alone", f"All {zeros} products are with zeros."
     terms = " + ".join(f"{factor(op.x[i])}·{factor(op.w[t])}" for i, t in products)
     if len(terms) > 60:
         terms = f"{len(products)} products of inputs and taps"
-    return f"{name} = {terms} = {value}", f"The other {zeros} products are with zeros."
+    others = f"The other {zeros} products are with zeros." if zeros else "No product is with a zero."
+    return f"{name} = {terms} = {value}", others

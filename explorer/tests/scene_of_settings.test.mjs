@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bundled } from "./bundled.mjs";
 
-const { dialects, sceneOf } = await bundled("arithmetic/build.ts", "dialects/registry.ts");
+const { dialects, sceneOf } = await bundled("arithmetic/scene_of_settings.ts", "dialects/registry.ts");
 
 const counting = { x: { rule: "counting" }, weight: { rule: "counting" } };
 const settingsOf = (more) => ({
