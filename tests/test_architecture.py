@@ -162,6 +162,10 @@ def test_the_usual_stride_is_2(name, words):
     assert [level.geometry.stride for level in made.levels] == [(2,), (2,)]
 
 
+def test_any_number_of_axes_has_sizes():
+    assert architecture_sizes(input=(5, 6, 7, 8), depth=1, convolutions=0).levels[0].skip == (5, 6, 7, 8)
+
+
 def test_geometries_are_layers():
     down, up = tconv.Geometry(4, 2, 1).convolution, tconv.Geometry(4, 2, 1)
     made = architecture_sizes([down, down, up, up], input=22)

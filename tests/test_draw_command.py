@@ -105,7 +105,10 @@ def test_phases_are_those_of_the_input_that_was_given(monkeypatch, capsys):
     np.testing.assert_array_equal(numbers(ax, "input"), x)
     np.testing.assert_array_equal(numbers(ax, "output"), tconv.definition.scatter(x, np.array([2, 7, 1]), stride=2))
     assert ": 5 → 11 (" in out
-    monkeypatch.undo()
+    assert run(capsys, "matrix --weight w.npy").endswith(": 3 → 5 (kernel 3, stride 1)\n"), "of one axis, as w is"
+
+
+def test_phases_are_those_of_the_size_that_was_given(monkeypatch, capsys):
     ax, _ = axes_of("phases", "--input 2 4 --stride 2", monkeypatch, capsys)
     assert len(numbers(ax, "input")) == 8
 
@@ -191,7 +194,10 @@ def test_existing_files_are_refused(folder, capsys):
         ("scatter --animate -o s.png", "is an animation; it is written as .svg, .gif, .mp4. Write -o s.gif"),
         ("scatter --animate --kernel 2 2 2", "animations have 1 or 2 axes"),
         ("scatter --animate --input 40 40", "frames"),
-        ("scatter --theme blue", 'theme="dark"'),
+        ("scatter --theme blue", "Write --theme dark"),
+        ("channels --theme blue", "Write --theme dark"),
+        ("scatter --seconds 0 --animate", "Write --seconds 1"),
+        ("scatter --dialect jax", 'Write --option "padding=[[1, 1], [1, 1]]"'),
         ("scatter --weight none.npy", "none.npy"),
         ("scatter --weight none.txt", "is not a .npy file"),
         ("scatter --groups 2", "groups"),

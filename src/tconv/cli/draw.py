@@ -14,6 +14,7 @@ from tconv.io.output_files import NewFile, numbered
 
 def run(  # noqa: D417
     name: str,
+    /,
     *,
     layer: LayerOptions | None = None,
     x: Path | None = None,
@@ -30,8 +31,9 @@ def run(  # noqa: D417
     """Draw a transposed convolution: tconv draw scatter --kernel 3 --stride 2 --padding 1 -o scatter.svg.
 
     Pictures: scatter (each input element paints its kernel), gather (what one output element sums), matrix, phases,
-    overlap, padding (what each framework removes), channels; architecture (sizes down and up a U-Net). With --animate,
-    or a name that ends in .gif or .mp4: scatter, gather and zero-insertion.
+    overlap, padding (what each framework removes), channels; architecture (sizes down and up a U-Net, of
+    --kernel 2 --stride 2 unless given). With --animate, or a name that ends in .gif or .mp4: scatter, gather and
+    zero-insertion.
 
     Parameters
     ----------
@@ -42,7 +44,7 @@ def run(  # noqa: D417
     weight
         Numbers of the kernel (.npy), or of a whole weight for channels, in the dialect's layout.
     at
-        Of gather: the place in the output.
+        Of gather: the place in the output. Default: near the middle, where most is summed.
     channels
         Of channels: channels of input and output.
     theme
@@ -52,7 +54,8 @@ def run(  # noqa: D417
     seconds
         Of an animation: how long each step stays. Default 1.
     file
-        File to write; the ending decides the format: .svg, .png, .pdf, .gif, .mp4. Default: NAME.svg.
+        File to write; the ending decides the format: .svg, .png, .pdf, .gif, .mp4. Default: NAME.svg, or NAME-2.svg
+        if it exists.
     overwrite
         Replace a file that exists.
     """

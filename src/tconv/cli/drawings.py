@@ -22,6 +22,7 @@ from tconv.draw.array_grid import by
 from tconv.draw.dialect_words import STRIDES
 from tconv.draw.operands import read_operands
 from tconv.draw.padding_calls import usual_calls
+from tconv.draw.palette import theme_of
 from tconv.draw.registry import PICTURES
 from tconv.errors import ArgumentError, FileError, TconvError
 from tconv.io.output_files import NewFile
@@ -116,6 +117,8 @@ def drawing_of(
             f"{name} has no animation; {', '.join(each.replace('_', '-') for each in VIEWS)} have one. Write tconv "
             f"draw {name} without --animate, and -o {name}.svg"
         )
+    with options.in_words(2):
+        theme_of(contents.theme)  # before a file is opened
     _refuse_options_of_others(name, options, levels, contents, animated)
     if name == ARCHITECTURE:
         return _architecture(options, levels, contents)
@@ -132,7 +135,7 @@ def drawing_of(
                 x, w, view=view, dialect=layer.rules.name, theme=contents.theme, seconds=seconds,
                 **sizes, **layer.native,
             )  # fmt: skip
-            return Drawing(lambda: film, f"{film.title}, {len(film.frames)} frames{_one_axis(layer)}", True)
+            return Drawing(lambda: film, f"{film.title}, {len(film.frames)} frames{_one_axis(layer, x, w)}", True)
         given = read_operands(x, w, dialect=layer.rules.name, **sizes, **layer.native)
     words: dict[str, Any] = {"theme": contents.theme}
     if contents.at is not None:
@@ -141,7 +144,7 @@ def drawing_of(
         words["calls"] = _calls(options, layer)
     picture, g = PICTURES[name], given.geometry
     sizes_text = f"{by(given.x.shape)} → {by(g.output_shape(given.x.shape))}"
-    text = f"{_sentence(name)}: {sizes_text} (kernel {by(g.kernel)}, {settings(g)}){_one_axis(layer)}"
+    text = f"{_sentence(name)}: {sizes_text} (kernel {by(g.kernel)}, {settings(g)}){_one_axis(layer, x, w)}"
     return Drawing(lambda: _in_options(lambda: picture.draw(*given, **words), options, layer), text, False)
 
 
@@ -253,10 +256,10 @@ def _architecture(options: LayerOptions, levels: ArchitectureOptions, contents: 
     return Drawing(make, str(made), False)
 
 
-def _one_axis(layer: NativeLayer) -> str:
-    """Return a note on one axis: one number for the input may have been meant as a square."""
+def _one_axis(layer: NativeLayer, x: Any, w: Any) -> str:
+    """Return a note on one axis: one number for the input may have been meant as a square, if there is no array."""
     n = layer.input[0]
-    return f"; one axis, write --input {n} {n} for two" if len(layer.input) == 1 else ""
+    return f"; one axis, write --input {n} {n} for two" if len(layer.input) == 1 and x is None and w is None else ""
 
 
 def _sentence(name: str) -> str:

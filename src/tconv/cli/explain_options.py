@@ -24,6 +24,9 @@ _FLAGS = {
     "--input": ("input", "input_shape"),
     "--output": ("output_shape", "output_size"),
     "--dialect": ("dialect",),
+    "--channels": ("channels",),
+    "--theme": ("theme",),
+    "--seconds": ("seconds",),
 }
 """Each option, and its names in the library and its dialects."""
 _PICTURES = (".svg", ".png", ".pdf")
@@ -36,7 +39,9 @@ _OTHER_RULE = re.compile(r"crop=tconv\.dialect\('(\w+)'\)\.geometry\(.*\)\.crop"
 """Advice of the library to compute the crop by the rule of another dialect."""
 _JOINED = re.compile(r"[\[(]?\d+([x*,;]+\d+)*[x*,;]?[\])]?", re.IGNORECASE)
 """Whole numbers in one text: 3x3, 3,3 or [3,3]."""
-_KEYWORD = re.compile(r"\b(\w+)=('[^']*'|\"[^\"]*\"|\[[^\[\]]*\]|\([^()]*\)|\w+)")
+_PAIRS = r"\((?:\([-\d, ]*\)(?:, ?)?)+\)"
+"""A (lo, hi) pair for each axis: ((1, 1), (0, 1))."""
+_KEYWORD = re.compile(rf"\b(\w+)=({_PAIRS}|'[^']*'|\"[^\"]*\"|\[[^\[\]]*\]|\([^()]*\)|\w+)")
 
 
 def whole_numbers(_: Any, tokens: Any) -> list[int]:
@@ -175,11 +180,16 @@ def _with_flags(message: str) -> str:
 
     >>> _with_flags("output_shape is missing. Write output_shape=[N, 8, 8, C_out]")
     'output_shape is missing. Write --output 8 8'
+    >>> _with_flags("padding is None. Write padding=((1, 1), (1, 1))")
+    'padding is None. Write --option "padding=[[1, 1], [1, 1]]"'
     """
     flags = {name: flag for flag, known in _FLAGS.items() for name in known}
 
     def as_option(keyword: re.Match[str]) -> str:
         name, value = keyword.groups()
+        if value.startswith("(("):
+            pairs = value.replace(",)", ")").replace("(", "[").replace(")", "]")
+            return f'--option "{name}={pairs}"'
         entries = re.findall(r"-?\d+", value) if value[0] in "([" else [value.strip("'\"")]
         return " ".join([flags[name], *entries]) if name in flags and entries else keyword[0]
 

@@ -55,7 +55,7 @@ class LayerOptions:
     groups
         Groups.
     input
-        Spatial size of the input.
+        Spatial size of the input. Default 3 on each axis.
     output
         Spatial size of the output, in the dialects that need it.
     dialect
@@ -85,8 +85,10 @@ class LayerOptions:
                     f"--{flag} is {' '.join(map(str, option))}, and the array has shape {tuple(array)}. Write it "
                     f"without --{flag}"
                 )
-        kernel = self.kernel if kernel is None else list(kernel)
         input = self.input if input is None else list(input)
+        if kernel is not None and input is None:
+            input = [usual_input] * len(kernel)  # a kernel that is an array has its own number of axes
+        kernel = self.kernel if kernel is None else list(kernel)
         return read_layer(
             kernel or [3], self.stride, self.padding, self.output_padding, self.dilation, self.groups, input,
             self.output, self.dialect, self.option, usual_input,

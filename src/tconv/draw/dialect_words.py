@@ -33,8 +33,8 @@ def layer_words(dialect: Dialect, layer: Geometry, native: Mapping[str, Any]) ->
     words: dict[str, Any] = {}
     for name, values, family in (("stride", layer.stride, STRIDES), ("dilation", layer.dilation, _DILATIONS)):
         own = next((word for word in family if word in known), None)
-        axes = {f"{name}_{axis}": value for axis, value in zip(_AXES[-layer.ndim :], values, strict=True)}
-        found = {own: values} if own else axes if axes.keys() <= set(known) else {}
+        axes = {f"{name}_{axis}": value for axis, value in zip(_AXES[-layer.ndim :], values, strict=False)}
+        found = {own: values} if own else axes if len(axes) == layer.ndim and axes.keys() <= set(known) else {}
         if not found and max(values) > 1:
             raise ArgumentError(
                 f"{name} is {values}, which the {dialect.name} dialect has no word for. Write the calls to compare "

@@ -237,11 +237,16 @@ def _numbers_text(name: str, array: Array) -> str:
     if array.size > MOST_NUMBERS:
         raise ShapeError(
             f"{name} has shape {array.shape}, {array.size} numbers; an address has at most {MOST_NUMBERS}. "
-            "Write a part of it, or its size alone: input= or kernel="
+            "Write a part of it, or its size alone"
         )
-    if array.dtype.kind == "c" or not np.isfinite(array).all():
-        what = "complex numbers" if array.dtype.kind == "c" else "numbers that are not finite"
-        raise ArgumentError(f"{name} has {what}; the page shows real ones. Write its real part, or its size alone")
+    if array.dtype.kind == "c":
+        raise ArgumentError(
+            f"{name} has complex numbers; the page shows real ones. Write its real part, or its size alone"
+        )
+    if not np.isfinite(array).all():
+        raise ArgumentError(
+            f"{name} has numbers that are not finite; the page shows finite ones. Write those, or its size alone"
+        )
     return f"{'x'.join(map(str, array.shape))}:{','.join(map(str, array.ravel()))}"
 
 
