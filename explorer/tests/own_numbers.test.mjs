@@ -18,6 +18,9 @@ const TEXTS = [
   ["((1, 2), (3, 4))", [2, 2], [1, 2, 3, 4]],
   ["w = np.array([True, False])", [2], [1, 0]],
   ['{"weight": [[0.5], [−1]]}', [2, 1], [0.5, -1]],
+  ["np.array((1, 2), dtype=float)", [2], [1, 2]],
+  ["<tf.Tensor: shape=(1, 2), dtype=int32, numpy=array([[1, 2]], dtype=int32)>", [1, 2], [1, 2]],
+  ["Parameter containing:\ntensor([[1., 2.]], device='cuda:0', requires_grad=True)", [1, 2], [1, 2]],
 ];
 
 for (const [text, shape, numbers] of TEXTS) {
@@ -39,6 +42,13 @@ const BAD_TEXTS = [
   ["[".repeat(100000), /brackets/],
   ["1 ".repeat(1_100_000), /more than 1000000/],
   ["1+2j", /not a number/],
+  ["np.eye(3)", /“np.eye\(3\)” is not a number, and nothing is computed/],
+  ["np.full([2, 2], 3)", /“np.full” is not a number/],
+  ["2 * np.array([[1, 2], [3, 4]])", /nothing is computed/],
+  ["[[1, 2], [3, 4]] * 2", /“\* 2” stands behind the array/],
+  ["np.array([[1, 2], [3, 4]], dtype=float)*2", /stands behind the array/],
+  ["([1, 2], [3, 4])", /stands behind the array/],
+  ["[1, 2]" + ",a=>".repeat(70) + " !", /stands behind the array/],
   ["__import__('os')", /not a number/],
 ];
 

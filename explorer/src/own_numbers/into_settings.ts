@@ -73,7 +73,9 @@ export function asWeight(
       settings,
       [1, 1, ...array.shape],
       array.numbers,
-      `Read as the ${sizes(array.shape)} taps of one channel, in the order in which they are painted.`,
+      product(array.shape) === 1
+        ? "Read as the one tap of one channel."
+        : `Read as the ${sizes(array.shape)} taps of one channel, in the order in which they are painted.`,
     );
   }
   const layout = dialects[settings.dialect]!.weight(groups, settings.rank);

@@ -16,6 +16,12 @@ const DEEPEST = 8;
 const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
 const SPECIAL: Readonly<Record<string, number>> = { nan: NaN, inf: Infinity, infinity: Infinity, true: 1, false: 0 };
 
+/** Calls and words before a list that only name its type; every other call would have to be run. */
+const NAMES = /^(?:[\w.]*\.)?(?:array|asarray|tensor|as_tensor|constant|parameter|variable|matrix|list|tuple)$/i;
+/** Text after a list that changes no number: "dtype=float32)" and the like; no character fits two parts, so that no text takes long. */
+const AFTER = /^\s*(?:,\s*(?:\w+\s*=\s*[^\s,;()\]}>*+]*(?:\([^()]*\))?\s*)?|[)\]}>;]\s*)*$/;
+const LONGEST_AFTER = 300;
+
 /**
  * Return the array of a text. Raises UnreadableNumbers.
  *
@@ -68,16 +74,30 @@ function rows(text: string): NumberArray {
   return { shape: lines.length === 1 ? [width] : [lines.length, width], numbers: lines.flat().map(numberOf) };
 }
 
-function nested(text: string): NumberArray {
-  // the first bracket that is a list: "array([", "np.array((", "torch.tensor([..], dtype=...)"
+/** Place of the first bracket that is a list: that of "np.array([", of the inner "((", and of "w = (". */
+function startOf(text: string): number {
   const list = text.indexOf("[");
-  const start = list >= 0 ? list : text.indexOf("(");
-  const tokens = text.slice(start).match(/[[\]()]|[^\s,;[\]()]+/g) ?? [];
+  const start = list >= 0 ? list : text.search(/(?<![\w.])\(/);
+  // names of values and of types stand before it: "w = np.array(", '{"weight": ', "<tf.Tensor: ..., numpy=array("
+  const before = text.slice(0, Math.max(start, 0)).slice(-LONGEST_AFTER);
+  const calls = before.slice(before.search(/[^=:{,]*$/)).split("(");
+  const unknown = calls.map((name) => name.trim()).find((name) => name !== "" && !NAMES.test(name));
+  if (start < 0 || unknown !== undefined)
+    throw new UnreadableNumbers(
+      `“${(unknown ?? text.trim()).slice(0, 20)}” is not a number, and nothing is computed here. Print the array, and paste what is printed.`,
+    );
+  return start;
+}
+
+function nested(text: string): NumberArray {
+  const start = startOf(text);
+  let end = text.length;
+  const tokens = text.slice(start).matchAll(/[[\]()]|[^\s,;[\]()]+/g);
   const numbers: number[] = [];
   const shape: (number | undefined)[] = [];
   const counts: number[] = [];
   let leaf: number | undefined;
-  for (const token of tokens) {
+  for (const { 0: token, index } of tokens) {
     if (token === "[" || token === "(") {
       if (leaf !== undefined && counts.length >= leaf)
         throw new UnreadableNumbers(
@@ -95,7 +115,10 @@ function nested(text: string): NumberArray {
           `One list of axis ${axis} has ${shape[axis]} entries and another has ${length}. All need as many.`,
         );
       shape[axis] = length;
-      if (axis === 0) break; // what follows is "dtype=float32)" and the like
+      if (axis === 0) {
+        end = start + index + 1;
+        break;
+      }
     } else {
       if (leaf !== undefined && counts.length !== leaf)
         throw new UnreadableNumbers(
@@ -108,6 +131,11 @@ function nested(text: string): NumberArray {
     }
   }
   if (counts.length > 0) throw new UnreadableNumbers("A bracket is not closed. Paste the whole array.");
+  const after = text.slice(end).trim();
+  if (after.length > LONGEST_AFTER || !AFTER.test(after))
+    throw new UnreadableNumbers(
+      `“${after.slice(0, 20)}” stands behind the array, and nothing is computed here. Paste one array alone.`,
+    );
   const sizes = shape.map((size) => size ?? 0);
   if (sizes.reduce((product, size) => product * size, 1) !== numbers.length)
     throw new UnreadableNumbers("The lists have different lengths. All lists of an axis need as many entries.");
