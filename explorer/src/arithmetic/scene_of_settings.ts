@@ -1,5 +1,6 @@
 /** Scene of the settings, or the mistakes that they contain, each at its field. */
 
+import { cautionsOf } from "../dialects/cautions";
 import { geometryOf, dialectNamed } from "../dialects/reading";
 import type { Dialect, Part } from "../dialects/dialect";
 import { intsOf } from "../dialects/arguments";
@@ -48,7 +49,12 @@ export function sceneOf(settings: Settings): Built {
   if (!dialect || !kernel || !input || !channels) return { scene: null, mistakes, notes: [] };
   const geometry = attempt(() => geometryOf(dialect, kernel, input, settings.words));
   const scene = geometry && attempt(() => filledScene(settings, geometry, channels, input, dialect));
-  return { scene, mistakes, notes: scene ? notesOf(scene, wordFor(dialect, settings, "stride")) : [] };
+  if (!scene) return { scene, mistakes, notes: [] };
+  const cautions = cautionsOf(dialect.name, scene.geometry).map(({ part, text }) => ({
+    field: wordFor(dialect, settings, part),
+    text,
+  }));
+  return { scene, mistakes, notes: [...notesOf(scene, wordFor(dialect, settings, "stride")), ...cautions] };
 }
 
 function sizesOf(given: readonly number[], name: string, rank: number, most: number): number[] {

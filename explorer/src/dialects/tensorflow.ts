@@ -122,7 +122,7 @@ export const tensorflow: Rules = {
     words.stride("strides"),
     words.text("padding", "SAME", "SAME, VALID, or in 2-D [[0, 0], [top, bottom], [left, right], [0, 0]]."),
     words.dilation("dilations"),
-    words.groups(),
+    words.groups("groups", "A word of tconv's own: TensorFlow counts the groups from the shapes of x and weight."),
   ],
   geometry({ kernel, input, words: given }) {
     const ndim = kernel.length;

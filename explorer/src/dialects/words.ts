@@ -22,14 +22,14 @@ export const dilation = (name: string): Word => ({
   hint: "Outputs from one tap to the next.",
 });
 
-export const groups = (name = "groups"): Word => ({
+export const groups = (name = "groups", hint = "Parts of the channels, each with a kernel of its own."): Word => ({
   name,
   part: "groups",
   kind: "count",
   fallback: "1",
   least: 1,
   most: 4,
-  hint: "Parts of the channels, each with a kernel of its own.",
+  hint,
 });
 
 export const padding = (name = "padding", hint = "Elements cut from both ends of the output."): Word => ({

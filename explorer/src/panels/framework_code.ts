@@ -2,6 +2,7 @@
 
 import { Refusal } from "../arithmetic/refusal";
 import type { Scene } from "../arithmetic/scene";
+import { cautionsOf } from "../dialects/cautions";
 import type { Dialect } from "../dialects/dialect";
 import { dialects, titleOf } from "../dialects/registry";
 import type { Actions, Moment } from "../state/view";
@@ -64,6 +65,7 @@ function dialectCall(dialect: Dialect, scene: Scene, actions: Actions): HTMLElem
       layouts(dialect, geometry.groups, inputShape.length),
       reasons,
       actions,
+      cautionsOf(dialect.name, geometry).map(({ text }) => text),
     );
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
@@ -77,6 +79,7 @@ function section(
   layout: string,
   reasons: readonly string[],
   actions: Actions,
+  cautions: readonly string[] = [],
 ): HTMLElement {
   const why =
     reasons.length > 0 &&
@@ -91,6 +94,7 @@ function section(
       code !== null && copyButton(() => code, `the ${name} call`, actions),
     ),
     why && make("p", { class: "why-not" }, why),
+    ...cautions.map((caution) => make("p", { class: "why-not" }, caution)),
     code !== null && codeBlock(`${name} call`, code),
     layout !== "" && make("p", { class: "hint" }, layout),
   );
