@@ -11,7 +11,7 @@ import { inputFace, kernelFace, kernelShape, outputFace } from "./cell_faces";
 import { mix } from "./colour";
 import { indexAt, spotOf } from "./face";
 import { cellMarks, pairMarks, withProducts } from "./lit";
-import { type Picture, timesText } from "./picture";
+import { outputCaption, type Picture, timesText } from "./picture";
 
 export function gatherPicture(store: Store): Picture {
   const input = cellBoard({ name: "gather-input", title: "INPUT", board: "input" }, store);
@@ -36,7 +36,7 @@ export function gatherPicture(store: Store): Picture {
             selection,
             fillOf((index) => phaseOf(scene.geometry, index)),
           ),
-          caption: timesText(scene.outputShape),
+          caption: outputCaption(scene, selection),
         },
         { face: inputFace(scene, selection), caption: timesText(scene.inputShape) },
         { face: kernelFace(scene, selection, fillOf(phaseOfTap)), caption: timesText(kernelShape(scene)) },

@@ -35,8 +35,11 @@ export function transposePicture(store: Store): Picture {
       const values = channelOf(scene.output, selection.shown.output, outputs);
       const { surface } = colours();
       return [
-        { face: vectorFace(values, () => surface, selection.hidden), caption: String(outputs) },
-        { face: matrixFace(scene, selection, turned), caption: sizesOf(scene, turned) },
+        {
+          face: vectorFace(values, () => surface, selection.hidden),
+          caption: selection.hidden ? "?" : String(outputs),
+        },
+        { face: matrixFace(scene, selection, turned), caption: sizesOf(scene, selection, turned) },
         {
           face: vectorFace(channelOf(scene.x, selection.shown.input, inputs), (at) => hues[at]!),
           caption: String(inputs),
@@ -61,7 +64,9 @@ export function matrixPicture(store: Store): Picture {
   return {
     parts: [lineBoard(store, "matrix", "K", "input")],
     limits: { largest: 30, height: 480 },
-    faces: (scene, selection) => [{ face: matrixFace(scene, selection, upright), caption: sizesOf(scene, upright) }],
+    faces: (scene, selection) => [
+      { face: matrixFace(scene, selection, upright), caption: sizesOf(scene, selection, upright) },
+    ],
     marks: (scene, _selection, lit) => [matrixMarks(scene, lit, upright)],
   };
 }
@@ -116,14 +121,13 @@ function matrixFace(scene: Scene, selection: Selection, turn: Turn): Face {
   };
 }
 
-function sizesOf(scene: Scene, turn: Turn): string {
+function sizesOf(scene: Scene, { hidden }: Selection, turn: Turn): string {
   const { input, output } = scene.channels;
   const block = input * output > 1 ? " between the channels shown" : "";
-  return (
-    timesText(turn(product(scene.inputShape), product(scene.outputShape))) +
-    block +
-    (isLarge(scene) ? ", too large to draw" : "")
-  );
+  const sizes = turn(product(scene.inputShape), product(scene.outputShape));
+  // the longer side of K tells the output's size
+  const texts = sizes.map((size, axis) => (hidden && axis === turn(0, 1).indexOf(1) ? "?" : String(size)));
+  return timesText(texts) + block + (isLarge(scene) ? ", too large to draw" : "");
 }
 
 /** Return true if K has more entries than a screen shows. */

@@ -14,7 +14,7 @@ import { type Face, type Frame, gridOf, indexAt, type Look, type Mark, type Mark
 import { cellMarks, type Lit, litBy, pairMarks } from "./lit";
 import { short } from "./number_text";
 import { Painting } from "./painting";
-import { type Picture, timesText } from "./picture";
+import { outputCaption, type Picture, timesText } from "./picture";
 
 export function paintPicture(store: Store): Picture {
   let painting: Painting;
@@ -115,7 +115,7 @@ export function paintPicture(store: Store): Picture {
       return [
         { face: inputFace(scene, selection, inputFill(scene)), caption: timesText(scene.inputShape) },
         { face: kernelFace(scene, selection), caption: timesText(kernelShape(scene)) },
-        { face: fullFace(scene), caption: timesText(scene.outputShape) + keptText(scene) },
+        { face: fullFace(scene), caption: outputCaption(scene, selection, keptText(scene)) },
       ];
     },
     marks(scene, chosen, lit) {

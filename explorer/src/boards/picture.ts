@@ -73,4 +73,8 @@ export function pictureView(picture: Picture): View {
 }
 
 /** Text of sizes: "3 × 4". */
-export const timesText = (sizes: readonly number[]): string => sizes.join(" × ");
+export const timesText = (sizes: readonly (number | string)[]): string => sizes.join(" × ");
+
+/** Text of the output's size; a question while the output is hidden, to be predicted. */
+export const outputCaption = ({ outputShape }: Scene, { hidden }: Selection, note = ""): string =>
+  hidden ? timesText(outputShape.map(() => "?")) : timesText(outputShape) + note;

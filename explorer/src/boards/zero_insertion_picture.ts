@@ -13,7 +13,7 @@ import { shades } from "./colour";
 import { type Face, type Frame, gridOf, indexAt, type Spot, spotOf } from "./face";
 import { cellMarks, type Lit, pairMarks, withProducts } from "./lit";
 import { short } from "./number_text";
-import { type Picture, timesText } from "./picture";
+import { outputCaption, type Picture, timesText } from "./picture";
 
 export function zeroInsertionPicture(store: Store): Picture {
   let spread: Spread;
@@ -62,7 +62,7 @@ export function zeroInsertionPicture(store: Store): Picture {
       return [
         { face: spreadFace(scene), caption: timesText(spread.shape) },
         { face: kernelFace(scene, selection, undefined, true), caption: timesText(kernelShape(scene)) },
-        { face: outputFace(scene, selection), caption: timesText(scene.outputShape) },
+        { face: outputFace(scene, selection), caption: outputCaption(scene, selection) },
       ];
     },
     marks(scene, selection, lit) {

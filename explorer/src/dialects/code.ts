@@ -12,8 +12,9 @@ function dataAxes(pattern: string, ndim: number): (number | null)[] {
   return [...pattern].flatMap((letter) => (letter === "*" ? Array.from({ length: ndim }, (_, a) => a) : [null]));
 }
 
-function codeOf(rules: Rules, geometry: Geometry, input: Index): string {
-  const call = (g: Geometry): string => `y = ${rules.callCode(rules.nativeArguments(g, input), g)}`;
+function codeOf(rules: Rules, geometry: Geometry, input: Index, own: Readonly<Record<string, string>> = {}): string {
+  const call = (g: Geometry): string =>
+    `y = ${rules.callCode(g === geometry ? worded(rules, g, input, own) : rules.nativeArguments(g, input), g)}`;
   const before = (g: Geometry): string[] => rules.before?.(g) ?? [];
   if (!rules.reasonsAgainst(geometry, input).length) return [...before(geometry), call(geometry)].join("\n");
   const full = uncropped(geometry);
@@ -43,11 +44,30 @@ function codeOf(rules: Rules, geometry: Geometry, input: Index): string {
   return lines.join("\n");
 }
 
+/**
+ * Native arguments of a geometry with the padding by the name that the user gave it: "same", where "valid" means the same.
+ * All others are as they are, if they mean the same beside it.
+ */
+function worded(rules: Rules, geometry: Geometry, input: Index, own: Readonly<Record<string, string>>): Arguments {
+  const native = rules.nativeArguments(geometry, input);
+  const fields = rules.words(geometry.axes.length);
+  const named = fields.filter(({ part, name }) => part === "crop" && typeof native[name] === "string");
+  const texts = named.filter(({ name }) => /^[a-z]+$/i.test(own[name] ?? "")).map(({ name }) => [name, own[name]!]);
+  const given = { ...native, ...Object.fromEntries(texts) };
+  try {
+    const call = { kernel: geometry.axes.map((axis) => axis.kernel), input, words: given };
+    return JSON.stringify(rules.geometry(call)) === JSON.stringify(geometry) ? given : native;
+  } catch {
+    return native;
+  }
+}
+
 /** Dialect of these rules, with the functions that are common to all. */
 export function dialectOf(rules: Rules): Dialect {
   return {
     ...rules,
-    code: (geometry, input) => codeOf(rules, geometry, input),
+    code: (geometry, input, own) => codeOf(rules, geometry, input, own),
+    worded: (geometry, input, own) => worded(rules, geometry, input, own),
     wordsOf(geometry, input) {
       // the group is a field also where it is no argument
       const given: Record<string, Value> = { groups: geometry.groups, ...rules.nativeArguments(geometry, input) };

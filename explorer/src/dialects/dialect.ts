@@ -68,8 +68,11 @@ export interface Rules {
 }
 
 export interface Dialect extends Rules {
-  /** Python that computes y from x and weight. Refuses a geometry that the framework cannot say with a slice either. */
-  code(geometry: Geometry, input: Index): string;
+  /** Python that computes y from x and weight. Refuses a geometry that the framework cannot say with a slice either.
+   *  `own` are texts of the fields, whose name of a padding is kept. */
+  code(geometry: Geometry, input: Index, own?: Readonly<Record<string, string>>): string;
+  /** Native arguments with the padding by the name in the texts of the fields, where it means the same. */
+  worded(geometry: Geometry, input: Index, own: Readonly<Record<string, string>>): Arguments;
   /** Texts of the fields that say this geometry; there must be no reasons against it. */
   wordsOf(geometry: Geometry, input: Index): Record<string, string>;
 }

@@ -26,7 +26,7 @@ export function argumentsText(settings: Settings, geometry: Geometry, input: Ind
   if (dialect.reasonsAgainst(geometry, input).length > 0) {
     return written(Object.entries(settings.words).map(([name, text]) => [name, parsed(text)]));
   }
-  const native = dialect.nativeArguments(geometry, input);
+  const native = dialect.worded(geometry, input, settings.words);
   const differing = dialect.wordsOf(geometry, input);
   // the page fills in what a call has to say: an output_shape, and a padding by its name
   const isNeeded = ({ name, fallback }: Word) =>

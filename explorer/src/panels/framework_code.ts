@@ -5,6 +5,7 @@ import type { Scene } from "../arithmetic/scene";
 import { cautionsOf } from "../dialects/cautions";
 import type { Dialect } from "../dialects/dialect";
 import { dialects, titleOf } from "../dialects/registry";
+import type { Settings } from "../state/settings";
 import type { Actions, Moment } from "../state/view";
 import { tconvCode } from "./applied_settings";
 import { copyButton } from "../page/copying";
@@ -41,7 +42,8 @@ function callsOf(moment: Moment, actions: Actions): HTMLElement[] {
   );
   const names = Object.keys(dialects);
   const first = [settings.dialect, ...FIRST.filter((name) => name !== settings.dialect)];
-  const of = (name: string) => dialectCall(dialects[name]!, scene, actions);
+  const of = (name: string) =>
+    dialectCall(dialects[name]!, scene, name === settings.dialect ? settings.words : {}, actions);
   const others = names.filter((name) => !first.includes(name));
   return [
     own,
@@ -55,13 +57,13 @@ function callsOf(moment: Moment, actions: Actions): HTMLElement[] {
   ];
 }
 
-function dialectCall(dialect: Dialect, scene: Scene, actions: Actions): HTMLElement {
+function dialectCall(dialect: Dialect, scene: Scene, own: Settings["words"], actions: Actions): HTMLElement {
   const { geometry, inputShape } = scene;
   const reasons = dialect.reasonsAgainst(geometry, inputShape);
   try {
     return section(
       titleOf(dialect),
-      dialect.code(geometry, inputShape),
+      dialect.code(geometry, inputShape, own),
       layouts(dialect, geometry.groups, inputShape.length),
       reasons,
       actions,

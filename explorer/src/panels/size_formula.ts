@@ -15,12 +15,15 @@ export const sizeFormula: Panel = {
   open: true,
   make: () => {
     const element = make("div", { class: "size-formula" });
+    let hidden = false;
     return {
       element,
       draw(moment, changed) {
-        const { scene, settings } = moment;
-        if (!changed.scene) return;
+        const { scene, settings, selection } = moment;
+        if (!changed.scene && hidden === selection.hidden) return;
+        hidden = selection.hidden;
         if (!scene) fill(element, noOperator(moment));
+        else if (hidden) fill(element, make("p", {}, "The output is hidden: reveal it first."));
         else fill(element, ...formulas(scene, settings), ...removed(scene));
       },
     };
