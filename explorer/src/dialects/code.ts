@@ -50,10 +50,14 @@ function codeOf(rules: Rules, geometry: Geometry, input: Index, own: Readonly<Re
  */
 function worded(rules: Rules, geometry: Geometry, input: Index, own: Readonly<Record<string, string>>): Arguments {
   const native = rules.nativeArguments(geometry, input);
-  const fields = rules.words(geometry.axes.length);
-  const named = fields.filter(({ part, name }) => part === "crop" && typeof native[name] === "string");
-  const texts = named.filter(({ name }) => /^[a-z]+$/i.test(own[name] ?? "")).map(({ name }) => [name, own[name]!]);
-  const given = { ...native, ...Object.fromEntries(texts) };
+  const crop = rules.words(geometry.axes.length).filter(({ part, kind }) => part === "crop" && kind !== "flag");
+  const isName = (name: string) => /^[a-z_]+$/i.test(own[name] ?? "") && own[name] !== "None";
+  const named = crop.filter(({ name }) => isName(name)).map(({ name }) => [name, own[name]!] as const);
+  if (!named.length) return native;
+  // what the name decides is not written beside it: pads beside auto_pad
+  const decided = crop.filter(({ natural }) => !natural).map(({ name }) => name);
+  const kept = Object.entries(native).filter(([name]) => !decided.includes(name) || typeof native[name] === "string");
+  const given: Arguments = Object.fromEntries([...kept, ...named]);
   try {
     const call = { kernel: geometry.axes.map((axis) => axis.kernel), input, words: given };
     return JSON.stringify(rules.geometry(call)) === JSON.stringify(geometry) ? given : native;

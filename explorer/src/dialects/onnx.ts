@@ -189,7 +189,7 @@ export const onnxruntime = rulesOf({
   callCode(options) {
     const model =
       '<ir_version: 10, opset_import: ["": 22]> g (float[] x, float[] weight) => (float[] y) ' +
-      `{ y = ConvTranspose <${options.replace(/^, /, "")}> (x, weight) }`;
+      `{ y = ConvTranspose <${options.replace(/^, /, "").replaceAll("'", '"')}> (x, weight) }`;
     return (
       `onnxruntime.InferenceSession(onnx.parser.parse_model(${source(model)}).SerializeToString())` +
       '.run(None, {"x": x, "weight": weight})[0]'

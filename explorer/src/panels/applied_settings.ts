@@ -29,9 +29,12 @@ export function argumentsText(settings: Settings, geometry: Geometry, input: Ind
   const native = dialect.worded(geometry, input, settings.words);
   const differing = dialect.wordsOf(geometry, input);
   // the page fills in what a call has to say: an output_shape, and a padding by its name
-  const isNeeded = ({ name, fallback }: Word) =>
-    name in differing || typeof native[name] === "string" || (fallback === "" && (native[name] ?? null) !== null);
-  const names = dialect.words(geometry.axes.length).filter(isNeeded);
+  const isNeeded = ({ name, fallback, required }: Word) =>
+    required ||
+    name in differing ||
+    typeof native[name] === "string" ||
+    (fallback === "" && (native[name] ?? null) !== null);
+  const names = dialect.words(geometry.axes.length).filter((word) => native[word.name] !== undefined && isNeeded(word));
   return written(names.map(({ name }) => [name, native[name]!]));
 }
 
