@@ -7,10 +7,21 @@ const numbers = (text) =>
   );
 const words = (text) => text.toLowerCase().match(/[a-z]+/g) ?? [];
 
-// Of an answer in numbers the numbers count: "64 x 16", "64 and 16.0" and (64, 16) are one answer. All others are words.
+// Of an answer in numbers the numbers count: "64 x 16", "64 and 16.0" and (64, 16) are one answer; of a set in braces in
+// any order. Of a letter that was chosen, "B.", "(b)" and "b: its text" are one answer. All others are words.
 function isRight(given, answer) {
+  const letter = answer.match(/^\W*([a-z])\W*$/i)?.[1];
+  if (letter) return given.match(/^\W*([a-z])\s*(?:$|[:.)\]"'\u2019])/i)?.[1].toLowerCase() === letter.toLowerCase();
   const parts = numbers(answer).length ? numbers : words;
-  return parts(given).join() === parts(answer).join();
+  const ordered = (text) => (answer.trim().startsWith("{") ? parts(text).sort() : parts(text)).join();
+  return ordered(given) === ordered(answer);
+}
+
+// Sentence on the questions of the page that were answered; the first answer to each counts.
+function countOf(forms) {
+  const firsts = forms.map((form) => form.dataset.first).filter(Boolean);
+  const right = firsts.filter((first) => first === "right").length;
+  return forms.length > 1 ? ` ${right} of ${firsts.length} right at the first try, of ${forms.length} questions.` : "";
 }
 
 function addField(details, number) {
@@ -26,7 +37,10 @@ function addField(details, number) {
     const given = form.querySelector("input").value.trim();
     const right = isRight(given, output.textContent);
     form.dataset.result = given ? (right ? "right" : "wrong") : "";
-    form.querySelector("output").textContent = given ? (right ? "Right." : "Not that. Try again, or open the answer.") : "";
+    if (given) form.dataset.first ??= form.dataset.result;
+    const sentence = right ? "Right." : "Not that. Try again, or open the answer.";
+    const count = countOf([...document.querySelectorAll("form.question")]);
+    form.querySelector("output").textContent = given ? sentence + count : "";
     if (right) details.open = true;
   });
   details.before(form);
