@@ -8,6 +8,7 @@ import { dialects } from "../dialects/registry";
 import { MOST_NUMBERS } from "../state/address";
 import type { Settings } from "../state/settings";
 import { type NumberArray, UnreadableNumbers } from "./number_text";
+import { otherLayout } from "./other_layout";
 
 /** Most channels of own numbers that are shown: every further one is another kernel to look at. */
 const MOST_CHANNELS = 4;
@@ -85,14 +86,15 @@ export function asWeight(
     throw new UnreadableNumbers(
       `The weight has shape ${text(array.shape)}; ${letters.length + 1} or ${letters.length + 2} axes are read, ${named(layout, 2)} in 2-D. Save one slice of it.`,
     );
+  const hint = otherLayout(array.shape, layout.pattern, groups);
   const { shape, placeOf } = weightPlaces(layout, groups, array.shape);
   const [inputs, outer, ...kernel] = shape as [number, number, ...number[]];
   const inner = inputs / groups;
   if (![inner, outer].every(Number.isInteger) || product(shape) !== product(array.shape))
     throw new UnreadableNumbers(
-      `The weight has shape ${text(array.shape)}, ${named(layout, rank)}, which ${groups} groups do not divide. Set the groups of the layer first.`,
+      `The weight has shape ${text(array.shape)}, ${named(layout, rank)}, which ${groups} groups do not divide. Set the groups of the layer first.${hint}`,
     );
-  refuseLarge("the kernel", kernel, MOST_TAPS[rank]);
+  refuseLarge("the kernel", kernel, MOST_TAPS[rank], hint);
   const fits = inputs <= MOST_CHANNELS && outer * groups <= MOST_CHANNELS;
   // of a larger weight, channels of one group
   const kept = fits ? groups : 1;
@@ -116,7 +118,7 @@ export function asWeight(
     settings,
     part,
     numbers,
-    `Read as ${named(layout, rank)}${layout.flip ? ", taps stored in reverse" : ""}: ${inputs} input and ${outer * groups} output channels${groups > 1 ? ` in ${groups} groups` : ""}, kernel ${sizes(kernel)}.${shown}`,
+    `Read as ${named(layout, rank)}${layout.flip ? ", taps stored in reverse" : ""}: ${inputs} input and ${outer * groups} output channels${groups > 1 ? ` in ${groups} groups` : ""}, kernel ${sizes(kernel)}.${shown}${hint}`,
     kept,
   );
 }
@@ -185,10 +187,10 @@ function refuseOthers(array: NumberArray): void {
     );
 }
 
-function refuseLarge(name: string, shape: readonly number[], most: number): void {
+function refuseLarge(name: string, shape: readonly number[], most: number, hint = ""): void {
   if (Math.max(...shape) > most)
     throw new UnreadableNumbers(
-      `${name} would be ${sizes(shape)}; at most ${most} per axis are shown. Save a part of it.`,
+      `${name} would be ${sizes(shape)}; at most ${most} per axis are shown. Save a part of it.${hint}`,
     );
 }
 
