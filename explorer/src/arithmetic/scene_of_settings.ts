@@ -50,7 +50,7 @@ export function sceneOf(settings: Settings): Built {
   const geometry = attempt(() => geometryOf(dialect, kernel, input, settings.words));
   const scene = geometry && attempt(() => filledScene(settings, geometry, channels, input, dialect));
   if (!scene) return { scene, mistakes, notes: [] };
-  const cautions = cautionsOf(dialect.name, scene.geometry).map(({ part, text }) => ({
+  const cautions = cautionsOf(dialect.name, scene.geometry, scene.inputShape).map(({ part, text }) => ({
     field: wordFor(dialect, settings, part),
     text,
   }));

@@ -1,19 +1,20 @@
 /** Calls that a dialect can say, and that a framework's own code refuses or computes otherwise. */
 
-import type { Geometry } from "../arithmetic/geometry";
+import { extent, type Geometry, type Index } from "../arithmetic/geometry";
+import { product } from "../arithmetic/indices";
 import type { Part } from "./dialect";
 
 export interface Caution {
-  readonly dialect: string;
+  readonly dialects: readonly string[];
   /** Part of the geometry at whose field it is said. */
   readonly part: Part;
-  applies(geometry: Geometry): boolean;
+  applies(geometry: Geometry, input: Index): boolean;
   readonly text: string;
 }
 
 const cautions: readonly Caution[] = [
   {
-    dialect: "onnx",
+    dialects: ["onnx"],
     part: "groups",
     applies: ({ groups }) => groups > 1,
     text:
@@ -21,16 +22,53 @@ const cautions: readonly Caution[] = [
       'write this in the words of "onnxruntime".',
   },
   {
-    dialect: "keras",
+    dialects: ["keras"],
     part: "dilation",
     applies: ({ axes }) => axes.some(({ stride }) => stride > 1) && axes.some(({ dilation }) => dilation > 1),
     text:
       "The layers of Keras refuse strides above 1 together with a dilation_rate above 1; " +
       "keras.ops.conv_transpose takes both.",
   },
+  {
+    dialects: ["jax", "flax", "equinox", "haiku", "keras"],
+    part: "crop",
+    applies: xlaEndsProcess,
+    text:
+      "XLA of jaxlib 0.10.2 ends the process at this call: 2 taps at stride 2 cropped by 1 on both sides, with a kernel " +
+      "larger than x on the other axes. Use a larger input, or another framework.",
+  },
+  {
+    dialects: ["jax", "flax", "equinox", "haiku"],
+    part: "crop",
+    applies: xlaReadsOutside,
+    text:
+      "XLA of jaxlib 0.10.2 on the CPU reads outside x at this call: with stride 1 it crops more than the kernel spans " +
+      "in front, and less behind. Cut the output with a slice instead.",
+  },
 ];
 
+/** XLA exchanges input and kernel where the kernel is larger, and forgets to on an unpadded axis of 2 taps. */
+function xlaEndsProcess({ axes, groups }: Geometry, input: Index): boolean {
+  if (groups > 1) return false;
+  const forgotten = axes.map(
+    ({ kernel, stride, dilation, crop }) =>
+      kernel === 2 && stride === 2 && dilation === 1 && crop.every((side) => side === 1),
+  );
+  const others = axes.flatMap(({ kernel }, a) => (forgotten[a] ? [] : [{ kernel, size: input[a]! }]));
+  const kernelIsLarger = product(others.map(({ kernel }) => kernel)) > product(others.map(({ size }) => size));
+  return kernelIsLarger && forgotten.some((skip, a) => skip && input[a] !== 2);
+}
+
+/** XLA's kernel for the CPU, where it pads less than nothing in front, and as little behind. */
+function xlaReadsOutside({ axes }: Geometry): boolean {
+  if (axes.length > 2 || axes.some(({ stride, dilation }) => stride > 1 || dilation > 1)) return false;
+  return axes.some((axis) => {
+    const [front, behind] = axis.crop.map((side) => extent(axis) - 1 - side) as [number, number];
+    return front < 0 && behind > 0 && behind <= -front;
+  });
+}
+
 /** Cautions on this operator in the words of a dialect; none for most. */
-export function cautionsOf(dialect: string, geometry: Geometry): Caution[] {
-  return cautions.filter((each) => each.dialect === dialect && each.applies(geometry));
+export function cautionsOf(dialect: string, geometry: Geometry, input: Index): Caution[] {
+  return cautions.filter((each) => each.dialects.includes(dialect) && each.applies(geometry, input));
 }

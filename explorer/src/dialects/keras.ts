@@ -46,7 +46,7 @@ export const keras: Rules = {
       "Empty, which is None, is another rule than 0: the output then ends where it fits.",
     ),
     words.dilation("dilation_rate"),
-    words.groups("groups", "Keras has none: a word of tconv's own, as its layers tconv.keras have it."),
+    words.groups("groups", "Keras has none: a word of tconv's own, as in the layers of tconv.keras."),
   ],
   geometry({ kernel, words: given }) {
     const { strides: stride = 1, padding = "valid", output_padding = null, dilation_rate = 1, groups = 1 } = given;

@@ -67,7 +67,7 @@ function dialectCall(dialect: Dialect, scene: Scene, own: Settings["words"], act
       layouts(dialect, geometry.groups, inputShape.length),
       reasons,
       actions,
-      cautionsOf(dialect.name, geometry).map(({ text }) => text),
+      cautionsOf(dialect.name, geometry, inputShape).map(({ text }) => text),
     );
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
