@@ -243,3 +243,9 @@ function valueAt(address, [row, column]) {
   const { scene } = sceneOf(readAddress(address).settings);
   return scene.output[row * scene.outputShape[1] + column];
 }
+
+browserTest(
+  "the first picture of a wrong address is said to be an example",
+  async (page) => assert.match(await textOf(page, "#stale-note"), /at most 16.*the page's first example/),
+  "#kernel=500",
+);

@@ -81,6 +81,10 @@ browserTest(
     await settled(page);
     assert.doesNotMatch(await textOf(page, "#panel-sum"), /= -?\d/);
     assert.doesNotMatch(await textOf(page, "#panel-loop .runs"), / \* /);
+    // the size is asked for, too
+    assert.doesNotMatch(await textOf(page, "#panel-size"), /= 5/);
+    for (const caption of await page.locator(".board-figure figcaption").allTextContents())
+      if (caption.startsWith("OUTPUT")) assert.match(caption, /\?$/);
     const cell = /y\[(\d+), (\d+)\]/.exec(await textOf(page, "#panel-predict"));
     const index = cell.slice(1).map(Number);
     const products = scene.gathered(0, index);
