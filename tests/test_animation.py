@@ -145,7 +145,9 @@ class TestFrames:
         np.testing.assert_array_equal(first["input"], [[1, 2, 3], [4, 5, 6]])
         np.testing.assert_array_equal(first["kernel"], [[1, 2], [3, 4]])
         assert animate().frames[0].numbers["input"].shape == (3, 3)
-        assert animate(kernel=3).frames[0].numbers["input"].shape == (3,)
+        assert animate(kernel=3).frames[0].numbers["input"].shape == (3, 3)
+        assert animate(kernel=3, input=4).frames[0].numbers["input"].shape == (4,)
+        assert animate(kernel=2, geometry=tconv.Geometry(2)).frames[0].numbers["input"].shape == (3,)
         assert animate(geometry=tconv.Geometry((2, 2))).frames[0].numbers["kernel"].shape == (2, 2)
 
     @pytest.mark.parametrize(
@@ -175,7 +177,7 @@ class TestFrames:
         np.testing.assert_array_equal(last.ravel(), np.asarray(y).ravel())
 
     def test_the_titles_say_what_was_set(self):
-        assert animate(kernel=3, stride=2, padding=1, output_padding=1).title == (
+        assert animate(kernel=3, input=3, stride=2, padding=1, output_padding=1).title == (
             "Scatter: kernel 3, stride 2, padding 1, output_padding 1: 3 → 6"
         )
         assert "crop (0, 1)" in animate(kernel=3, input=4, dialect="keras", strides=2, padding="same").title
@@ -239,7 +241,7 @@ class TestSvg:
         assert visible == [str(value) for value in y.ravel()]
 
     def test_a_notebook_shows_it_as_an_image_of_its_own(self):
-        html = animate(kernel=2)._repr_html_()
+        html = animate(kernel=2, input=3)._repr_html_()
         assert html.startswith('<img alt="Scatter: kernel 2, stride 1: 3 → 4" src="data:image/svg+xml;base64,')
 
     def test_one_theme_is_dark(self):
@@ -333,11 +335,13 @@ class TestFiles:
         ({"kernel": (3, 3), "input": (12, 12), "stride": 2, "view": "gather"}, ShapeError, "at most 60 cells and 400 frames"),
         ({"kernel": 3, "padding": "same"}, GeometryError, "an integer is needed"),
         ({"kernel": 3, "strides": 2}, ArgumentError, "the arguments are stride"),
+        ({"kernel": 3, "strides": 2}, ArgumentError, "geometry. Write stride=2"),
+        ({"view": "zero-insertion"}, ArgumentError, "Write view='zero_insertion'"),
         ({"kernel": 3, "dialect": "keras", "stride": 2}, ArgumentError, "Write strides="),
         ({"kernel": 3, "dialect": "kerass"}, DialectError, "keras"),
         ({"kernel": 3, "dialect": "torch", "geometry": tconv.Geometry(3)}, ArgumentError, "Write geometry= alone"),
         ({"kernel": 3, "dialect": "torch", "groups": 2}, GeometryError, "Write it without groups"),
-        ({"kernel": 3, "crop": ((0, -(10**9)),)}, ShapeError, "at most 60 cells"),
+        ({"kernel": (3,), "crop": ((0, -(10**9)),)}, ShapeError, "at most 60 cells"),
     ],
 )  # fmt: skip
 def test_bad_arguments_say_what_to_write(arguments, kind, text):

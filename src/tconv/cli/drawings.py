@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from tconv.cli.array_files import bare_array, read_array
 from tconv.cli.explain_options import native_options
 from tconv.cli.figures import picture_format, write_figure
-from tconv.cli.layer_options import LayerOptions, NativeLayer, Sizes, channel_pair
+from tconv.cli.layer_options import LayerOptions, NativeLayer, Sizes, channel_pair, notes_of
 from tconv.draw.animation import VIEWS, Animation, animate
 from tconv.draw.animation.functional import ENDINGS
 from tconv.draw.animation.wording import settings
@@ -135,7 +135,7 @@ def drawing_of(
                 x, w, view=view, dialect=layer.rules.name, theme=contents.theme, seconds=seconds,
                 **sizes, **layer.native,
             )  # fmt: skip
-            return Drawing(lambda: film, f"{film.title}, {len(film.frames)} frames{_one_axis(layer, x, w)}", True)
+            return Drawing(lambda: film, f"{film.title}, {len(film.frames)} frames{_notes(layer, x, w)}", True)
         given = read_operands(x, w, dialect=layer.rules.name, **sizes, **layer.native)
     words: dict[str, Any] = {"theme": contents.theme}
     if contents.at is not None:
@@ -144,7 +144,7 @@ def drawing_of(
         words["calls"] = _calls(options, layer)
     picture, g = PICTURES[name], given.geometry
     sizes_text = f"{by(given.x.shape)} → {by(g.output_shape(given.x.shape))}"
-    text = f"{_sentence(name)}: {sizes_text} (kernel {by(g.kernel)}, {settings(g)}){_one_axis(layer, x, w)}"
+    text = f"{_sentence(name)}: {sizes_text} (kernel {by(g.kernel)}, {settings(g)}){_notes(layer, x, w)}"
     return Drawing(lambda: _in_options(lambda: picture.draw(*given, **words), options, layer), text, False)
 
 
@@ -253,13 +253,13 @@ def _architecture(options: LayerOptions, levels: ArchitectureOptions, contents: 
             input=layer.input, kernel=layer.kernel, dialect=layer.rules.name, theme=contents.theme, **words
         )
 
-    return Drawing(make, str(made), False)
+    notes = "".join(f"\n{note}" for note in notes_of(layer))
+    return Drawing(make, f"{made}{notes}", False)
 
 
-def _one_axis(layer: NativeLayer, x: Any, w: Any) -> str:
-    """Return a note on one axis: one number for the input may have been meant as a square, if there is no array."""
-    n = layer.input[0]
-    return f"; one axis, write --input {n} {n} for two" if len(layer.input) == 1 and x is None and w is None else ""
+def _notes(layer: NativeLayer, x: Any, w: Any) -> str:
+    """Return what may surprise about the layer, as the end of a sentence."""
+    return "".join(f"; {note}" for note in notes_of(layer, x is not None or w is not None))
 
 
 def _sentence(name: str) -> str:

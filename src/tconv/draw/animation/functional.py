@@ -119,9 +119,10 @@ def animate(
 
     `animation.save("scatter.gif")` writes it (.svg, .gif, or .mp4 where ffmpeg is installed); a notebook shows it.
     x and w are bare 1-D or 2-D arrays of any library. Instead of them `input` and `kernel` give sizes alone; the
-    elements are then 1 to 9, again and again. An int is one axis, or as many as the other array has. `spec` is that of
-    `tconv.definition.scatter`: stride, padding, output_padding, dilation, crop, or geometry; with a `dialect`, that
-    dialect's own arguments, and w has its taps in the order in which the dialect stores them.
+    elements are then 1 to 9, again and again. An int for both is one axis, one alone as many as the other array has,
+    and an int for the kernel alone is a square. `spec` is that of `tconv.definition.scatter`: stride, padding,
+    output_padding, dilation, crop, or geometry; with a `dialect`, that dialect's own arguments, and w has its taps in
+    the order in which the dialect stores them.
 
     Views: "scatter", each input element paints its multiple of the kernel into the output; "gather", each output
     element collects the products that reach it; "zero_insertion", the flipped kernel slides with stride 1 over the
@@ -132,7 +133,9 @@ def animate(
     DialectError, DtypeError, ArrayError and ArgumentError for what describes no operator or animation.
     """
     if not isinstance(view, str) or view not in VIEWS:
-        raise ArgumentError(f"view is {shown(view)}; there are {', '.join(map(repr, VIEWS))}. Write view='scatter'")
+        meant = view.replace("-", "_").replace(" ", "_") if isinstance(view, str) else ""
+        near = meant if meant in VIEWS else "scatter"
+        raise ArgumentError(f"view is {shown(view)}; there are {', '.join(map(repr, VIEWS))}. Write view={near!r}")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0.02 <= seconds <= 60:
         raise ArgumentError(f"seconds is {shown(seconds)}; a frame stays from 0.02 to 60 seconds. Write seconds=1")
     colours = theme_of(theme)
