@@ -275,6 +275,30 @@ class TestFiles:
                     assert shown == ("" if np.ma.getmaskarray(numbers)[place] else str(numbers[place]))
             assert {text.get_text() for text in figure.ax.texts} >= set(frame.sentence)
 
+    @pytest.mark.parametrize("width", [333, 1000])
+    def test_a_gif_is_as_wide_as_asked_for(self, width, tmp_path):
+        animation = animate(kernel=1, input=1)
+        assert Image.open(animation.save(tmp_path / "scatter.gif", width=width)).width == width
+        assert animation.seconds == 5
+
+    @pytest.mark.parametrize(
+        ("name", "width", "text"),
+        [
+            ("a.svg", 500, "an SVG has any size"),
+            ("a.gif", 99, "width is 99; 100 to 3840 pixels are needed. Write width=1920"),
+            ("a.mp4", 3841, "Write width=1920"),
+        ],
+    )
+    def test_another_width_is_refused(self, name, width, text, tmp_path):
+        with pytest.raises(ArgumentError, match=text):
+            animate(kernel=2).save(tmp_path / name, width=width)
+        assert not (tmp_path / name).exists()
+
+    def test_too_many_pixels_are_refused(self, tmp_path):
+        film = animate(kernel=2, input=(14, 14), view="gather")
+        with pytest.raises(ArgumentError, match=r"226 frames would have .* pixels; at most 1e\+09.* Write width=(\d+)"):
+            film.check_width(".gif", 3840)
+
     @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="there is no ffmpeg")
     def test_an_mp4(self, tmp_path):
         path = animate(kernel=1, input=1, seconds=0.1).save(tmp_path / "scatter.mp4")

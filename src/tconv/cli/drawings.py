@@ -40,6 +40,7 @@ class Contents(NamedTuple):
     channels: list[int] | None
     theme: str
     seconds: float | None
+    width: int | None
 
 
 @Parameter(name="*")
@@ -86,6 +87,7 @@ class Drawing(NamedTuple):
     make: Callable[[], Any]
     words: str
     animated: bool
+    width: int | None = None
 
     def refuse_ending(self, path: Path, ending: str) -> None:
         """Raise FileError for a format in which it cannot be written, before it is drawn."""
@@ -93,12 +95,16 @@ class Drawing(NamedTuple):
             picture_format(path)
         elif ending not in ENDINGS:
             raise FileError(f"{path} is an animation; it is written as {', '.join(ENDINGS)}. Write -o {path.stem}.gif")
+        elif self.width is not None and ending == ".svg":
+            raise ArgumentError(
+                f"--width is {self.width}; an SVG has any size. Write -o {path.stem}.gif, or no --width"
+            )
 
     def write(self, new: NewFile, ending: str) -> None:
         """Write it into an open file."""
         made = self.make()
         if isinstance(made, Animation):
-            new.file.write(made.encoded(ending))
+            new.file.write(made.encoded(ending, self.width))
         else:
             write_figure(made, new, ending.removeprefix("."))
 
@@ -135,7 +141,9 @@ def drawing_of(
                 x, w, view=view, dialect=layer.rules.name, theme=contents.theme, seconds=seconds,
                 **sizes, **layer.native,
             )  # fmt: skip
-            return Drawing(lambda: film, f"{film.title}, {len(film.frames)} frames{_notes(layer, x, w)}", True)
+            film.check_width(".gif", contents.width)
+            text = f"{film.title}, {len(film.frames)} steps in {film.seconds:g} s{_notes(layer, x, w)}"
+            return Drawing(lambda: film, text, True, contents.width)
         given = read_operands(x, w, dialect=layer.rules.name, **sizes, **layer.native)
     words: dict[str, Any] = {"theme": contents.theme}
     if contents.at is not None:
@@ -158,6 +166,7 @@ def _refuse_options_of_others(
         "x": contents.x is not None and name in ("overlap", "padding", "channels", "matrix", ARCHITECTURE),
         "weight": contents.weight is not None and name in ("overlap", "padding", ARCHITECTURE),
         "seconds": contents.seconds is not None and not animated,
+        "width": contents.width is not None and not animated,
     } | dict.fromkeys(levels.given(), name != ARCHITECTURE)
     if name == "channels":
         ignored |= {key: value is not None for key, value in vars(options).items() if key not in ("dialect", "groups")}

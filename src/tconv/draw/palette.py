@@ -26,7 +26,7 @@ _RAMP = ("#471365", "#3b528b", "#21918c", "#5ec962", "#dfe318")
 """Five colours of matplotlib's "viridis", between which the others are nearly straight lines."""
 
 _STRONGEST, _ALONE = 0.72, 0.55  # largest share of the hue in the tints of one row, and that of a single tint
-_PALEST = {"light": 0.28 / 0.72, "dark": 0.26}  # of the strongest tint, in the last of a row
+_PALEST = {"light": 0.28 / 0.72, "dark": 0.3}  # of the strongest tint, in the last of a row
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Theme:
         page, hues = rgb(self.page), self._hues(rows)
         strongest = self._readable_shares(hues, _STRONGEST if columns > 1 else _ALONE)
         tints = np.linspace(1, _PALEST[self.name], columns)
-        tinted = page + strongest[:, None, None] * tints[:, None] * (hues[:, None] - page)
+        tinted: Array = page + strongest[:, None, None] * tints[:, None] * (hues[:, None] - page)
         return tinted.reshape(*shape, 3)
 
     def greys(self, counts: Array) -> Array:
