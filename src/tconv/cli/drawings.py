@@ -171,7 +171,8 @@ def _refuse_options_of_others(
     if name == "channels":
         ignored |= {key: value is not None for key, value in vars(options).items() if key not in ("dialect", "groups")}
     if wrong := [f"--{key.replace('_', '-')}" for key, is_ignored in ignored.items() if is_ignored]:
-        raise ArgumentError(f"{wrong[0]} has no effect on {name}. Write it without {wrong[0]}")
+        has = ", which shows the numbers of --channels 2 4, or those of --weight w.npy" if name == "channels" else ""
+        raise ArgumentError(f"{wrong[0]} has no effect on {name}{has}. Write it without {wrong[0]}")
 
 
 def _in_options(draw: Callable[[], Any], options: LayerOptions, layer: NativeLayer) -> Any:

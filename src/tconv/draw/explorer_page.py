@@ -266,7 +266,8 @@ def _numbers_text(name: str, array: Array) -> str:
         )
     if not np.isfinite(array).all():
         raise ArgumentError(
-            f"{name} has numbers that are not finite; the page shows finite ones. Write those, or its size alone"
+            f"{name} has numbers that are not finite; the page compares sums, and NaN equals nothing. Write finite "
+            "ones, or its size alone; tconv.draw.scatter draws the others"
         )
     return f"{'x'.join(map(str, array.shape))}:{','.join(map(str, array.ravel()))}"
 
