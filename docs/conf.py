@@ -9,6 +9,11 @@ import hashlib
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.config import Config
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -76,3 +81,14 @@ html_js_files = ["questions.js"]
 html_copy_source = False
 html_show_sphinx = False
 copybutton_exclude = ".linenos, .gp, .go"
+
+
+def _hide_missing_pages(app: Sphinx, config: Config) -> None:
+    """Say nothing of the pages that a build of a few (-D include_patterns=...) leaves out of the table of contents."""
+    if list(config.include_patterns) != ["**"]:
+        config.suppress_warnings = [*config.suppress_warnings, "toc.excluded", "toc.not_readable"]
+
+
+def setup(app: Sphinx) -> None:
+    """Register what depends on the options of the build."""
+    app.connect("config-inited", _hide_missing_pages)

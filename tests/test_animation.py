@@ -145,7 +145,9 @@ class TestFrames:
         np.testing.assert_array_equal(first["input"], [[1, 2, 3], [4, 5, 6]])
         np.testing.assert_array_equal(first["kernel"], [[1, 2], [3, 4]])
         assert animate().frames[0].numbers["input"].shape == (3, 3)
-        assert animate(kernel=3).frames[0].numbers["input"].shape == (3,)
+        assert animate(kernel=3).frames[0].numbers["input"].shape == (3, 3)
+        assert animate(kernel=3, input=4).frames[0].numbers["input"].shape == (4,)
+        assert animate(kernel=2, geometry=tconv.Geometry(2)).frames[0].numbers["input"].shape == (3,)
         assert animate(geometry=tconv.Geometry((2, 2))).frames[0].numbers["kernel"].shape == (2, 2)
 
     @pytest.mark.parametrize(
@@ -175,7 +177,7 @@ class TestFrames:
         np.testing.assert_array_equal(last.ravel(), np.asarray(y).ravel())
 
     def test_the_titles_say_what_was_set(self):
-        assert animate(kernel=3, stride=2, padding=1, output_padding=1).title == (
+        assert animate(kernel=3, input=3, stride=2, padding=1, output_padding=1).title == (
             "Scatter: kernel 3, stride 2, padding 1, output_padding 1: 3 → 6"
         )
         assert "crop (0, 1)" in animate(kernel=3, input=4, dialect="keras", strides=2, padding="same").title
@@ -239,7 +241,7 @@ class TestSvg:
         assert visible == [str(value) for value in y.ravel()]
 
     def test_a_notebook_shows_it_as_an_image_of_its_own(self):
-        html = animate(kernel=2)._repr_html_()
+        html = animate(kernel=2, input=3)._repr_html_()
         assert html.startswith('<img alt="Scatter: kernel 2, stride 1: 3 → 4" src="data:image/svg+xml;base64,')
 
     def test_one_theme_is_dark(self):
@@ -272,6 +274,30 @@ class TestFiles:
                     shown = texts.get(f"{name}[{','.join(map(str, place))}]", "")
                     assert shown == ("" if np.ma.getmaskarray(numbers)[place] else str(numbers[place]))
             assert {text.get_text() for text in figure.ax.texts} >= set(frame.sentence)
+
+    @pytest.mark.parametrize("width", [333, 1000])
+    def test_a_gif_is_as_wide_as_asked_for(self, width, tmp_path):
+        animation = animate(kernel=1, input=1)
+        assert Image.open(animation.save(tmp_path / "scatter.gif", width=width)).width == width
+        assert animation.seconds == 5
+
+    @pytest.mark.parametrize(
+        ("name", "width", "text"),
+        [
+            ("a.svg", 500, "an SVG has any size"),
+            ("a.gif", 99, "width is 99; 100 to 3840 pixels are needed. Write width=1920"),
+            ("a.mp4", 3841, "Write width=1920"),
+        ],
+    )
+    def test_another_width_is_refused(self, name, width, text, tmp_path):
+        with pytest.raises(ArgumentError, match=text):
+            animate(kernel=2).save(tmp_path / name, width=width)
+        assert not (tmp_path / name).exists()
+
+    def test_too_many_pixels_are_refused(self, tmp_path):
+        film = animate(kernel=2, input=(14, 14), view="gather")
+        with pytest.raises(ArgumentError, match=r"226 frames would have .* pixels; at most 1e\+09.* Write width=(\d+)"):
+            film.check_width(".gif", 3840)
 
     @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="there is no ffmpeg")
     def test_an_mp4(self, tmp_path):
@@ -333,11 +359,13 @@ class TestFiles:
         ({"kernel": (3, 3), "input": (12, 12), "stride": 2, "view": "gather"}, ShapeError, "at most 60 cells and 400 frames"),
         ({"kernel": 3, "padding": "same"}, GeometryError, "an integer is needed"),
         ({"kernel": 3, "strides": 2}, ArgumentError, "the arguments are stride"),
+        ({"kernel": 3, "strides": 2}, ArgumentError, "geometry. Write stride=2"),
+        ({"view": "zero-insertion"}, ArgumentError, "Write view='zero_insertion'"),
         ({"kernel": 3, "dialect": "keras", "stride": 2}, ArgumentError, "Write strides="),
         ({"kernel": 3, "dialect": "kerass"}, DialectError, "keras"),
         ({"kernel": 3, "dialect": "torch", "geometry": tconv.Geometry(3)}, ArgumentError, "Write geometry= alone"),
         ({"kernel": 3, "dialect": "torch", "groups": 2}, GeometryError, "Write it without groups"),
-        ({"kernel": 3, "crop": ((0, -(10**9)),)}, ShapeError, "at most 60 cells"),
+        ({"kernel": (3,), "crop": ((0, -(10**9)),)}, ShapeError, "at most 60 cells"),
     ],
 )  # fmt: skip
 def test_bad_arguments_say_what_to_write(arguments, kind, text):

@@ -204,6 +204,20 @@ def test_the_table_is_aligned_and_ends_at_the_bottom():
     assert "50 × 50 → 101 × 101" in lines[3]
 
 
+class Module:
+    """A module of one's own, as torch.nn.Module: it can be called, and has no order of layers."""
+
+    def __call__(self, x):
+        return x
+
+
+def test_a_keras_sequential_is_read_by_its_layers():
+    words = {"kernel_size": (3,), "padding": "same", "dilation_rate": (1,)}
+    down, up = Layer("Conv1D", strides=(2,), **words), Layer("Conv1DTranspose", strides=(2,), **words)
+    nested = Layer("Sequential", layers=[Layer("Sequential", layers=[down]), up])
+    assert architecture_sizes(nested, input=9).sizes == architecture_sizes([down, up], input=9).sizes
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind", "text"),
     [
@@ -225,6 +239,9 @@ def test_the_table_is_aligned_and_ends_at_the_bottom():
         ({"input": 64, "layers": [Layer("Unfold", kernel_size=2, stride=2, padding=0)]}, ArgumentError, "effect on the size"),
         ({"input": 64, "layers": [Layer("GLU", dim=-1)]}, ArgumentError, "effect on the size"),
         ({"input": 64, "layers": [tconv.Geometry((2, 2))]}, GeometryError, "input_shape"),
+        ({}, ArgumentError, "there is no size. Write input=(101, 101)"),
+        ({"input": 64, "layers": Module()}, ArgumentError, "layers is a Module; its forward pass is not read. Write a list of its layers"),
+        ({"input": 64, "layers": [Module()]}, ArgumentError, "of a module of your own, its layers in the order of the forward pass"),
         ({"input": 64, "layers": [], "stride": 2}, ArgumentError, "Write it without stride="),
     ],
 )  # fmt: skip

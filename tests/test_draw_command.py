@@ -144,7 +144,7 @@ def test_a_still_picture_has_the_format_of_its_name(folder, capsys):
 def test_a_name_of_an_animation_is_one(capsys):
     out = run(capsys, "scatter --kernel 2 --input 2 -o s.gif --seconds 0.5")
     assert Image.open("s.gif").n_frames == 3
-    assert out.endswith("Scatter: kernel 2, stride 1: 2 → 3, 3 frames; one axis, write --input 2 2 for two\n")
+    assert out.endswith("Scatter: kernel 2, stride 1: 2 → 3, 3 steps in 3 s; one axis, write --input 2 2 for two\n")
     run(capsys, "gather --kernel 2 --input 2 --animate -o g.svg")
     with open("g.svg") as file:
         root = ElementTree.parse(file).getroot()
@@ -197,6 +197,9 @@ def test_existing_files_are_refused(folder, capsys):
         ("scatter --theme blue", "Write --theme dark"),
         ("channels --theme blue", "Write --theme dark"),
         ("scatter --seconds 0 --animate", "Write --seconds 1"),
+        ("scatter --width 9 -o s.gif", "Write --width 1920"),
+        ("scatter --width 900 --animate", "an SVG has any size. Write -o scatter.gif, or no --width"),
+        ("scatter --width 900", "--width has no effect on scatter"),
         ("scatter --dialect jax", 'Write --option "padding=[[1, 1], [1, 1]]"'),
         ("scatter --weight none.npy", "none.npy"),
         ("scatter --weight none.txt", "is not a .npy file"),

@@ -214,6 +214,28 @@ LARGE = np.ones((100, 100), int)
             "numbers can be read up to 80 cells across the whole picture. Write a part of it, x[:2, :2, :2]",
         ),
         (
+            ArgumentError,
+            lambda: draw.scatter(K3, K3, strides=2),
+            "strides= was given; the arguments are stride, padding, output_padding, dilation, crop and geometry. Write "
+            "stride=2",
+        ),
+        (
+            ArgumentError,
+            lambda: draw.phases(K3, strides=2, dialect="keras"),
+            "dialect= was given; the arguments are stride, padding, output_padding, dilation, crop and geometry. Write "
+            "geometry=tconv.dialect('keras').geometry(kernel=(3, 3), strides=2)",
+        ),
+        (
+            ArgumentError,
+            lambda: draw.gather(K3, K3, at=(1, 2)),
+            "at= was given; the place is output=. Write output=(1, 2)",
+        ),
+        (
+            ArgumentError,
+            lambda: draw.overlap(3, input=4),
+            "input= was given; the size of the input is input_shape= in this picture. Write input_shape=4",
+        ),
+        (
             DtypeError,
             lambda: draw.channels(np.ones((1, 1, 2), bool)),
             "weight has dtype bool; numbers are needed, and integers must fit int64. Write np.asarray(weight, np.int64)",

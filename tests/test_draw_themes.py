@@ -115,6 +115,15 @@ def test_cells_can_be_told_apart(theme, eye):
 
 
 @pytest.mark.parametrize("theme", THEMES)
+def test_tones_of_one_row_can_be_told_apart(theme):
+    colours = palette.theme_of(theme)
+    for shape, least in (((3, 3), 12), ((4, 4), 8), ((3, 5), 6)):
+        codes = [to_hex(colour) for colour in colours.shades(shape).reshape(-1, 3)]
+        places = lab(codes, EYES["usual"]).reshape(*shape, 3)
+        assert np.linalg.norm(np.diff(places, axis=1), axis=-1).min() > least
+
+
+@pytest.mark.parametrize("theme", THEMES)
 def test_ink_can_be_read_on_every_cell(theme):
     colours = palette.theme_of(theme)
     ink = palette.rgb(colours.ink)

@@ -54,6 +54,30 @@ class TestAddress:
         assert words(flipped)["weight"] == "2x2:-4,3,2,1"
         assert words(explore(x=np.float64([0.1, 2]), kernel=2).address)["x"] == "2:0.1,2.0"
 
+    @pytest.mark.parametrize(
+        ("name", "native", "groups"),
+        [
+            ("torch", {"stride": 2, "groups": 2}, 2),
+            ("keras", {"strides": 2, "padding": "same"}, 1),
+            ("jax", {"strides": (2, 2), "padding": "SAME"}, 1),
+            ("mlx", {"stride": 2, "groups": 2}, 2),
+            ("openvino", {"strides": [2, 2], "groups": 2}, 2),
+        ],
+    )
+    def test_a_whole_weight_has_its_channels(self, name, native, groups):
+        canonical = np.random.default_rng(0).integers(-9, 9, (4, 3, 3, 2))
+        weight = tconv.dialect(name).to_native(canonical, groups)
+        found = words(explore(w=weight, dialect=name, **native).address)
+        assert (found["kernel"], found["channels"]) == ("3x2", f"4:{3 * groups}")
+        assert found["weight"] == "4x3x3x2:" + ",".join(map(str, canonical.ravel()))
+
+    def test_a_whole_weight_of_one_channel_is_its_taps(self):
+        assert words(explore(w=[[[[1, 2]]]]).address)["weight"] == "1x2:1,2"
+
+    def test_an_int_for_the_kernel_alone_is_a_square(self):
+        assert explore(kernel=3).address == "#dialect=torch&kernel=3&input=3"
+        assert words(explore(kernel=3, input=4).address)["rank"] == "1"
+
     def test_channels_and_groups(self):
         assert words(explore(kernel=(3, 3), groups=2).address)["channels"] == "2:2"
         assert words(explore(kernel=(3, 3), channels=(2, 4)).address)["channels"] == "2:4"
@@ -79,12 +103,26 @@ class TestAddress:
         ("arguments", "kind", "text"),
         [
             ({"kernel": (3, 3, 3)}, ShapeError, "the explorer has 1 or 2"),
-            ({"kernel": 3, "dialect": "tflite", "output_shape": [3]}, ShapeError, "TensorFlow Lite needs 2"),
+            ({"kernel": (3,), "dialect": "tflite", "output_shape": [3]}, ShapeError, "TensorFlow Lite needs 2"),
             ({"kernel": 0}, GeometryError, "at least 1"),
             ({"kernel": 3, "padding": 9}, ShapeError, "Use a smaller crop"),
             ({"kernel": 3, "dialect": "kears"}, DialectError, "keras"),
             ({"kernel": 3, "strides": 2}, ArgumentError, "Write stride="),
-            ({"w": np.ones((70, 70))}, ShapeError, "at most 4096"),
+            ({"w": np.ones((70, 70))}, ShapeError, "at most 16 on an axis in 2-D. Write a part of it, w[:16, :16]"),
+            ({"x": np.ones((65, 64)), "kernel": 3}, ShapeError, "Write a part of it, x[:64, :64]"),
+            ({"kernel": 129, "input": 4}, ShapeError, "Write kernel=(128,)"),
+            ({"kernel": 3, "stride": 65}, ShapeError, "Use a smaller stride"),
+            ({"kernel": 3, "crop": ((0, -10001), (0, 0))}, ShapeError, "Use a smaller crop"),
+            ({"kernel": 3, "input": (64, 64), "stride": 9}, ShapeError, "would have 570 elements"),
+            ({"kernel": 3, "channels": (17, 3)}, ShapeError, "Write channels=(16, 3)"),
+            ({"kernel": 3, "groups": 17}, ShapeError, "Use fewer groups"),
+            ({"kernel": 16, "input": (64, 64), "channels": (16, 16)}, ShapeError, "at most 8000000"),
+            ({"w": np.ones((64, 32, 3, 3))}, ShapeError, "Write a part of it, w[:16, :16]"),
+            ({"w": np.ones((8, 8, 64, 32)), "dialect": "keras"}, ShapeError, "w[:, :, :8, :8]"),
+            ({"w": np.ones((34, 1, 3)), "groups": 17}, ShapeError, "the weight of fewer groups"),
+            ({"w": np.ones((2, 3, 3)), "channels": (2, 3)}, ArgumentError, "Write the call without channels="),
+            ({"w": np.ones((2, 3, 3)), "x": [1, 2]}, ShapeError, "Write the size of x alone, input=(2,)"),
+            ({"w": np.ones((1, 2, 3, 3, 3))}, ShapeError, "[C_in, C_out, kh, kw] in 2-D"),
             ({"w": np.ones((2, 2)), "groups": 2}, ShapeError, "without groups and channels"),
             ({"x": np.ones(3), "kernel": 2, "channels": (2, 1)}, ShapeError, "has 2 input and 1 output channels"),
             ({"w": [1.0, np.nan]}, ArgumentError, "not finite"),
@@ -119,7 +157,7 @@ class TestPage:
     def test_a_notebook_shows_a_frame(self):
         html = explore(kernel=3)._repr_html_()
         assert re.match(r'<iframe title="[^"]*" srcdoc="[^"]*" style="[^"]*"></iframe>$', html)
-        assert repr(explore(kernel=3)) == "<Explorer: #dialect=torch&rank=1&kernel=3&input=3>"
+        assert repr(explore(kernel=3)) == "<Explorer: #dialect=torch&kernel=3&input=3>"
 
     def test_other_systems_open_a_copy(self, opened, monkeypatch):
         monkeypatch.setattr("sys.platform", "darwin")
@@ -151,6 +189,25 @@ class TestCommand:
         np.save("w.npy", np.arange(4).reshape(2, 2))
         assert main(["explore", "--weight", "w.npy", "--input", "2"]) == 0
         assert opened[0].endswith("#dialect=torch&kernel=2&input=2&weight=2x2:0,1,2,3")
+
+    def test_a_whole_weight(self, opened, capsys):
+        weight = np.arange(12).reshape(1, 2, 3, 2)
+        np.save("w.npy", weight)
+        assert main(["explore", "--weight", "w.npy", "--dialect", "keras"]) == 0
+        assert opened == [explore(w=weight, dialect="keras", strides=1).link]
+        assert main(["explore", "--weight", "w.npy", "--channels", "2"]) == 1
+        assert "Write it without --channels" in capsys.readouterr().err
+        np.save("w.npy", np.ones((64, 32, 3, 3)))
+        assert main(["explore", "--weight", "w.npy"]) == 1
+        assert "Write np.save('w-part.npy', w[:16, :16])" in capsys.readouterr().err
+
+    def test_surprises_are_said(self, opened, capsys):
+        assert main(["explore", "--kernel", "4", "--input", "6"]) == 0
+        assert "one axis, write --input 6 6 for two" in capsys.readouterr().out
+        assert main(["explore", "--dialect", "keras", "--strides", "2", "--dilation", "2", "--groups", "2"]) == 0
+        out = capsys.readouterr().out
+        assert "Keras' layers refuse strides and dilation_rate above 1 together" in out
+        assert "groups are tconv's own" in out
 
     def test_a_page_is_written_and_nothing_opened(self, opened, tmp_path, capsys):
         assert main(["explore", "--kernel", "2", "--stride", "2", "-o", "page.html"]) == 0
@@ -184,6 +241,8 @@ class TestCommand:
         [
             ("--kernel 0", "Write --kernel 1 1"),
             ("--kernel 3 3 3", "Write --kernel 3 3"),
+            ("--kernel 500 --input 500 500", "Write --kernel 16 16"),
+            ("--channels 17", "Write --channels 16 16"),
             ("--padding 5", "Use a smaller crop"),
             ("--dialect keras --padding 1", "padding is 1"),
             ("--dialect tf", "Write --dialect tensorflow"),

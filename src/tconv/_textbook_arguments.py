@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from tconv import _arrays
-from tconv._arguments import Crop, Ints, ints_of
+from tconv._arguments import Crop, Ints, ints_of, shown
 from tconv._arrays import Array
 from tconv.errors import ArgumentError, DtypeError, GeometryError, ShapeError
 from tconv.geometry import Geometry
 
 ARGUMENTS = ("stride", "padding", "output_padding", "dilation", "groups", "crop")
+
+_SAME_AS = {"strides": "stride", "dilations": "dilation", "dilation_rate": "dilation", "rhs_dilation": "dilation"}
+"""Names in other frameworks of arguments that mean the same here."""
 
 
 def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any], names: Sequence[str] = ARGUMENTS) -> Geometry:
@@ -26,9 +29,9 @@ def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any], names: Sequence[s
     Raises ArgumentError for other names, GeometryError for a geometry that does not fit the kernel.
     """
     if unknown := [name for name in spec if name not in (*names, "geometry")]:
+        name = "dialect" if "dialect" in unknown else unknown[0]
         raise ArgumentError(
-            f"{unknown[0]}= was given; the arguments are {', '.join(names)} and geometry. Write the call without "
-            f"{unknown[0]}="
+            f"{name}= was given; the arguments are {', '.join(names)} and geometry. {_instead_of(name, kernel, spec)}"
         )
     if "geometry" not in spec:
         return _geometry(kernel, **spec)
@@ -48,6 +51,18 @@ def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any], names: Sequence[s
             f"{'' if 'groups' in names else ', of one channel'}. Write tconv.Geometry(kernel={kernel}, ...)"
         )
     return g
+
+
+def _instead_of(name: str, kernel: tuple[int, ...], spec: dict[str, Any]) -> str:
+    """Return the call to write instead of one with an argument that there is not."""
+    if name == "dialect":
+        native = {"kernel": kernel} | {word: value for word, value in spec.items() if word != "dialect"}
+        words = ", ".join(f"{word}={shown(value)}" for word, value in native.items())
+        return f"Write geometry=tconv.dialect({shown(spec['dialect'])}).geometry({words})"
+    same = _SAME_AS.get(name)
+    if same is None or same in spec:
+        return f"Write the call without {name}="
+    return f"Write {same}={shown(spec[name])}"
 
 
 def _geometry(

@@ -1,6 +1,10 @@
 /** Scene of the settings, or the mistakes that they contain, each at its field. */
 
+<<<<<<< HEAD
 import { cautionsOf } from "../dialects/cautions";
+=======
+import limits from "../../../src/tconv/draw/explorer_limits.json";
+>>>>>>> fix-draw
 import { geometryOf, dialectNamed } from "../dialects/reading";
 import type { Dialect, Part } from "../dialects/dialect";
 import { intsOf } from "../dialects/arguments";
@@ -12,14 +16,14 @@ import { overlapOf } from "./phases";
 import { Refusal, refuse } from "./refusal";
 import { makeScene, type Channels, type Scene } from "./scene";
 
-/** Most elements per axis that the page draws, by the number of axes. */
-export const MOST_INPUTS = { 1: 512, 2: 64 } as const;
-const MOST_OUTPUTS = { 1: 4096, 2: 512 } as const;
-export const MOST_TAPS = { 1: 128, 2: 16 } as const;
-const MOST_CHANNELS = 16;
-const MOST_STEP = 64;
-const MOST_CROP = 10_000;
-const MOST_PRODUCTS = 8_000_000;
+/** Most elements per axis that the page draws, by the number of axes; tconv.draw.explore refuses more by the same file. */
+export const MOST_INPUTS = limits.inputs;
+const MOST_OUTPUTS = limits.outputs;
+export const MOST_TAPS = limits.taps;
+const MOST_CHANNELS = limits.channels;
+const MOST_STEP = limits.step;
+const MOST_CROP = limits.crop;
+const MOST_PRODUCTS = limits.products;
 
 export interface Built {
   /** null while the settings describe no operator; `mistakes` then says why. */

@@ -25,6 +25,7 @@ def run(  # noqa: D417
     theme: str = "light",
     animate: Annotated[bool, Parameter(negative="")] = False,
     seconds: float | None = None,
+    width: int | None = None,
     file: Annotated[Path | None, Parameter(name=["-o", "--file"])] = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -53,6 +54,8 @@ def run(  # noqa: D417
         Write an animation: .svg, .gif, or .mp4 where ffmpeg is installed.
     seconds
         Of an animation: how long each step stays. Default 1.
+    width
+        Of .gif and .mp4: pixels across, 1920 for a projector. Default: 40 for each cell.
     file
         File to write; the ending decides the format: .svg, .png, .pdf, .gif, .mp4. Default: NAME.svg, or NAME-2.svg
         if it exists.
@@ -60,7 +63,7 @@ def run(  # noqa: D417
         Replace a file that exists.
     """
     animated = animate or (file is not None and file.suffix.lower() in ANIMATED_ENDINGS)
-    contents = Contents(x, weight, at, channels, theme, seconds)
+    contents = Contents(x, weight, at, channels, theme, seconds, width)
     drawing = drawing_of(name, layer or LayerOptions(), levels or ArchitectureOptions(), contents, animated)
     names = numbered(name, ".svg") if file is None else iter([file])
     ending = ".svg" if file is None else file.suffix.lower()

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from tconv.cli.array_files import bare_array, read_array
 from tconv.cli.explain_options import native_options
 from tconv.cli.figures import picture_format, write_figure
-from tconv.cli.layer_options import LayerOptions, NativeLayer, Sizes, channel_pair
+from tconv.cli.layer_options import LayerOptions, NativeLayer, Sizes, channel_pair, notes_of
 from tconv.draw.animation import VIEWS, Animation, animate
 from tconv.draw.animation.functional import ENDINGS
 from tconv.draw.animation.wording import settings
@@ -40,6 +40,7 @@ class Contents(NamedTuple):
     channels: list[int] | None
     theme: str
     seconds: float | None
+    width: int | None
 
 
 @Parameter(name="*")
@@ -86,6 +87,7 @@ class Drawing(NamedTuple):
     make: Callable[[], Any]
     words: str
     animated: bool
+    width: int | None = None
 
     def refuse_ending(self, path: Path, ending: str) -> None:
         """Raise FileError for a format in which it cannot be written, before it is drawn."""
@@ -93,12 +95,16 @@ class Drawing(NamedTuple):
             picture_format(path)
         elif ending not in ENDINGS:
             raise FileError(f"{path} is an animation; it is written as {', '.join(ENDINGS)}. Write -o {path.stem}.gif")
+        elif self.width is not None and ending == ".svg":
+            raise ArgumentError(
+                f"--width is {self.width}; an SVG has any size. Write -o {path.stem}.gif, or no --width"
+            )
 
     def write(self, new: NewFile, ending: str) -> None:
         """Write it into an open file."""
         made = self.make()
         if isinstance(made, Animation):
-            new.file.write(made.encoded(ending))
+            new.file.write(made.encoded(ending, self.width))
         else:
             write_figure(made, new, ending.removeprefix("."))
 
@@ -135,7 +141,9 @@ def drawing_of(
                 x, w, view=view, dialect=layer.rules.name, theme=contents.theme, seconds=seconds,
                 **sizes, **layer.native,
             )  # fmt: skip
-            return Drawing(lambda: film, f"{film.title}, {len(film.frames)} frames{_one_axis(layer, x, w)}", True)
+            film.check_width(".gif", contents.width)
+            text = f"{film.title}, {len(film.frames)} steps in {film.seconds:g} s{_notes(layer, x, w)}"
+            return Drawing(lambda: film, text, True, contents.width)
         given = read_operands(x, w, dialect=layer.rules.name, **sizes, **layer.native)
     words: dict[str, Any] = {"theme": contents.theme}
     if contents.at is not None:
@@ -144,7 +152,7 @@ def drawing_of(
         words["calls"] = _calls(options, layer)
     picture, g = PICTURES[name], given.geometry
     sizes_text = f"{by(given.x.shape)} → {by(g.output_shape(given.x.shape))}"
-    text = f"{_sentence(name)}: {sizes_text} (kernel {by(g.kernel)}, {settings(g)}){_one_axis(layer, x, w)}"
+    text = f"{_sentence(name)}: {sizes_text} (kernel {by(g.kernel)}, {settings(g)}){_notes(layer, x, w)}"
     return Drawing(lambda: _in_options(lambda: picture.draw(*given, **words), options, layer), text, False)
 
 
@@ -158,11 +166,13 @@ def _refuse_options_of_others(
         "x": contents.x is not None and name in ("overlap", "padding", "channels", "matrix", ARCHITECTURE),
         "weight": contents.weight is not None and name in ("overlap", "padding", ARCHITECTURE),
         "seconds": contents.seconds is not None and not animated,
+        "width": contents.width is not None and not animated,
     } | dict.fromkeys(levels.given(), name != ARCHITECTURE)
     if name == "channels":
         ignored |= {key: value is not None for key, value in vars(options).items() if key not in ("dialect", "groups")}
     if wrong := [f"--{key.replace('_', '-')}" for key, is_ignored in ignored.items() if is_ignored]:
-        raise ArgumentError(f"{wrong[0]} has no effect on {name}. Write it without {wrong[0]}")
+        has = ", which shows the numbers of --channels 2 4, or those of --weight w.npy" if name == "channels" else ""
+        raise ArgumentError(f"{wrong[0]} has no effect on {name}{has}. Write it without {wrong[0]}")
 
 
 def _in_options(draw: Callable[[], Any], options: LayerOptions, layer: NativeLayer) -> Any:
@@ -253,13 +263,13 @@ def _architecture(options: LayerOptions, levels: ArchitectureOptions, contents: 
             input=layer.input, kernel=layer.kernel, dialect=layer.rules.name, theme=contents.theme, **words
         )
 
-    return Drawing(make, str(made), False)
+    notes = "".join(f"\n{note}" for note in notes_of(layer))
+    return Drawing(make, f"{made}{notes}", False)
 
 
-def _one_axis(layer: NativeLayer, x: Any, w: Any) -> str:
-    """Return a note on one axis: one number for the input may have been meant as a square, if there is no array."""
-    n = layer.input[0]
-    return f"; one axis, write --input {n} {n} for two" if len(layer.input) == 1 and x is None and w is None else ""
+def _notes(layer: NativeLayer, x: Any, w: Any) -> str:
+    """Return what may surprise about the layer, as the end of a sentence."""
+    return "".join(f"; {note}" for note in notes_of(layer, x is not None or w is not None))
 
 
 def _sentence(name: str) -> str:

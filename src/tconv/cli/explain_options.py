@@ -27,6 +27,7 @@ _FLAGS = {
     "--channels": ("channels",),
     "--theme": ("theme",),
     "--seconds": ("seconds",),
+    "--width": ("width",),
 }
 """Each option, and its names in the library and its dialects."""
 _PICTURES = (".svg", ".png", ".pdf")

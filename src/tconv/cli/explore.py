@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from tconv.cli.array_files import bare_array
-from tconv.cli.layer_options import LayerOptions, Sizes, channel_pair
+from tconv.cli.array_files import bare_array, read_array
+from tconv.cli.explain_options import native_options
+from tconv.cli.layer_options import LayerOptions, Sizes, channel_pair, notes_of
+from tconv.dialects import dialect as find_dialect
 from tconv.draw.explorer_page import explore, has_browser
-from tconv.errors import FileError
+from tconv.draw.whole_weight import read_whole_weight
+from tconv.errors import ArgumentError, FileError, TconvError
 from tconv.io.output_files import NewFile
 
 
@@ -33,7 +39,8 @@ def run(  # noqa: D417
     x
         Numbers of the input (.npy), instead of 1, 2, 3, ...
     weight
-        Numbers of the kernel (.npy), in the order in which the dialect stores the taps.
+        Numbers of the kernel (.npy), in the order in which the dialect stores the taps, or a layer's whole weight in
+        the dialect's layout.
     channels
         Channels of input and output.
     file
@@ -44,14 +51,27 @@ def run(  # noqa: D417
     options = layer or LayerOptions()
     if options == LayerOptions() and x is None and weight is None and channels is None:
         options = LayerOptions(stride=[2])  # as the page without an address: kernels overlap and leave seams
-    arrays = {name: bare_array(path) for name, path in (("x", x), ("w", weight)) if path is not None}
-    shapes: dict[str, Any] = {
-        name: arrays[array].shape for name, array in (("input", "x"), ("kernel", "w")) if array in arrays
-    }
-    chosen = options.layer(**shapes)
-    sizes = {name: getattr(chosen, name) for name in ("input", "kernel") if name not in shapes}
-    with options.in_words(len(chosen.kernel)):
-        page = explore(**arrays, dialect=chosen.rules.name, channels=channel_pair(channels), **sizes, **chosen.native)
+    arrays: dict[str, Any] = {}
+    shapes: dict[str, Any] = {}
+    with _weight_in_words(weight):
+        if x is not None:
+            arrays["x"] = bare_array(x)
+            shapes["input"] = arrays["x"].shape
+        if weight is not None:
+            array = read_array(weight)
+            if array.ndim > 2 and channels is not None:
+                raise ArgumentError(
+                    "--channels was given beside --weight, which has its own. Write it without --channels"
+                )
+            arrays["w"] = array if array.ndim > 2 else bare_array(weight)
+            shapes["kernel"] = _kernel_of(arrays["w"], options)
+        chosen = options.layer(**shapes)
+        sizes = {name: getattr(chosen, name) for name in ("input", "kernel") if name not in shapes}
+        with options.in_words(len(chosen.kernel)):
+            page = explore(
+                **arrays, dialect=chosen.rules.name, channels=channel_pair(channels), **sizes, **chosen.native
+            )
+    notes = "".join(f"\n{note}" for note in notes_of(chosen, bool(arrays)))
     if file is not None:
         if file.suffix.lower() not in (".html", ".htm"):
             raise FileError(f"{file} is no name of a page. Write -o {file.with_suffix('.html')}")
@@ -59,12 +79,34 @@ def run(  # noqa: D417
             new.file.write(page.page.encode())
         print(
             f"wrote {new.path}\nIt needs no network. Open it in a browser; its address is the settings: {page.address}"
+            f"{notes}"
         )
         return
     if has_browser() and page.open():
-        print(f"opened {page.link}")
+        print(f"opened {page.link}{notes}")
         return
     print(
         f"there is no browser here. Open this address in one: {page.link}\n"
-        "or write a page that can be copied: tconv explore ... -o page.html"
+        f"or write a page that can be copied: tconv explore ... -o page.html{notes}"
     )
+
+
+def _kernel_of(array: Any, options: LayerOptions) -> tuple[int, ...]:
+    """Return the sizes of the kernel in an array: its taps alone, or the weight of a whole layer in the dialect."""
+    rules = find_dialect(options.dialect)
+    native = {"groups": options.groups} | native_options(options.option)
+    whole = read_whole_weight(array, rules, native)
+    return tuple(array.shape) if whole is None else whole.kernel
+
+
+@contextmanager
+def _weight_in_words(path: Path | None) -> Iterator[None]:
+    """Write errors of the library about w as those of the file: the part that they propose is one to save."""
+    try:
+        yield
+    except TconvError as error:
+        if path is None:
+            raise
+        text = re.sub(r"^w has shape", f"{path} has shape", str(error))
+        saved = re.sub(r"Write a part of it, w(\[.*\])", rf"Write np.save('{path.stem}-part.npy', w\1)", text)
+        raise type(error)(saved) from None

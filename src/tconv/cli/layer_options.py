@@ -101,6 +101,25 @@ class LayerOptions:
             yield
 
 
+def notes_of(layer: NativeLayer, has_array: bool = False) -> list[str]:
+    """Return what may surprise about a legal layer, a sentence each, for the lines that a command prints.
+
+    One number for kernel and input is one axis, and may have been meant as a square, unless it comes from an array.
+    """
+    notes = []
+    n, geometry = layer.input[0], layer.geometry
+    if len(layer.input) == 1 and not has_array:
+        notes.append(f"one axis, write --input {n} {n} for two")
+    if layer.rules.name == "keras" and max(geometry.stride) > 1 and max(geometry.dilation) > 1:
+        notes.append(
+            "Keras' layers refuse strides and dilation_rate above 1 together; tconv.keras computes it, and so does "
+            "keras.ops.conv_transpose on TensorFlow"
+        )
+    if layer.rules.name == "keras" and geometry.groups > 1:
+        notes.append("groups are tconv's own; Keras' layers have none, those of tconv.keras do")
+    return notes
+
+
 def channel_pair(given: Sequence[int] | None) -> tuple[int, int] | None:
     """Return --channels as those of input and output; one number stands for both. Raises ArgumentError.
 

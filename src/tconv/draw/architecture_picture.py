@@ -36,7 +36,7 @@ _TOP = 1.4
 def architecture_sizes(
     layers: Iterable[Any] | None = None,
     *,
-    input: Ints,
+    input: Ints | None = None,
     depth: int = 4,
     kernel: Ints = 2,
     down_kernel: Ints | None = None,
@@ -74,6 +74,8 @@ no correction.
     Raises ShapeError where a size becomes smaller than a kernel, and GeometryError, DialectError and ArgumentError for
     layers and words that describe none.
     """
+    if input is None:
+        raise ArgumentError("there is no size. Write input=(101, 101), the spatial size of the input")
     entries = entries_of(input)
     size = ints_of(input, "input", 1 if entries is None else len(entries), least=1)
     ndim = len(size)

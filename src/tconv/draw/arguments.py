@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -10,8 +12,11 @@ from tconv import _textbook_arguments
 from tconv._arguments import Ints, entries_of, ints_of, shown
 from tconv._arrays import Array
 from tconv.draw.array_grid import MOST_AXES
-from tconv.errors import ShapeError
+from tconv.errors import ArgumentError, ShapeError
 from tconv.geometry import Geometry
+
+Words = ParamSpec("Words")
+Drawn = TypeVar("Drawn")
 
 
 def flat_arrays(**given: Any) -> list[Array]:
@@ -57,6 +62,21 @@ def sizes_of(kernel: Ints, input_shape: Ints) -> tuple[tuple[int, ...], tuple[in
         )
     small = ints_of(input_shape, "input_shape", ndim)
     return ints_of(kernel, "kernel", ndim, least=1), small
+
+
+def names_input_shape(draw: Callable[Words, Drawn]) -> Callable[Words, Drawn]:
+    """Return a picture's function that says what to write for `input=`, the name of this size in other functions."""
+
+    @wraps(draw)
+    def named(*words: Words.args, **spec: Words.kwargs) -> Drawn:
+        if "input" in spec:
+            raise ArgumentError(
+                f"input= was given; the size of the input is input_shape= in this picture. Write "
+                f"input_shape={shown(spec['input'])}"
+            )
+        return draw(*words, **spec)
+
+    return named
 
 
 def has_output(geometry: Geometry, input_shape: tuple[int, ...]) -> bool:

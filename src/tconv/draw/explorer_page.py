@@ -22,7 +22,9 @@ from tconv._arguments import Ints, entries_of, ints_of
 from tconv._arrays import Array
 from tconv.dialects import dialect as find_dialect
 from tconv.dialects.base import Dialect
+from tconv.draw.explorer_limits import MOST_NUMBERS, refuse_beyond_page
 from tconv.draw.operands import Operands, read_operands
+from tconv.draw.whole_weight import read_whole_weight
 from tconv.errors import ArgumentError, FileError, GeometryError, ShapeError, TconvError
 from tconv.io.output_files import NewFile
 
@@ -31,8 +33,6 @@ _ONE_IS_NONE = ("dilation", "dilations", "dilation_rate", "rhs_dilation", "kerne
 """Arguments that a person leaves out where they are 1. ncnn's dilation_h is none: left out, it is dilation_w."""
 
 _PER_AXIS = ("stride", "dilation", "padding", "output_padding", "rhs_dilation", "input_dilation", "kernel_dilation")
-MOST_NUMBERS = 4096
-"""Most numbers of an array in an address, as the page reads it."""
 
 
 class Explorer:
@@ -40,7 +40,7 @@ class Explorer:
 
     >>> explorer = explore(kernel=3, stride=2)
     >>> explorer.address
-    '#dialect=torch&rank=1&kernel=3&stride=2&input=3'
+    '#dialect=torch&kernel=3&stride=2&input=3'
     >>> explorer.link.endswith("explorer.html" + explorer.address)
     True
     """
@@ -122,15 +122,21 @@ def explore(
 
     A notebook shows it, `.save("page.html")` writes it, `.open()` opens it in a browser. `spec` are the arguments of
     the `dialect` under its own names; x and w are bare 1-D or 2-D arrays whose numbers the page shows, `input` and
-    `kernel` sizes alone: an int is one axis, or as many as the other array has. w has its taps in the order in which
-    the dialect stores them.
+    `kernel` sizes alone: an int for both is one axis, one alone as many as the other array has, and an int for the
+    kernel alone a square. w has its taps in the order in which the dialect stores them; with more axes it is the weight
+    of a whole layer in the dialect's layout, with its channels.
     `channels` are those of input and output, by default one in each group.
 
     Raises what `animate` raises for settings that describe no operator; ShapeError for other axes, or fewer than the
-    dialect has, for an array where there are several channels, and for more than 4096 numbers in an array.
+    dialect has, for a bare array where there are several channels, and for more than the page draws: 64 inputs and 16
+    taps on an axis in 2-D, 16 channels, 4096 numbers in an array, for example.
     """
     rules = find_dialect(dialect)
-    given = read_operands(x, w, input=input, kernel=kernel, dialect=dialect, grouped=True, **spec)
+    whole = read_whole_weight(w, rules, spec)
+    if whole is not None and kernel is None:
+        given = read_operands(x, input=input, kernel=whole.kernel, dialect=dialect, grouped=True, **spec)
+    else:
+        given = read_operands(x, w, input=input, kernel=kernel, dialect=dialect, grouped=True, **spec)
     if given.x.ndim > MOST_AXES:
         raise ShapeError(
             f"the kernel has {given.x.ndim} axes; the explorer has 1 or 2. Write kernel=(3, 3), or draw the volume: "
@@ -149,6 +155,12 @@ def explore(
     pairs += [(name, text) for name, text in words if not (text == "1" and name in _ONE_IS_NONE)]
     pairs.append(("input", _sizes_text(given.x.shape)))
     groups = given.geometry.groups
+    weight = given.w
+    if whole is not None:
+        weight = whole.canonical(groups)
+        if channels is not None:
+            raise ArgumentError("channels= was given; w has its own. Write the call without channels=")
+        channels = weight.shape[0], weight.shape[1] * groups
     small, large = (groups, groups) if channels is None else ints_of(channels, "channels", 2, least=1)
     if small % groups or large % groups:
         raise GeometryError(
@@ -156,12 +168,21 @@ def explore(
         )
     if (small, large) != (1, 1):
         pairs.append(("channels", f"{small}:{large}"))
-    if (x is not None and small > 1) or (w is not None and (small, large) != (1, 1)):
+    bare = [name for name, array in (("x", x), ("w", None if whole is not None else w)) if array is not None]
+    refuse_beyond_page(given.geometry, given.x.shape, (small, large), tuple(bare))
+    if whole is not None and x is not None and small > 1:
+        raise ShapeError(
+            f"x is a bare array of one channel; w has {small} input channels. Write the size of x alone, "
+            f"input={given.x.shape}"
+        )
+    if (x is not None and small > 1) or (w is not None and whole is None and (small, large) != (1, 1)):
         raise ShapeError(
             f"x and w are bare arrays of one channel; the call has {small} input and {large} output channels. Write "
             "their sizes alone, input= and kernel=, or the call without groups and channels"
         )
-    own = {"x": (x, given.x), "weight": (w, given.w)}  # the page has the weight in the order of the scatter, too
+    if weight.shape[:2] == (1, 1) and whole is not None:
+        weight = weight[0, 0]
+    own = {"x": (x, given.x), "weight": (w, weight)}  # the page has the weight in the order of the scatter, too
     pairs += [(name, _numbers_text(name, read)) for name, (array, read) in own.items() if array is not None]
     return Explorer("#" + "&".join(f"{name}={quote(value, safe=':,()[]')}" for name, value in pairs))
 
@@ -245,7 +266,8 @@ def _numbers_text(name: str, array: Array) -> str:
         )
     if not np.isfinite(array).all():
         raise ArgumentError(
-            f"{name} has numbers that are not finite; the page shows finite ones. Write those, or its size alone"
+            f"{name} has numbers that are not finite; the page compares sums, and NaN equals nothing. Write finite "
+            "ones, or its size alone; tconv.draw.scatter draws the others"
         )
     return f"{'x'.join(map(str, array.shape))}:{','.join(map(str, array.ravel()))}"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tconv._arguments import entries_of, ints_of
+from tconv._arguments import entries_of, ints_of, shown
 from tconv._arrays import Array
 from tconv.draw.arguments import flat_arrays, geometry_of, has_output
 from tconv.draw.array_grid import TIMES, ArrayGrid, before_letter, brackets, by, size_of
@@ -53,6 +53,8 @@ def gather(x: Any, w: Any, *, output: Any = None, ax: Axes | None = None, theme:
     a theme that cannot be drawn; MissingExtraError without matplotlib.
     """
     colours = theme_of(theme)
+    if "at" in spec:
+        raise ArgumentError(f"at= was given; the place is output=. Write output={shown(spec['at'])}")
     x, w = flat_arrays(x=x, w=w)
     g = geometry_of(w.shape, spec)
     g.output_shape(x.shape)  # refuses an empty output

@@ -66,7 +66,7 @@ def step_of(layer: Any, number: int, ndim: int) -> LayerStep | None:
     raise ArgumentError(
         f"layer {number} is {kind}, whose effect on the size is not known; convolutions, transposed convolutions, "
         "poolings, activations, normalizations and dropout are. Write it as the tconv.Geometry of a transposed "
-        "convolution, or the .convolution of one"
+        "convolution, or the .convolution of one; of a module of your own, its layers in the order of the forward pass"
     )
 
 
@@ -123,6 +123,11 @@ def _name(word: str, g: Geometry) -> str:
 def steps_of(layers: Iterable[Any], ndim: int) -> list[LayerStep]:
     """Return the layers as steps, those that keep the size left out. Raises ArgumentError and GeometryError."""
     given = _flat(layers)
+    if given is None and callable(layers) and not isinstance(layers, type):
+        raise ArgumentError(
+            f"layers is a {type(layers).__name__}; its forward pass is not read. Write a list of its layers in the "
+            "order of the forward pass: [model.first, model.pool, model.bottom, model.up], for example"
+        )
     if given is None:
         raise ArgumentError(
             f"layers is {shown(layers)}; a list of layers in the order of the forward pass is needed. Write "
@@ -133,7 +138,12 @@ def steps_of(layers: Iterable[Any], ndim: int) -> list[LayerStep]:
 
 
 def _flat(layers: Any) -> list[Any] | None:
-    """Return the layers of a sequence, those of sequences in it among them; None for anything else."""
+    """Return the layers of a sequence, those of sequences in it among them; None for anything else.
+
+    Keras' Sequential has its layers in an attribute, in order.
+    """
+    if "Sequential" in type(layers).__name__ and isinstance(own := getattr(layers, "layers", None), list):
+        layers = own
     if isinstance(layers, (str, bytes, dict)) or not (hasattr(layers, "__iter__") and hasattr(layers, "__len__")):
         return None
     found = []

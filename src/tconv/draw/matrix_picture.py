@@ -13,7 +13,7 @@ import numpy as np
 from tconv import definition
 from tconv._arguments import Ints, ints_of
 from tconv._arrays import Array
-from tconv.draw.arguments import flat_arrays, geometry_of
+from tconv.draw.arguments import flat_arrays, geometry_of, names_input_shape
 from tconv.draw.array_grid import TIMES, ArrayGrid, Place, brackets, size_of
 from tconv.draw.cell_board import READABLE, Board, short
 from tconv.draw.palette import theme_of
@@ -31,6 +31,7 @@ MOST_TAPS = 4096
 _COMFORTABLE = 45  # cells across up to which titles and the kernel have the size of K's cells
 
 
+@names_input_shape
 def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, theme: str = "light", **spec: Any) -> Axes:
     """Draw the kernel, K and K.T: the same tap has the same colour everywhere, so that the bands of K can be seen.
 

@@ -49,8 +49,9 @@ def read_operands(
 dilation=(1,), groups=1))
 
     x and w are bare arrays of any library; instead of them `input` and `kernel` may give sizes alone, and the elements
-    are 1 to 9 in C order, again and again. An int is one axis, or as many as the other array has. Left out, an input
-    has 3 elements on each axis and a kernel 3 on each axis of x, or 3 x 3. `spec` is that of
+    are 1 to 9 in C order, again and again. An int for both is one axis, one alone as many as the other array has; an
+    int for the kernel alone is a square, as in the commands. Left out, an input has 3 elements on each axis and a
+    kernel 3 on each axis of x, or 3 x 3. `spec` is that of
     `tconv.definition.scatter`; with a `dialect` it is in the words of that dialect, and a given w has its taps in the
     order in which the dialect stores them.
 
@@ -93,9 +94,10 @@ def _kernel_of(x: Any, kernel: Ints | None, input: Ints | None, geometry: Any) -
     if kernel is None and isinstance(geometry, Geometry):
         return geometry.kernel
     given = entries_of(kernel) or entries_of(input)
-    if given is None and kernel is None and input is None and x is None:
-        return (_USUAL, _USUAL)
-    ndim = np.ndim(x) if x is not None and entries_of(kernel) is None else len(given or (1,))
+    if given is None and input is None and x is None:
+        ndim = geometry.ndim if isinstance(geometry, Geometry) else 2
+    else:
+        ndim = np.ndim(x) if x is not None and entries_of(kernel) is None else len(given or (1,))
     return ints_of(_USUAL if kernel is None else kernel, "kernel", ndim, least=1)
 
 

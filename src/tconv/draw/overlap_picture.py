@@ -8,7 +8,7 @@ import numpy as np
 
 from tconv._arguments import Ints
 from tconv._arrays import Array
-from tconv.draw.arguments import geometry_of, has_output, sizes_of
+from tconv.draw.arguments import geometry_of, has_output, names_input_shape, sizes_of
 from tconv.draw.array_grid import ArrayGrid, Place, by, size_of
 from tconv.draw.cell_board import CAPTION, Board, short, width_of
 from tconv.draw.output_canvas import Canvas, draw_output
@@ -24,6 +24,7 @@ _ADVICE = "PHASE: taps of the outputs whose place modulo the stride is the same,
 _LONGEST = "uneven: 10 to 100 taps, some outputs are only bias"
 
 
+@names_input_shape
 def overlap(kernel: Ints, input_shape: Ints, *, ax: Axes | None = None, theme: str = "light", **spec: Any) -> Axes:
     """Draw how many taps meet in each output: the same number everywhere inside, or a checkerboard.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tconv._arguments import Ints
 from tconv.draw import padding_calls
-from tconv.draw.arguments import geometry_of, sizes_of
+from tconv.draw.arguments import geometry_of, names_input_shape, sizes_of
 from tconv.draw.array_grid import ArrayGrid, Place, by, size_of
 from tconv.draw.cell_board import Board, short, width_of
 from tconv.draw.output_canvas import Canvas, draw_output
@@ -30,6 +30,7 @@ _WIDE = 46  # cells across up to which panels are beside each other
 _NAME, _WORDS = 0.42, 0.32  # sizes of the two lines above
 
 
+@names_input_shape
 def padding(
     kernel: Ints,
     input_shape: Ints,

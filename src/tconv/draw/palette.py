@@ -25,7 +25,8 @@ CONTRAST = 4.5
 _RAMP = ("#471365", "#3b528b", "#21918c", "#5ec962", "#dfe318")
 """Five colours of matplotlib's "viridis", between which the others are nearly straight lines."""
 
-_STRONGEST, _PALEST = 0.72, 0.28  # share of the hue in the tints of one row
+_STRONGEST, _ALONE = 0.72, 0.55  # largest share of the hue in the tints of one row, and that of a single tint
+_PALEST = {"light": 0.28 / 0.72, "dark": 0.3}  # of the strongest tint, in the last of a row
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,11 @@ class Theme:
         if count <= len(self.cells):
             return rgb(*self.cells[:count]).reshape(*shape, 3)
         rows, columns = (count, 1) if count in shape else (count // shape[-1], shape[-1])
-        tints = np.linspace(_STRONGEST, _PALEST, columns) if columns > 1 else np.array([0.55])
-        page = rgb(self.page)
-        tinted = page + tints[:, None] * (self._hues(rows)[:, None] - page)
-        return self._readable(tinted).reshape(*shape, 3)
+        page, hues = rgb(self.page), self._hues(rows)
+        strongest = self._readable_shares(hues, _STRONGEST if columns > 1 else _ALONE)
+        tints = np.linspace(1, _PALEST[self.name], columns)
+        tinted: Array = page + strongest[:, None, None] * tints[:, None] * (hues[:, None] - page)
+        return tinted.reshape(*shape, 3)
 
     def greys(self, counts: Array) -> Array:
         """Return a grey per cell, stronger where more is summed: [*counts.shape, 3], the page's colour at 0."""
@@ -98,15 +100,18 @@ class Theme:
         steps, places = np.arange(len(_RAMP)), np.linspace(0, len(_RAMP) - 1, rows)
         return np.stack([np.interp(places, steps, part) for part in ramp.T], axis=-1)
 
-    def _readable(self, colours: Array) -> Array:
-        """Return the colours, those mixed with the page's on which the ink could not be read."""
-        page = rgb(self.page)
-        for _ in range(60):
-            faint = contrast(rgb(self.ink), colours) < CONTRAST
+    def _readable_shares(self, hues: Array, most: float) -> Array:
+        """Return the largest share of each hue in a mixture with the page's colour on which the ink can be read.
+
+        All tints of a row lie below it: one after the other, they would all become the same readable one.
+        """
+        page, shares = rgb(self.page), np.full(len(hues), most)
+        for _ in range(150):
+            faint = contrast(rgb(self.ink), page + shares[:, None] * (hues - page)) < CONTRAST
             if not faint.any():
                 break
-            colours = np.where(faint[..., None], page + 0.95 * (colours - page), colours)
-        return colours
+            shares = np.where(faint, 0.98 * shares, shares)
+        return shares
 
 
 @lru_cache(1024)  # a picture has few colours and many numbers

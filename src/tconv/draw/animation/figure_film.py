@@ -21,12 +21,16 @@ DPI = 100
 
 
 class FigureFilm:
-    """A Figure of the size of the film; `show` draws a frame on it. Raises MissingExtraError without matplotlib."""
+    """A Figure of the size of the film; `show` draws a frame on it. Raises MissingExtraError without matplotlib.
 
-    def __init__(self, film: Film, theme: Theme) -> None:
+    `dpi` are the pixels of an inch at which it is as wide as asked for, or those of a screen.
+    """
+
+    def __init__(self, film: Film, theme: Theme, width: int | None = None) -> None:
         self._film, self._theme = film, theme
         inches = min(_INCHES, _LARGEST / max(film.width, film.height))
         self.ax = axes_of(None, inches * film.width, inches * film.height, theme, fill=True)
+        self.dpi = DPI if width is None else (width + 0.01) / self.figure.get_figwidth()  # rounding never loses one
         self._points = 72 * inches
         self.ax.set_axis_off()
         self.ax.set_xlim(0, film.width)

@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from tconv._arguments import Ints, shown
+from tconv._arguments import Ints, int_of, shown
 from tconv.draw.animation.animated_operator import AnimatedOperator
 from tconv.draw.animation.film import Film, Frame
 from tconv.draw.animation.svg_writer import svg_text
@@ -27,6 +27,12 @@ MOST_CELLS = 60
 """Most cells across: of a wider or higher film the numbers cannot be read."""
 
 ENDINGS = (".svg", ".gif", ".mp4")
+
+NARROWEST, WIDEST = 100, 3840
+"""Pixels across of a GIF or an MP4: letters of a few pixels, and the width of the usual large screen."""
+
+MOST_PIXELS = 10**9
+"""Most pixels of all frames together, a byte each while a GIF is written."""
 
 
 class Animation:
@@ -50,6 +56,11 @@ class Animation:
         return self._film.frames
 
     @property
+    def seconds(self) -> float:
+        """Length: a frame stays as long as was asked for, the last one longer."""
+        return self._seconds * sum(frame.beats for frame in self.frames)
+
+    @property
     def title(self) -> str:
         """First line of text: the view, the settings and the sizes."""
         return self._film.title
@@ -59,30 +70,55 @@ class Animation:
         """The animation as SVG: one file without scripts, at rest where the reader asks for reduced motion."""
         return svg_text(self._film, self._theme, self._seconds)
 
-    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+    def save(self, path: str | Path, overwrite: bool = False, *, width: int | None = None) -> Path:
         """Write the animation and return its path; the ending decides the format: .svg, .gif or .mp4.
 
+        `width` are the pixels across of a .gif or .mp4, 1920 for a projector; left out, 40 for each cell and at
+        most 1200. An SVG has any size.
+
         Raises FileError for another ending, for a path that exists (unless `overwrite`) or cannot be written, and for
-        .mp4 without ffmpeg; MissingExtraError for .gif and .mp4 without matplotlib.
+        .mp4 without ffmpeg; ArgumentError for a width below 100 or above 3840, too many pixels, or that of an SVG;
+        MissingExtraError for .gif and .mp4 without matplotlib.
         """
         path = Path(path)
         ending = path.suffix.lower()
         if ending not in ENDINGS:
             raise FileError(
-                f"{path} ends in {ending!r}; animations are written as {', '.join(ENDINGS)}. Write "
-                f"{path.with_suffix('.svg') if path.name else 'scatter.svg'}"
+                f"{path} {f'ends in {ending!r}' if ending else 'has no ending'}; animations are written as "
+                f"{', '.join(ENDINGS)}. Write {path.with_suffix('.svg') if path.name else 'scatter.svg'}"
             )
+        self.check_width(ending, width)
         with NewFile([path], overwrite, ", or overwrite=True") as new:
-            new.file.write(self.encoded(ending))
+            new.file.write(self.encoded(ending, width))
         return new.path
 
-    def encoded(self, ending: str) -> bytes:
-        """Return the content of a file with this ending: ".svg", ".gif" or ".mp4". Raises FileError without ffmpeg."""
+    def check_width(self, ending: str, width: int | None) -> None:
+        """Raise ArgumentError for a width that `save` refuses in a file with this ending."""
+        if width is None:
+            return
+        if ending == ".svg":
+            raise ArgumentError("width= was given; an SVG has any size. Write it without width=, or a .gif or .mp4")
+        width = int_of(width, "width", example="width=1920")
+        if not NARROWEST <= width <= WIDEST:
+            raise ArgumentError(
+                f"width is {width}; {NARROWEST} to {WIDEST} pixels are needed. Write width=1920, for example"
+            )
+        pixels = len(self.frames) * width**2 * self._film.height / self._film.width
+        if pixels > MOST_PIXELS:
+            fewer = max(NARROWEST, int(width * math.sqrt(MOST_PIXELS / pixels)))
+            raise ArgumentError(
+                f"width is {width}, and {len(self.frames)} frames would have {pixels:.1e} pixels; at most "
+                f"{MOST_PIXELS:.0e} are written. Write width={fewer}"
+            )
+
+    def encoded(self, ending: str, width: int | None = None) -> bytes:
+        """Return the content of a file with this ending: ".svg", ".gif" or ".mp4". Raises what `save` raises."""
+        self.check_width(ending, width)
         if ending == ".svg":
             return self.svg.encode()
         file = BytesIO()
         write = write_gif if ending == ".gif" else write_mp4
-        write(self._film, self._theme, self._seconds, file)
+        write(self._film, self._theme, self._seconds, file, width)
         return file.getvalue()
 
     def _repr_html_(self) -> str:
@@ -119,9 +155,10 @@ def animate(
 
     `animation.save("scatter.gif")` writes it (.svg, .gif, or .mp4 where ffmpeg is installed); a notebook shows it.
     x and w are bare 1-D or 2-D arrays of any library. Instead of them `input` and `kernel` give sizes alone; the
-    elements are then 1 to 9, again and again. An int is one axis, or as many as the other array has. `spec` is that of
-    `tconv.definition.scatter`: stride, padding, output_padding, dilation, crop, or geometry; with a `dialect`, that
-    dialect's own arguments, and w has its taps in the order in which the dialect stores them.
+    elements are then 1 to 9, again and again. An int for both is one axis, one alone as many as the other array has,
+    and an int for the kernel alone is a square. `spec` is that of `tconv.definition.scatter`: stride, padding,
+    output_padding, dilation, crop, or geometry; with a `dialect`, that dialect's own arguments, and w has its taps in
+    the order in which the dialect stores them.
 
     Views: "scatter", each input element paints its multiple of the kernel into the output; "gather", each output
     element collects the products that reach it; "zero_insertion", the flipped kernel slides with stride 1 over the
@@ -132,7 +169,9 @@ def animate(
     DialectError, DtypeError, ArrayError and ArgumentError for what describes no operator or animation.
     """
     if not isinstance(view, str) or view not in VIEWS:
-        raise ArgumentError(f"view is {shown(view)}; there are {', '.join(map(repr, VIEWS))}. Write view='scatter'")
+        meant = view.replace("-", "_").replace(" ", "_") if isinstance(view, str) else ""
+        near = meant if meant in VIEWS else "scatter"
+        raise ArgumentError(f"view is {shown(view)}; there are {', '.join(map(repr, VIEWS))}. Write view={near!r}")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0.02 <= seconds <= 60:
         raise ArgumentError(f"seconds is {shown(seconds)}; a frame stays from 0.02 to 60 seconds. Write seconds=1")
     colours = theme_of(theme)

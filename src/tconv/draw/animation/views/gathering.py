@@ -55,7 +55,7 @@ def _frames(op: AnimatedOperator) -> list[Frame]:
         tints={"input": op.elements, **rest},
         boxes=(),
         sentence=(
-            f"Gathered: y is {by(op.output_shape)}, the same numbers as the scatter's.",
+            f"Gathered: OUTPUT is {by(op.output_shape)}, the same numbers as the scatter's.",
             "As the window moves on in the input, the tap steps back: that is the flip.",
         ),
         beats=4,

@@ -82,7 +82,7 @@ def _last(op: AnimatedOperator, before: Frame, sums: Array, counts: Array, tints
     """Return the output alone: cut cells are empty, cells that nothing reaches are 0."""
     kept = op.kinds != CUT
     zeros = int((counts[kept] == 0).sum())
-    text = f"Summed: y is {by(op.output_shape)}."
+    text = f"Summed: OUTPUT is {by(op.output_shape)}."
     if op.is_cropped:
         text = f"Padding is a crop: of the full {by(op.full_shape)} it keeps {by(op.output_shape)}. This is y."
     more = "Every cell has one product: nothing overlaps."

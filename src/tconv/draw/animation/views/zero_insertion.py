@@ -99,7 +99,7 @@ def _frames(op: AnimatedOperator, board: _Spread, kernel: Array) -> list[Frame]:
         boxes=(),
         sentence=(
             f"An ordinary convolution of stride 1 made y: {by(op.output_shape)}, as the scatter does.",
-            "Most products are with zeros: this is for reading, and no kernel works so.",
+            "Most products are with zeros: this is for reading, and no fast program computes it so.",
         ),
         beats=4,
     )
