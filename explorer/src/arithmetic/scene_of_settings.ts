@@ -1,10 +1,7 @@
 /** Scene of the settings, or the mistakes that they contain, each at its field. */
 
-<<<<<<< HEAD
 import { cautionsOf } from "../dialects/cautions";
-=======
 import limits from "../../../src/tconv/draw/explorer_limits.json";
->>>>>>> fix-draw
 import { geometryOf, dialectNamed } from "../dialects/reading";
 import type { Dialect, Part } from "../dialects/dialect";
 import { intsOf } from "../dialects/arguments";
