@@ -265,6 +265,11 @@ def test_the_proposal_is_the_largest_that_is_drawn(accepted, refused):
         accepted(refused + 1)
 
 
+def test_no_part_is_proposed_where_none_has_an_output():
+    with pytest.raises(ShapeError, match="Write a smaller kernel, stride, dilation or padding$"):
+        draw.scatter(LARGE, K3, padding=9)
+
+
 @pytest.mark.parametrize("name", ["gather", "phases", "overlap", "padding", "channels"])
 def test_another_ax_is_refused(name):
     with pytest.raises(ArgumentError, match=re.escape("ax is matplotlib.figure.Figure; a flat Axes")):

@@ -13,7 +13,7 @@ import numpy as np
 
 from tconv._arrays import Array
 from tconv.draw import matrix_picture
-from tconv.draw.arguments import flat_arrays, geometry_of
+from tconv.draw.arguments import flat_arrays, geometry_of, has_output
 from tconv.draw.array_grid import ArrayGrid, brackets, size_of
 from tconv.draw.cell_board import Board, short, width_of
 from tconv.draw.output_canvas import Canvas, draw_output, scattered
@@ -58,8 +58,8 @@ def scatter(x: Any, w: Any, *, ax: Axes | None = None, theme: str = "light", **s
     g = geometry_of(w.shape, spec)
     g.output_shape(x.shape)  # refuses an empty output
     canvas = Canvas(g, x.shape)
-    if not _readable(x.shape, canvas.uncropped):
-        raise ShapeError(_too_large(x.shape, canvas.uncropped))
+    if not _readable(canvas):
+        raise ShapeError(_too_large(canvas))
     places = arrange(x.shape, w.shape, canvas.shape)
     paint = _paint(x, w, canvas, colours)
     longest = max(len(short(value)) for array in (x, w, paint.sums, *paint.products) for value in array.flat)
@@ -130,22 +130,23 @@ def _output_colours(canvas: Canvas, paint: _Paint, theme: Theme) -> Array:
 # -- too large ---------------------------------------------------------------------------------------------------
 
 
-def _readable(x_shape: tuple[int, ...], canvas: Geometry) -> bool:
+def _readable(canvas: Canvas) -> bool:
     # a grid that is too large alone, or painted grids that are too many, need no arrangement
-    shape = canvas.output_shape(x_shape)
+    x_shape, shape = canvas.input_shape, canvas.shape
     if max(*size_of(x_shape), *size_of(shape)) > LARGEST or math.prod((*x_shape, *size_of(shape))) > LARGEST**2:
         return False
-    return arrange(x_shape, canvas.kernel, shape).readable
+    return arrange(x_shape, canvas.geometry.kernel, shape).readable
 
 
-def _too_large(x_shape: tuple[int, ...], canvas: Geometry) -> str:
+def _too_large(canvas: Canvas) -> str:
     """Return the error message, with the largest leading part of x that can be drawn, if there is one."""
-    part = largest_part(x_shape, lambda shape: _readable(shape, canvas))
+    g, x_shape, full = canvas.geometry, canvas.input_shape, canvas.shape
+    part = largest_part(x_shape, lambda shape: has_output(g, shape) and _readable(Canvas(g, shape)))
     if part:
         proposal = f"a part of it, x[{', '.join(f':{n}' for n in part)}]"
     else:
-        proposal = "a smaller kernel, stride, dilation or negative crop"
-    inputs, full = math.prod(x_shape), canvas.output_shape(x_shape)
+        proposal = f"a smaller kernel, stride, dilation or {'padding' if canvas.cut else 'negative crop'}"
+    inputs = math.prod(x_shape)
     if inputs + math.prod(full) <= matrix_picture.LARGEST:
         proposal += f", or tconv.draw.matrix(w, {x_shape}), which needs no numbers"
     return (
