@@ -84,6 +84,14 @@ class TestFrames:
         np.testing.assert_array_equal(output_of(last, animation).filled(10**6), definition.scatter(x, w, geometry=g))
         assert last.numbers["output"].count() == math.prod(g.output_shape(x.shape)), "what is cut off has no number"
 
+    @pytest.mark.parametrize(("x", "dtype"), [([1e8, 1, -1e8], np.float32), ([2048, 1, 1, 1], np.float16)])
+    def test_sums_are_rounded_once(self, x, dtype):
+        x, w = np.array(x, dtype), np.ones(4, dtype)
+        animation = animate(x, w)
+        y = definition.scatter(x, w)
+        for frame in animation.frames[-2:]:
+            np.testing.assert_array_equal(output_of(frame, animation).astype(dtype), y)
+
     @settings(deadline=None, max_examples=25)
     @given(operators())
     def test_the_whole_canvas_is_the_full_result_before_the_crop(self, case):

@@ -106,6 +106,16 @@ def take(*, bias: Any = None, **given: Any) -> tuple[str, list[Any]]:
     return library, [None if array is None else array.astype(common) for array in wide]
 
 
+def wide_dtype(dtype: Any) -> Any:
+    """Return the dtype in which products of this one are summed: int64, float64 or complex128.
+
+    >>> wide_dtype(np.dtype(np.float16))
+    dtype('float64')
+    """
+    wide = np.int64 if dtype.kind in "iu" else np.complex128 if dtype.kind == "c" else np.float64
+    return np.dtype(wide)
+
+
 def evaluate(
     form: Callable[[Array, Array, Geometry], Array],
     x: Any,
@@ -148,7 +158,7 @@ def evaluate(
             "Write other arguments by name, for example stride=2"
         )
     kind = x.dtype.kind
-    wide = np.int64 if kind in "iu" else np.complex128 if kind == "c" else np.float64
+    wide = wide_dtype(x.dtype)
     split = x.reshape(len(x), g.groups, x.shape[1] // g.groups, *x.shape[2:]).astype(wide)
     y = form(split, w.reshape(g.groups, w.shape[0] // g.groups, *w.shape[1:]).astype(wide), g)
     y = y.reshape(len(x), y.shape[1] * y.shape[2], *y.shape[3:])

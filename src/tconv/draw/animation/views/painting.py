@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tconv._arrays import Array
+from tconv._textbook_arguments import wide_dtype
 from tconv.draw.animation.animated_operator import AnimatedOperator
 from tconv.draw.animation.film import BLANK, CUT, PLAIN, SUM, Box, Film, Frame, Grid, only, whole
 from tconv.draw.animation.wording import crop_notes, factor, title
@@ -24,7 +25,7 @@ def film(op: AnimatedOperator) -> Film:
 
 
 def _frames(op: AnimatedOperator) -> list[Frame]:
-    sums = np.zeros(op.canvas.shape, op.output.dtype)
+    sums = np.zeros(op.canvas.shape, wide_dtype(op.output.dtype))
     counts = np.zeros(op.canvas.shape, int)
     first = np.zeros(op.canvas.shape, int)  # number of the first element that reached a cell
     frames = []
@@ -32,7 +33,7 @@ def _frames(op: AnimatedOperator) -> list[Frame]:
         window = op.window(element)
         taps = tuple(slice(side.start, side.stop, d) for side, d in zip(window, op.geometry.dilation, strict=True))
         product = op.x[element] * op.w
-        sums[taps] += product
+        sums[taps] += op.x[element].astype(sums.dtype) * op.w.astype(sums.dtype)
         counts[taps] += 1
         first[taps] = np.where(first[taps], first[taps], op.elements[element])
         tints = _tints(counts, first)
@@ -58,7 +59,7 @@ def _frames(op: AnimatedOperator) -> list[Frame]:
                 sentence=_sentence(op, element, window),
             )
         )
-    return [*frames, _last(op, frames[-1], sums, counts, _tints(counts, first))]
+    return [*frames, _last(op, frames[-1], counts, _tints(counts, first))]
 
 
 def _tints(counts: Array, first: Array) -> Array:
@@ -78,9 +79,11 @@ def _sentence(op: AnimatedOperator, element: tuple[int, ...], window: tuple[slic
     return what, f"It paints {step} further {way} than the one before: the stride is a step in the OUTPUT."
 
 
-def _last(op: AnimatedOperator, before: Frame, sums: Array, counts: Array, tints: Array) -> Frame:
+def _last(op: AnimatedOperator, before: Frame, counts: Array, tints: Array) -> Frame:
     """Return the output alone: cut cells are empty, cells that nothing reaches are 0."""
     kept = op.kinds != CUT
+    sums = np.zeros(op.canvas.shape, op.output.dtype)
+    sums[op.canvas.output] = op.output
     zeros = int((counts[kept] == 0).sum())
     text = f"Summed: OUTPUT is {by(op.output_shape)}."
     if op.is_cropped:
@@ -91,7 +94,7 @@ def _last(op: AnimatedOperator, before: Frame, sums: Array, counts: Array, tints
     elif (counts[kept] > 1).any():
         more = "Grey cells are sums of several products."
     return Frame(
-        numbers={**before.numbers, "product": only(op.w, False), "output": only(sums.copy(), kept)},
+        numbers={**before.numbers, "product": only(op.w, False), "output": only(sums, kept)},
         tints={**before.tints, "product": np.full(op.w.shape, BLANK), "output": np.where(kept, tints, BLANK)},
         boxes=(),
         sentence=(text, more),
