@@ -368,6 +368,7 @@ class TestFiles:
         ({"kernel": 3, "padding": "same"}, GeometryError, "an integer is needed"),
         ({"kernel": 3, "strides": 2}, ArgumentError, "the arguments are stride"),
         ({"kernel": 3, "strides": 2}, ArgumentError, "geometry. Write stride=2"),
+        ({"x": np.ones((70, 3)), "kernel": 2}, ShapeError, "Write a part of it, x[:4, :3], which moves alike"),
         ({"view": "zero-insertion"}, ArgumentError, "Write view='zero_insertion'"),
         ({"kernel": 3, "dialect": "keras", "stride": 2}, ArgumentError, "Write strides="),
         ({"kernel": 3, "dialect": "kerass"}, DialectError, "keras"),

@@ -181,17 +181,19 @@ def animate(
             f"x has shape {operation.x.shape}; animations have 1 or 2 axes. Write a slice of both arrays, x[0] and "
             "w[0], or tconv.draw.scatter(...), which draws volumes"
         )
-    _refuse_large(operation, view)
+    _refuse_large(operation, view, x is not None)
     return Animation(VIEWS[view](operation), colours, seconds)
 
 
-def _refuse_large(operation: AnimatedOperator, view: str) -> None:
+def _refuse_large(operation: AnimatedOperator, view: str, is_array: bool) -> None:
     """Raise ShapeError for an animation that could not be read, or would never end."""
     widest = max(*operation.canvas.shape, *operation.full_shape, *operation.x.shape)
     frames = math.prod(operation.x.shape if view == "scatter" else operation.output_shape)
     if widest > MOST_CELLS or frames > MOST_FRAMES:
         what = f"{widest} cells across" if widest > MOST_CELLS else f"{frames} frames"
+        part = tuple(min(n, 4) for n in operation.x.shape)
+        smaller = f"a part of it, x[{', '.join(f':{n}' for n in part)}]" if is_array else f"a smaller input={part}"
         raise ShapeError(
             f"x has shape {operation.x.shape}, and the animation would have {what}; at most {MOST_CELLS} cells and "
-            f"{MOST_FRAMES} frames can be followed. Write a smaller input={(4,) * operation.x.ndim}, which moves alike"
+            f"{MOST_FRAMES} frames can be followed. Write {smaller}, which moves alike"
         )
