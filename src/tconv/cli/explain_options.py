@@ -127,7 +127,13 @@ def native_arguments(
             raise ArgumentError(
                 f"padding is {' '.join(padding)}; numbers or one name are needed. Write --padding 1, or --padding SAME"
             )
-    native |= native_options(option)
+    native |= (further := native_options(option))
+    if sizes := [name for name in ("kernel", "input") if name in further]:
+        value = " ".join(re.findall("[0-9]+", str(further[sizes[0]])) or ["3"])
+        raise ArgumentError(
+            f"--option {sizes[0]}={further[sizes[0]]} was given; this size is an option of its own. Write "
+            f"--{sizes[0]} {value}"
+        )
     rules.check_names(native)
     return native
 
