@@ -220,6 +220,10 @@ def test_existing_files_are_refused(folder, capsys):
         ("scatter -o s.pgf", "does not end in a picture format"),
         ("architecture --input 99 --convolutions 10", "a level has at most 9"),
         ("scatter -o no/such.svg", "which does not exist"),
+        ("channels --channels 100 3", "Write --channels 50 3"),
+        ("channels --channels 100 100 --groups 2", "Write --channels 50 50, or fewer of them"),
+        ("scatter --option kernel=4", "Write --kernel 4"),
+        ("scatter --option input=[4,5]", "Write --input 4 5"),
     ],
 )
 def test_bad_options_say_what_to_write(line, text, folder, capsys):
@@ -232,3 +236,19 @@ def test_an_array_beside_its_size(folder, capsys):
     assert "Write it without --kernel" in refused(capsys, "scatter --weight w.npy --kernel 3")
     np.save("empty.npy", np.ones((0, 2)))
     assert "without an element" in refused(capsys, "scatter --weight empty.npy")
+
+
+@pytest.mark.parametrize("line", ["scatter", "gather", "phases", "scatter --animate"])
+def test_a_part_of_a_file_is_one_to_save(line, folder, capsys):
+    x = np.ones((100, 100))
+    np.save("x.npy", x)
+    text = refused(capsys, f"{line} --x x.npy")
+    advice = re.search(r"Write np\.save\('x-part\.npy', x\[:(\d+), :(\d+)\]\)", text)
+    np.save("x-part.npy", x[: int(advice[1]), : int(advice[2])])
+    run(capsys, f"{line} --x x-part.npy")
+
+
+def test_a_part_of_a_weight_is_one_to_save(folder, capsys):
+    np.save("w.npy", np.ones((64, 32, 4, 4)))
+    assert "Write np.save('w-part.npy', weight[:16, :16])" in refused(capsys, "channels --weight w.npy")
+    assert "w.npy has shape (64, 32, 4, 4); a bare array" in refused(capsys, "scatter --weight w.npy")

@@ -200,6 +200,10 @@ class TestCommand:
         np.save("w.npy", np.ones((64, 32, 3, 3)))
         assert main(["explore", "--weight", "w.npy"]) == 1
         assert "Write np.save('w-part.npy', w[:16, :16])" in capsys.readouterr().err
+        np.save("x.npy", np.ones((65, 4)))
+        assert main(["explore", "--x", "x.npy"]) == 1
+        assert "x.npy has shape (65, 4); " in (text := capsys.readouterr().err)
+        assert "Write np.save('x-part.npy', x[:64, :4])" in text
 
     def test_surprises_are_said(self, opened, capsys):
         assert main(["explore", "--kernel", "4", "--input", "6"]) == 0
@@ -247,6 +251,8 @@ class TestCommand:
             ("--dialect keras --padding 1", "padding is 1"),
             ("--dialect tf", "Write --dialect tensorflow"),
             ("-o page.png", "Write -o page.html"),
+            ("-o .", "Write -o page.html"),
+            ("--option input=4", "Write --input 4"),
             ("--weight w.txt", "is not a .npy file"),
         ],
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from tconv.cli.array_files import files_in_words
 from tconv.cli.drawings import ANIMATED_ENDINGS, ArchitectureOptions, Contents, drawing_of
 from tconv.cli.layer_options import LayerOptions, Sizes
 from tconv.io.output_files import NewFile, numbered
@@ -64,11 +65,12 @@ def run(  # noqa: D417
     """
     animated = animate or (file is not None and file.suffix.lower() in ANIMATED_ENDINGS)
     contents = Contents(x, weight, at, channels, theme, seconds, width)
-    drawing = drawing_of(name, layer or LayerOptions(), levels or ArchitectureOptions(), contents, animated)
-    names = numbered(name, ".svg") if file is None else iter([file])
-    ending = ".svg" if file is None else file.suffix.lower()
-    drawing.refuse_ending(file or Path(f"{name}.svg"), ending)
-    with NewFile(names, overwrite and file is not None, ", or --overwrite") as new:
-        drawing.write(new, ending)
+    with files_in_words(x=x, w=weight, weight=weight):
+        drawing = drawing_of(name, layer or LayerOptions(), levels or ArchitectureOptions(), contents, animated)
+        names = numbered(name, ".svg") if file is None else iter([file])
+        ending = ".svg" if file is None else file.suffix.lower()
+        drawing.refuse_ending(file or Path(f"{name}.svg"), ending)
+        with NewFile(names, overwrite and file is not None, ", or --overwrite") as new:
+            drawing.write(new, ending)
     print(f"wrote {new.path}")
     print(drawing.words)

@@ -14,6 +14,7 @@ from tconv.cli.array_files import bare_array, read_array
 from tconv.cli.explain_options import native_options
 from tconv.cli.figures import picture_format, write_figure
 from tconv.cli.layer_options import LayerOptions, NativeLayer, Sizes, channel_pair, notes_of
+from tconv.dialects import dialect as find_dialect
 from tconv.draw.animation import VIEWS, Animation, animate
 from tconv.draw.animation.functional import ENDINGS
 from tconv.draw.animation.wording import settings
@@ -149,11 +150,16 @@ def drawing_of(
     if contents.at is not None:
         words["output"] = tuple(contents.at)
     if name == "padding":
-        words["calls"] = _calls(options, layer)
+        words["calls"] = _calls(layer)
     picture, g = PICTURES[name], given.geometry
     sizes_text = f"{by(given.x.shape)} → {by(g.output_shape(given.x.shape))}"
     text = f"{_sentence(name)}: {sizes_text} (kernel {by(g.kernel)}, {settings(g)}){_notes(layer, x, w)}"
-    return Drawing(lambda: _in_options(lambda: picture.draw(*given, **words), options, layer), text, False)
+    is_sized = x is None
+
+    def make() -> Any:
+        return _in_options(lambda: picture.draw(*given, **words), options, layer, is_sized)
+
+    return Drawing(make, text, False)
 
 
 def _refuse_options_of_others(
@@ -175,23 +181,23 @@ def _refuse_options_of_others(
         raise ArgumentError(f"{wrong[0]} has no effect on {name}{has}. Write it without {wrong[0]}")
 
 
-def _in_options(draw: Callable[[], Any], options: LayerOptions, layer: NativeLayer) -> Any:
-    """Return what is drawn; what an error says of x and of the place becomes options."""
+def _in_options(draw: Callable[[], Any], options: LayerOptions, layer: NativeLayer, is_sized: bool) -> Any:
+    """Return what is drawn; what an error says of the place, and of an x that `is_sized` alone, becomes options."""
     try:
         with options.in_words(len(layer.kernel)):
             return draw()
     except TconvError as error:
-        raise type(error)(_places_as_options(_sizes_as_options(str(error)))) from None
+        raise type(error)(_places_as_options(_sizes_as_options(str(error), is_sized))) from None
 
 
-def _sizes_as_options(message: str) -> str:
+def _sizes_as_options(message: str, is_sized: bool = True) -> str:
     """Return a message with the part of x that it proposes as the size of the input.
 
     >>> _sizes_as_options("x is large. Write a part of it, x[:4, :4]")
     'x is large. Write --input 4 4'
     """
     part = re.compile(r"(a part of it, |a part of x, )?x\[:?(\d+(?:, :\d+)*)\]")
-    text = part.sub(lambda found: "--input " + found[2].replace(", :", " "), message)
+    text = part.sub(lambda found: "--input " + found[2].replace(", :", " "), message) if is_sized else message
     text = text.replace("Write a smaller input_shape", "Write a smaller --input")
     return re.sub(r", or tconv\.draw\.matrix\(.*\), which", ", or tconv draw matrix, which", text)
 
@@ -214,7 +220,7 @@ def _spaced(numbers: str) -> str:
     return numbers.replace(",", " ").replace("  ", " ").strip()
 
 
-def _calls(options: LayerOptions, layer: NativeLayer) -> tuple[Any, ...]:
+def _calls(layer: NativeLayer) -> tuple[Any, ...]:
     """Return the calls that the padding picture compares: the one of the options, and the usual ones."""
     own = {name: value for name, value in layer.native.items() if "strid" not in name and "dilat" not in name}
     if not own:
@@ -229,8 +235,6 @@ def _channels(options: LayerOptions, contents: Contents) -> Drawing:
         raise ArgumentError("--channels was given beside --weight, which has its own. Write it without --channels")
     groups = options.groups
     if contents.weight is not None:
-        from tconv.dialects import dialect as find_dialect
-
         weight: Any = find_dialect(options.dialect).to_canonical(read_array(contents.weight), groups)
         pair = (weight.shape[0], weight.shape[1] * groups)
     else:
@@ -238,9 +242,22 @@ def _channels(options: LayerOptions, contents: Contents) -> Drawing:
     text = f"{_sentence('channels')}: {pair[0]} → {pair[1]} channels, {groups} group{'s' * (groups > 1)}"
 
     def make() -> Any:
-        return PICTURES["channels"].function(weight, groups=groups, theme=contents.theme)
+        try:
+            return PICTURES["channels"].function(weight, groups=groups, theme=contents.theme)
+        except TconvError as error:
+            raise type(error)(_channels_as_options(str(error))) from None
 
     return Drawing(make, text, False)
+
+
+def _channels_as_options(message: str) -> str:
+    """Return a message with the numbers of channels that it proposes as --channels.
+
+    >>> _channels_as_options("9 channels are many. Write fewer channels, (5, 5)")
+    '9 channels are many. Write --channels 5 5'
+    """
+    text = re.sub(r"fewer channels, \((\d+), (\d+)\)", r"--channels \1 \2", message)
+    return re.sub(r"fewer channels or groups, up to \((\d+), (\d+)\)", r"--channels \1 \2, or fewer of them", text)
 
 
 def _architecture(options: LayerOptions, levels: ArchitectureOptions, contents: Contents) -> Drawing:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from tconv.cli.array_files import bare_array, read_array
+from tconv.cli.array_files import bare_array, files_in_words, read_array
 from tconv.cli.explain_options import native_options
 from tconv.cli.layer_options import LayerOptions, Sizes, channel_pair, notes_of
 from tconv.dialects import dialect as find_dialect
 from tconv.draw.explorer_page import explore, has_browser
 from tconv.draw.whole_weight import read_whole_weight
-from tconv.errors import ArgumentError, FileError, TconvError
+from tconv.errors import ArgumentError, FileError
 from tconv.io.output_files import NewFile
 
 
@@ -53,7 +50,7 @@ def run(  # noqa: D417
         options = LayerOptions(stride=[2])  # as the page without an address: kernels overlap and leave seams
     arrays: dict[str, Any] = {}
     shapes: dict[str, Any] = {}
-    with _weight_in_words(weight):
+    with files_in_words(x=x, w=weight):
         if x is not None:
             arrays["x"] = bare_array(x)
             shapes["input"] = arrays["x"].shape
@@ -74,7 +71,8 @@ def run(  # noqa: D417
     notes = "".join(f"\n{note}" for note in notes_of(chosen, bool(arrays)))
     if file is not None:
         if file.suffix.lower() not in (".html", ".htm"):
-            raise FileError(f"{file} is no name of a page. Write -o {file.with_suffix('.html')}")
+            name = file.with_suffix(".html") if file.name else "page.html"
+            raise FileError(f"{file} is no name of a page. Write -o {name}")
         with NewFile([file], overwrite, ", or --overwrite") as new:
             new.file.write(page.page.encode())
         print(
@@ -97,16 +95,3 @@ def _kernel_of(array: Any, options: LayerOptions) -> tuple[int, ...]:
     native = {"groups": options.groups} | native_options(options.option)
     whole = read_whole_weight(array, rules, native)
     return tuple(array.shape) if whole is None else whole.kernel
-
-
-@contextmanager
-def _weight_in_words(path: Path | None) -> Iterator[None]:
-    """Write errors of the library about w as those of the file: the part that they propose is one to save."""
-    try:
-        yield
-    except TconvError as error:
-        if path is None:
-            raise
-        text = re.sub(r"^w has shape", f"{path} has shape", str(error))
-        saved = re.sub(r"Write a part of it, w(\[.*\])", rf"Write np.save('{path.stem}-part.npy', w\1)", text)
-        raise type(error)(saved) from None
