@@ -211,6 +211,14 @@ class Module:
         return x
 
 
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 2), (2, 1), (3, 1)])
+def test_a_causal_convolution_has_the_sizes_of_its_padding_in_front(stride, dilation):
+    layer = Layer("Conv1D", kernel_size=(3,), strides=(stride,), padding="causal", dilation_rate=(dilation,))
+    front = tconv.Geometry(3, stride, [(2 * dilation, 0)], dilation)
+    for size in range(1, 9):
+        assert architecture_sizes([layer], input=size).output == front.conv_shape((size,))
+
+
 def test_a_keras_sequential_is_read_by_its_layers():
     words = {"kernel_size": (3,), "padding": "same", "dilation_rate": (1,)}
     down, up = Layer("Conv1D", strides=(2,), **words), Layer("Conv1DTranspose", strides=(2,), **words)
@@ -235,6 +243,7 @@ def test_a_keras_sequential_is_read_by_its_layers():
         ({"input": 64, "layers": 3}, ArgumentError, "a list of layers"),
         ({"input": 64, "layers": [Layer("Upsample", scale_factor=2)]}, ArgumentError, "effect on the size is not known"),
         ({"input": 64, "layers": [Layer("MaxPool1d", kernel_size=2, stride=2, padding=0, ceil_mode=True)]}, ArgumentError, "ceil_mode"),
+        ({"input": 64, "layers": [Layer("Conv1D", kernel_size=3, strides=1, padding="full")]}, ArgumentError, "Write the layer with one of these"),
         ({"input": 64, "layers": [Layer("PixelShuffle", upscale_factor=2)]}, ArgumentError, "effect on the size is not known"),
         ({"input": 64, "layers": [Layer("Unfold", kernel_size=2, stride=2, padding=0)]}, ArgumentError, "effect on the size"),
         ({"input": 64, "layers": [Layer("GLU", dim=-1)]}, ArgumentError, "effect on the size"),

@@ -100,8 +100,12 @@ def _framework_layer(layer: Any, kind: str, kernel: Any, number: int, ndim: int)
         return LayerStep(_name("transposed", g), g, is_transposed=True)
     word = "pool" if "Pool" in kind else "conv"
     if isinstance(padding, str):
+        padding = "same" if padding == "causal" else padding  # Keras': all in front, so the sizes are the same
         if padding.lower() not in ("same", "valid"):
-            raise ArgumentError(f"layer {number} has padding {padding!r}; a number, 'same' or 'valid' is needed")
+            raise ArgumentError(
+                f"layer {number} has padding {padding!r}; a number, 'same', 'valid' or 'causal' is needed. Write the "
+                "layer with one of these"
+            )
         if padding.lower() == "same" and max(strides) > 1:
             # SAME with a stride pads by what the size leaves over: n becomes ceil(n / s) for every n
             same = Geometry(strides, strides, [(0, s - 1) for s in strides])
