@@ -227,6 +227,12 @@ LARGE = np.ones((100, 100), int)
         ),
         (
             ArgumentError,
+            lambda: draw.phases(K3, geometry=tconv.Geometry((3, 3)), dialect="keras"),
+            "dialect= was given; the arguments are stride, padding, output_padding, dilation, crop and geometry. Write the "
+            "call without dialect=",
+        ),
+        (
+            ArgumentError,
             lambda: draw.gather(K3, K3, at=(1, 2)),
             "at= was given; the place is output=. Write output=(1, 2)",
         ),

@@ -55,7 +55,7 @@ def geometry_of(kernel: tuple[int, ...], spec: dict[str, Any], names: Sequence[s
 
 def _instead_of(name: str, kernel: tuple[int, ...], spec: dict[str, Any]) -> str:
     """Return the call to write instead of one with an argument that there is not."""
-    if name == "dialect":
+    if name == "dialect" and "geometry" not in spec:
         native = {"kernel": kernel} | {word: value for word, value in spec.items() if word != "dialect"}
         words = ", ".join(f"{word}={shown(value)}" for word, value in native.items())
         return f"Write geometry=tconv.dialect({shown(spec['dialect'])}).geometry({words})"
