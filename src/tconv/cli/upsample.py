@@ -124,7 +124,7 @@ def run(
     max_memory
         Most memory of this process, 1GB or 512MB: one .tif, .npy or Zarr store is enlarged tile by tile into another
         one, with the bits of the whole. A call that was stopped goes on where it stopped. Zarr stores have 1GB
-        without it, or 512MB above what the process holds.
+        without it, or 512MB above what the process holds if that is more.
     resume
         --no-resume starts anew.
     verify

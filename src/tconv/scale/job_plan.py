@@ -103,7 +103,7 @@ class JobPlan:
 
     @property
     def bound_text(self) -> str:
-        """Bound of memory, and where it comes from: "1 GB, the default"."""
+        """Bound of memory, and where it comes from: "1 GB (the default)"."""
         return bound_text(self.max_memory, self.bound_origin)
 
     @property
