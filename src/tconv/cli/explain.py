@@ -106,9 +106,7 @@ def run(
     if sample_rate is not None or chunk is not None:
         flag = "--chunk 8" if sample_rate is None else "--sample-rate 24000"
         raise ArgumentError(f"{flag.split()[0]} is for layers of a stack, without --kernel. Write {EXAMPLE} {flag}")
-    layer = read_layer(
-        kernel, stride, padding, output_padding, dilation, groups, input, output, dialect, option
-    )  # fmt: skip
+    layer = read_layer(kernel, stride, padding, output_padding, dilation, groups, input, output, dialect, option)
     n = layer.input
     with words_of(len(layer.kernel), padding, output_padding):
         geometry = layer.geometry
