@@ -6,7 +6,7 @@ A new picture is one file with its function, one line here, and its import in `t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ class Picture:
     summary: str
     takes: tuple[str, ...]
     options: tuple[str, ...] = ()
-    layer: tuple[str, ...] = field(default=("geometry",))
+    layer: tuple[str, ...] = ("geometry",)
     """Parts of a Geometry that the function takes as keywords, under these names."""
 
     @property
