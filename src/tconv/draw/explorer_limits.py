@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from tconv.draw.picture_limits import part_text
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
 
@@ -35,10 +36,11 @@ compute it with tconv.conv_transpose
         ("input", "x", input_shape, limits["inputs"][rank]),
     ):
         if max(sizes) > most:
-            given, part = f"{name} is {sizes}", f"{name}={tuple(min(size, most) for size in sizes)}"
+            fewer = tuple(min(size, most) for size in sizes)
+            given, part = f"{name} is {sizes}", f"{name}={fewer}"
             if array in arrays:
                 given = f"{array} has shape {sizes}"
-                part = f"a part of it, {array}[{', '.join(f':{min(size, most)}' for size in sizes)}]"
+                part = f"a part of it, {part_text(array, fewer)}"
             raise ShapeError(
                 f"{given}; the page draws at most {most} on an axis in {rank}-D. Write {part}, or compute it with "
                 "tconv.conv_transpose"

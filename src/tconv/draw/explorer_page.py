@@ -28,7 +28,7 @@ from tconv.draw.whole_weight import read_whole_weight
 from tconv.errors import ArgumentError, FileError, GeometryError, ShapeError, TconvError
 from tconv.io.output_files import NewFile
 
-MOST_AXES = 2
+_MOST_AXES = 2
 _ONE_IS_NONE = ("dilation", "dilations", "dilation_rate", "rhs_dilation", "kernel_dilation", "group", "groups")
 """Arguments that a person leaves out where they are 1. ncnn's dilation_h is none: left out, it is dilation_w."""
 
@@ -137,7 +137,7 @@ def explore(
         given = read_operands(x, input=input, kernel=whole.kernel, dialect=dialect, grouped=True, **spec)
     else:
         given = read_operands(x, w, input=input, kernel=kernel, dialect=dialect, grouped=True, **spec)
-    if given.x.ndim > MOST_AXES:
+    if given.x.ndim > _MOST_AXES:
         raise ShapeError(
             f"the kernel has {given.x.ndim} axes; the explorer has 1 or 2. Write kernel=(3, 3), or draw the volume: "
             "tconv.draw.scatter(x, w, ...)"

@@ -18,7 +18,7 @@ from tconv.draw.cell_board import Board, short, width_of
 from tconv.draw.gather_layout import Band, arrange
 from tconv.draw.output_canvas import Canvas, Index, Product, draw_output
 from tconv.draw.palette import theme_of
-from tconv.draw.picture_limits import LARGEST, largest_part
+from tconv.draw.picture_limits import LARGEST, largest_part, part_text
 from tconv.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
@@ -190,9 +190,7 @@ def _too_large(canvas: Canvas, count: int) -> str:
         return has_output(canvas.geometry, shape) and _readable(Canvas(canvas.geometry, shape), count)
 
     part = largest_part(canvas.input_shape, fits)
-    proposal = (
-        f"a part of it, x[{', '.join(f':{n}' for n in part)}]" if part else "a smaller kernel, stride or dilation"
-    )
+    proposal = f"a part of it, {part_text('x', part)}" if part else "a smaller kernel, stride or dilation"
     if count > 1:
         proposal = f"fewer places in output=, or {proposal}"
     return (

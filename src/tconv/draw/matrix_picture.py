@@ -17,6 +17,7 @@ from tconv.draw.arguments import flat_arrays, geometry_of, names_input_shape
 from tconv.draw.array_grid import TIMES, ArrayGrid, Place, brackets, size_of
 from tconv.draw.cell_board import READABLE, Board, short
 from tconv.draw.palette import theme_of
+from tconv.draw.picture_limits import part_text
 from tconv.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def matrix(w: Any, input_shape: Ints, *, ax: Axes | None = None, theme: str = "l
     if w.size > MOST_TAPS:
         raise ShapeError(
             f"w has shape {w.shape}, {w.size} taps; up to {MOST_TAPS} are drawn. Write a part of it, "
-            f"w[{', '.join(f':{min(n, 8)}' for n in w.shape)}]"
+            f"{part_text('w', tuple(min(n, 8) for n in w.shape))}"
         )
     small = ints_of(input_shape, "input_shape", g.ndim)
     large = g.output_shape(small)

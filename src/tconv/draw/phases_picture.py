@@ -16,7 +16,7 @@ from tconv.draw.array_grid import MOST_AXES, ArrayGrid, Place, before_letter, br
 from tconv.draw.cell_board import CAPTION, Board, short, width_of
 from tconv.draw.output_canvas import Canvas, Index, draw_output
 from tconv.draw.palette import theme_of
-from tconv.draw.picture_limits import LARGEST, largest_part
+from tconv.draw.picture_limits import LARGEST, largest_part, part_text
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry, Phase
 
@@ -231,7 +231,7 @@ def _too_large(canvas: Canvas) -> str:
     """Return the error message, with the largest leading part of x that can be drawn, if there is one."""
     g = canvas.geometry
     part = largest_part(canvas.input_shape, lambda shape: has_output(g, shape) and _readable(Canvas(g, shape)))
-    proposal = f"a part of x, x[{', '.join(f':{n}' for n in part)}]" if part else "a smaller kernel, stride or dilation"
+    proposal = f"a part of x, {part_text('x', part)}" if part else "a smaller kernel, stride or dilation"
     return (
         f"the {math.prod(g.stride)} phases of a kernel of shape {g.kernel} and an input of shape "
         f"{canvas.input_shape} would be drawn; the numbers can be read up to {LARGEST} cells across the whole "

@@ -13,6 +13,15 @@ LARGEST = 80
 Shape = tuple[int, ...]
 
 
+def part_text(name: str, part: Shape) -> str:
+    """Return the leading part of an array as it is written.
+
+    >>> part_text("x", (4, 2))
+    'x[:4, :2]'
+    """
+    return f"{name}[{', '.join(f':{n}' for n in part)}]"
+
+
 def largest_part(shape: Shape, readable: Callable[[Shape], bool]) -> Shape | None:
     """Return the largest leading part of this shape that is readable, shrunk evenly; None if not even one element is.
 

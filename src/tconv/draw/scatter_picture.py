@@ -18,7 +18,7 @@ from tconv.draw.array_grid import ArrayGrid, brackets, size_of
 from tconv.draw.cell_board import Board, short, width_of
 from tconv.draw.output_canvas import Canvas, draw_output, scattered
 from tconv.draw.palette import Theme, theme_of
-from tconv.draw.picture_limits import LARGEST, largest_part
+from tconv.draw.picture_limits import LARGEST, largest_part, part_text
 from tconv.draw.scatter_layout import Arrangement, arrange
 from tconv.errors import ShapeError
 from tconv.geometry import Geometry
@@ -143,7 +143,7 @@ def _too_large(canvas: Canvas) -> str:
     g, x_shape, full = canvas.geometry, canvas.input_shape, canvas.shape
     part = largest_part(x_shape, lambda shape: has_output(g, shape) and _readable(Canvas(g, shape)))
     if part:
-        proposal = f"a part of it, x[{', '.join(f':{n}' for n in part)}]"
+        proposal = f"a part of it, {part_text('x', part)}"
     else:
         proposal = f"a smaller kernel, stride, dilation or {'padding' if canvas.cut else 'negative crop'}"
     inputs = math.prod(x_shape)

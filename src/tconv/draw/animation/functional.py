@@ -18,10 +18,11 @@ from tconv.draw.animation.video_writers import write_gif, write_mp4
 from tconv.draw.animation.views import VIEWS
 from tconv.draw.operands import read_operands
 from tconv.draw.palette import Theme, theme_of
+from tconv.draw.picture_limits import part_text
 from tconv.errors import ArgumentError, FileError, ShapeError
 from tconv.io.output_files import NewFile
 
-MOST_AXES = 2
+_MOST_AXES = 2
 MOST_FRAMES = 400
 MOST_CELLS = 60
 """Most cells across: of a wider or higher film the numbers cannot be read."""
@@ -176,7 +177,7 @@ def animate(
         raise ArgumentError(f"seconds is {shown(seconds)}; a frame stays from 0.02 to 60 seconds. Write seconds=1")
     colours = theme_of(theme)
     operation = AnimatedOperator(read_operands(x, w, input=input, kernel=kernel, dialect=dialect, **spec))
-    if operation.x.ndim > MOST_AXES:
+    if operation.x.ndim > _MOST_AXES:
         raise ShapeError(
             f"x has shape {operation.x.shape}; animations have 1 or 2 axes. Write a slice of both arrays, x[0] and "
             "w[0], or tconv.draw.scatter(...), which draws volumes"
@@ -192,7 +193,7 @@ def _refuse_large(operation: AnimatedOperator, view: str, is_array: bool) -> Non
     if widest > MOST_CELLS or frames > MOST_FRAMES:
         what = f"{widest} cells across" if widest > MOST_CELLS else f"{frames} frames"
         part = tuple(min(n, 4) for n in operation.x.shape)
-        smaller = f"a part of it, x[{', '.join(f':{n}' for n in part)}]" if is_array else f"a smaller input={part}"
+        smaller = f"a part of it, {part_text('x', part)}" if is_array else f"a smaller input={part}"
         raise ShapeError(
             f"x has shape {operation.x.shape}, and the animation would have {what}; at most {MOST_CELLS} cells and "
             f"{MOST_FRAMES} frames can be followed. Write {smaller}, which moves alike"
