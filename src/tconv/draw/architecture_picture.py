@@ -90,6 +90,11 @@ no correction.
         raise ArgumentError(f"depth is {levels}; there are at most {DEEPEST} levels. Write depth=4, for example")
     up = _rising(dialect, ints_of(kernel, "kernel", ndim, least=1), spec)
     strides = up((64,) * ndim).stride
+    if max(strides) == 1:
+        raise ArgumentError(
+            "the stride is 1 on every axis, so that no level is smaller than the one above; at least 2 on one axis is "
+            "needed. Use a stride of 2, which is the usual one"
+        )
     lower = Geometry(
         strides if down_kernel is None else ints_of(down_kernel, "down_kernel", ndim, least=1),
         strides,
