@@ -204,6 +204,20 @@ def test_the_table_is_aligned_and_ends_at_the_bottom():
     assert "50 × 50 → 101 × 101" in lines[3]
 
 
+def test_every_level_stands_in_the_table():
+    down, up = tconv.Geometry(2, 2).convolution, tconv.Geometry(2, 2)
+    cells = lambda *layers: [
+        re.split(" {2,}", line) for line in str(architecture_sizes(layers, input=5)).split("\n")[3:]
+    ]  # noqa: E731
+    assert cells(down, up, up) == [
+        ["0", "-", "5 → 10", "10", "no skip"],
+        ["1", "5", "5", "2 → 5", "4", "output_padding=1"],
+        ["2", "2"],
+    ]
+    assert cells(down, down, up) == [["0", "5"], ["1", "2", "2", "1 → 2", "2", "fits"], ["2", "1"]]
+    assert architecture_sizes([up, up], input=5).summary == "5 → 20: there is no skip connection."
+
+
 class Module:
     """A module of one's own, as torch.nn.Module: it can be called, and has no order of layers."""
 
@@ -234,6 +248,7 @@ def test_a_keras_sequential_is_read_by_its_layers():
         ({"input": 64, "convolutions": 10}, ArgumentError, "a level has at most 9. Write convolutions=2"),
         ({"input": 64, "depth": 0}, GeometryError, "at least 1"),
         ({"input": 64, "depth": 99}, ArgumentError, "Write depth=4"),
+        ({"input": 64, "stride": 1}, ArgumentError, "Use a stride of 2"),
         ({"input": 64, "kernel": (2, 2)}, GeometryError, "kernel is (2, 2)"),
         ({"input": 64, "strides": 2}, ArgumentError, "Write stride="),
         ({"input": 64, "padding": 9}, ShapeError, "Use a smaller crop"),

@@ -125,6 +125,8 @@ class Architecture:
     @property
     def summary(self) -> str:
         """One or two sentences: how many levels fit, and the input size at which all do."""
+        if all(level.skip is None for level in self.levels):
+            return f"{by(self.input)} → {by(self.output)}: there is no skip connection."
         wrong = [level for level in self.levels if not level.fits]
         if not wrong:
             return f"{by(self.input)} → {by(self.output)}: every skip connection fits as it is."
@@ -140,18 +142,25 @@ class Architecture:
         return text
 
     def __str__(self) -> str:
-        rows = [("level", "down", "skip", "up", "as given", "what makes it fit")]
-        count = len(self.sizes)
-        for number, (sizes, level) in enumerate(zip(self.sizes, reversed(self.levels), strict=False)):
-            verdict = level.remedy or ("fits" if level.skip is not None else "no skip")
-            if not level.is_solved and level.skip is not None:
-                verdict += f": no setting reaches {by(level.skip)}"
-            down, skip = path(sizes), "-" if level.skip is None else by(level.skip)
-            rows.append((str(number), down, skip, f"{by(level.small)} → {by(level.output)}", by(level.plain), verdict))
+        rows: list[tuple[str, ...]] = [("level", "down", "skip", "up", "as given", "what makes it fit")]
+        count = max(len(self.sizes), len(self.levels))
+        for number in range(count):
+            above = count - 1 - number  # the lowest levels of both ways face each other
+            down = path(self.sizes[-1 - above]) if above < len(self.sizes) else ""
+            rows.append((str(number), down, *(_up_words(self.levels[above]) if above < len(self.levels) else [""] * 4)))
         rows.append((str(count), path(self.bottom), "", "", "", ""))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         return "\n".join([self.summary, "", *lines])
+
+
+def _up_words(level: SkipLevel) -> list[str]:
+    """Return the columns of the table for a level on the way up: skip, sizes, size as given, and what makes it fit."""
+    verdict = level.remedy or ("fits" if level.skip is not None else "no skip")
+    if not level.is_solved and level.skip is not None:
+        verdict += f": no setting reaches {by(level.skip)}"
+    skip = "-" if level.skip is None else by(level.skip)
+    return [skip, f"{by(level.small)} → {by(level.output)}", by(level.plain), verdict]
 
 
 def path(sizes: Sequence[Sizes]) -> str:
