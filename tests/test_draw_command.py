@@ -251,4 +251,10 @@ def test_a_part_of_a_file_is_one_to_save(line, folder, capsys):
 def test_a_part_of_a_weight_is_one_to_save(folder, capsys):
     np.save("w.npy", np.ones((64, 32, 4, 4)))
     assert "Write np.save('w-part.npy', weight[:16, :16])" in refused(capsys, "channels --weight w.npy")
+    grouped = refused(capsys, "channels --weight w.npy --groups 4")
+    assert "Write np.save('w-part.npy', weight[:" in grouped
+    assert " with --groups 1" in grouped
+    assert "Write a weight of fewer groups" in refused(capsys, "channels --weight w.npy --groups 4 --dialect mlx")
+    np.save("k.npy", np.ones((4, 4, 32, 64)))  # Keras: [kh, kw, C_out, C_in]
+    assert "weight[:, :, :16, :16])" in refused(capsys, "channels --weight k.npy --dialect keras")
     assert "w.npy has shape (64, 32, 4, 4); a bare array" in refused(capsys, "scatter --weight w.npy")

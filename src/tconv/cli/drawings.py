@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -245,7 +245,11 @@ def _channels(options: LayerOptions, contents: Contents) -> Drawing:
         try:
             return PICTURES["channels"].function(weight, groups=groups, theme=contents.theme)
         except TconvError as error:
-            raise type(error)(_channels_as_options(str(error))) from None
+            message = _channels_as_options(str(error))
+            if contents.weight is not None:
+                rules, axes = find_dialect(options.dialect), weight.ndim - 2
+                message = _part_in_layout(message, rules.weight_layout(axes, groups=groups).axes)
+            raise type(error)(message) from None
 
     return Drawing(make, text, False)
 
@@ -258,6 +262,31 @@ def _channels_as_options(message: str) -> str:
     """
     text = re.sub(r"fewer channels, \((\d+), (\d+)\)", r"--channels \1 \2", message)
     return re.sub(r"fewer channels or groups, up to \((\d+), (\d+)\)", r"--channels \1 \2, or fewer of them", text)
+
+
+def _part_in_layout(message: str, axes: Sequence[Any]) -> str:
+    """Return a message that proposes a part of a weight [C_in, C_out/groups, ...] with the part in these axes.
+
+    >>> _part_in_layout("Write a part of it, weight[:2, :3]", (0, 1, "O", "I"))
+    'Write a part of it, weight[:, :, :3, :2]'
+    >>> _part_in_layout("Write the first groups, weight[:2] with groups=1", ("I", "O", 0, 1))
+    'Write the first groups, weight[:2] with --groups 1'
+
+    Where groups lie depends on more than the order of the axes; no part of groups is proposed in other layouts.
+    """
+    groups = re.compile(r"the first groups, (weight\[[:\d]+\]) with groups=(\d+)")
+    if tuple(axes[:2]) == ("I", "O"):
+        return groups.sub(r"the first groups, \1 with --groups \2", message)
+    message = groups.sub("a weight of fewer groups", message)
+
+    def native(found: re.Match[str]) -> str:
+        parts = dict(zip("IO", found[1].split(", "), strict=False))
+        slices = [parts.get(axis, ":") for axis in axes]
+        while slices[-1] == ":":
+            slices.pop()
+        return f"weight[{', '.join(slices)}]"
+
+    return re.sub(r"\bweight\[([:\d, ]+)\]", native, message)
 
 
 def _architecture(options: LayerOptions, levels: ArchitectureOptions, contents: Contents) -> Drawing:
