@@ -206,9 +206,10 @@ def test_the_table_is_aligned_and_ends_at_the_bottom():
 
 def test_every_level_stands_in_the_table():
     down, up = tconv.Geometry(2, 2).convolution, tconv.Geometry(2, 2)
-    cells = lambda *layers: [
-        re.split(" {2,}", line) for line in str(architecture_sizes(layers, input=5)).split("\n")[3:]
-    ]  # noqa: E731
+
+    def cells(*layers):
+        return [re.split(" {2,}", line) for line in str(architecture_sizes(layers, input=5)).splitlines()[3:]]
+
     assert cells(down, up, up) == [
         ["0", "-", "5 → 10", "10", "no skip"],
         ["1", "5", "5", "2 → 5", "4", "output_padding=1"],
