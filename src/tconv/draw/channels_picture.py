@@ -12,7 +12,7 @@ from tconv._arrays import Array
 from tconv.draw.array_grid import MOST_AXES, TIMES, ArrayGrid, brackets, by, size_of
 from tconv.draw.cell_board import Board, short, width_of
 from tconv.draw.palette import theme_of
-from tconv.draw.picture_limits import LARGEST, largest_part
+from tconv.draw.picture_limits import LARGEST, largest_part, part_text
 from tconv.errors import GeometryError, ShapeError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _too_large(c_in: int, c_out: int, groups: int, kernel: tuple[int, ...], bare
     elif bare:
         proposal = f"fewer channels, {part}" if groups == 1 else f"fewer channels or groups, up to {part}"
     elif groups == 1:
-        proposal = f"a part of it, weight[:{part[0]}, :{part[1]}]"
+        proposal = f"a part of it, {part_text('weight', part)}"
     else:
         fewer = max(1, min(part[0] // (c_in // groups), part[1] // (c_out // groups)))
         proposal = f"the first groups, weight[:{fewer * (c_in // groups)}] with groups={fewer}"
