@@ -113,11 +113,13 @@ class Quiz {
   }
 
   private another(): void {
-    const scene = this.moment?.scene;
-    if (!scene) return;
+    if (!this.moment?.scene) return;
+    const { scene, selection } = this.moment;
     const index = scene.outputShape.map((size) => Math.floor(Math.random() * size));
     const channel = Math.floor(Math.random() * scene.channels.output);
-    this.actions.select({ pinned: { board: "output", channel, index }, hidden: true, time: Infinity });
+    // the boards show the channel that is asked for
+    const shown = { ...selection.shown, output: channel };
+    this.actions.select({ pinned: { board: "output", channel, index }, shown, hidden: true, time: Infinity });
     fill(this.answer);
     this.value.value = "";
     this.value.focus();

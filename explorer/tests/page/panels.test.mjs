@@ -116,6 +116,19 @@ browserTest(
 );
 
 browserTest(
+  "the boards show the channel of the cell that is chosen for a prediction",
+  async (page) => {
+    await page.evaluate(() => (Math.random = () => 0.9));
+    await openPanel(page, "predict");
+    await page.getByRole("button", { name: "Choose a cell for me" }).click();
+    await settled(page);
+    assert.match(await textOf(page, "#panel-predict"), /y\[1, /);
+    assert.equal(await page.inputValue("#shown-output"), "1");
+  },
+  "#dialect=torch&kernel=2&input=2&channels=1:2",
+);
+
+browserTest(
   "pasted numbers become the weight, and stand in the link",
   async (page) => {
     await openPanel(page, "numbers");
