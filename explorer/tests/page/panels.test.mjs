@@ -129,6 +129,17 @@ browserTest(
 );
 
 browserTest(
+  "a call that avoids a fault carries no caution of it",
+  async (page) => {
+    const panel = await openPanel(page, "code");
+    const jax = panel.locator("section").filter({ has: page.locator("h3", { hasText: /^JAX$/ }) });
+    assert.match(await jax.innerText(), /cannot say the crop .* XLA ends the process\. So: its full result/);
+    assert.equal(await jax.locator(".why-not").count(), 1);
+  },
+  "#dialect=torch&kernel=2x3&stride=2x1&padding=1x0&input=3x1",
+);
+
+browserTest(
   "pasted numbers become the weight, and stand in the link",
   async (page) => {
     await openPanel(page, "numbers");
