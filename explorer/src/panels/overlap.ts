@@ -110,9 +110,7 @@ function verdict(scene: Scene, board: Checkerboard, taps: readonly number[]): HT
     board.score < VISIBLE
       ? `No checkerboard with these weights: ${board.score === 0 ? "all phases have the same gain" : `only ${percent} of the output for a constant input is a pattern`}.`
       : `Checkerboard: for a constant input, ${percent} of the output's root mean square is a pattern of phases.`;
-  const none =
-    least === 0 &&
-    "No input reaches some phases, because the stride is above the kernel: they hold 0, or the bias alone.";
+  const none = least === 0 && "No input reaches some phases, because they have no tap: they hold 0, or the bias alone.";
   return [
     make("p", {}, counted),
     make("p", { class: board.score < VISIBLE ? "right" : "wrong" }, make("strong", {}, seen)),
@@ -150,8 +148,17 @@ function remedies(scene: Scene, settings: Settings, board: Checkerboard, actions
   if (board.score < VISIBLE) return [];
   const items: HTMLElement[] = [];
   const { axes } = scene.geometry;
-  if (!isEven(scene.geometry)) {
-    const kernel = axes.map((axis) => Math.ceil(axis.kernel / axis.stride) * axis.stride);
+  const kernel = axes.map((axis) => Math.ceil(axis.kernel / axis.stride) * axis.stride);
+  const widened = { ...scene.geometry, axes: axes.map((axis, a) => ({ ...axis, kernel: kernel[a]! })) };
+  if (!isEven(widened)) {
+    items.push(
+      make(
+        "li",
+        {},
+        "A dilation without a factor in common with the stride: with this one some phases have no tap, whatever the kernel.",
+      ),
+    );
+  } else if (!isEven(scene.geometry)) {
     const found = solve({
       input: scene.inputShape,
       output: scene.outputShape,
@@ -184,8 +191,10 @@ function remedies(scene: Scene, settings: Settings, board: Checkerboard, actions
       ),
     );
   }
+  // the gain of a phase without a tap is 0 for all weights
+  const isFilled = overlapOf(scene.geometry).every((counts) => counts.every((count) => count > 0));
   const isSmooth = axes.every((axis) => axis.kernel >= 2 * axis.stride - 1);
-  if (isSmooth) {
+  if (isFilled && isSmooth) {
     const use = () => actions.change({ values: { ...settings.values, weight: { rule: "bilinear" } } });
     items.push(
       make(
@@ -196,16 +205,18 @@ function remedies(scene: Scene, settings: Settings, board: Checkerboard, actions
       ),
     );
   }
-  const given = `${settings.dialect === "torch" ? "" : `, dialect="${settings.dialect}"`}${argumentsText(settings, scene.geometry, scene.inputShape)}`;
-  items.push(
-    make(
-      "li",
-      {},
-      "Trained weights: ",
-      make("code", {}, `weight = tconv.artifacts.equalise(weight${given})`),
-      " gives every phase the same gain.",
-    ),
-  );
+  if (isFilled) {
+    const given = `${settings.dialect === "torch" ? "" : `, dialect="${settings.dialect}"`}${argumentsText(settings, scene.geometry, scene.inputShape)}`;
+    items.push(
+      make(
+        "li",
+        {},
+        "Trained weights: ",
+        make("code", {}, `weight = tconv.artifacts.equalise(weight${given})`),
+        " gives every phase the same gain.",
+      ),
+    );
+  }
   items.push(make("li", {}, "Or resize first, then an ordinary convolution with stride 1."));
   return [make("h3", {}, "What would remove it"), make("ul", {}, ...items)];
 }

@@ -274,6 +274,22 @@ browserTest(
 );
 
 browserTest(
+  "no weights and no kernel are advised for phases that the dilation leaves without a tap",
+  async (page) => {
+    const panel = await openPanel(page, "overlap");
+    const advice = await panel.locator("li").allInnerTexts();
+    assert.equal(advice.length, 2);
+    assert.match(advice[0], /^A dilation without a factor in common with the stride/);
+    await show(page, "#dialect=torch&kernel=2&stride=3&input=3");
+    assert.deepEqual(
+      (await panel.locator("li").allInnerTexts()).map((text) => /kernel|equalise/i.exec(text)?.[0]),
+      ["kernel", undefined],
+    );
+  },
+  "#dialect=torch&kernel=4&stride=2&dilation=2&input=3",
+);
+
+browserTest(
   "the convolution of the output is not the input, and least squares is",
   async (page) => {
     const panel = await openPanel(page, "inverse");
