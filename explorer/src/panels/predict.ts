@@ -1,6 +1,7 @@
 /** A quiz on the settings of the page: the output is hidden, the user predicts a value or the size, then it is revealed. */
 
 import { type Cell, shownCell } from "../state/selection";
+import { perAxis } from "../state/sizes";
 import type { Actions, Moment } from "../state/view";
 import { count, fill, make } from "./elements";
 import type { Panel } from "./frame";
@@ -165,13 +166,7 @@ class Quiz {
         null,
       );
     }
-    this.say(
-      judgedSize(
-        scene,
-        scene.outputShape.map((_, axis) => whole[axis] ?? whole[0]!),
-      ),
-      this.keyOf("size"),
-    );
+    this.say(judgedSize(scene, perAxis(whole, rank)), this.keyOf("size"));
   }
 
   /** Name of a question, for which only the first answer counts. */
