@@ -188,6 +188,12 @@ def test_commands_and_files_become_cells(tmp_path, monkeypatch):
     assert "```console\n$ seq 100\n1\n...\n```" in page
 
 
+@pytest.mark.parametrize("block", ["run as-writen\n$ ls\n", "runs\n$ ls\n", "run\nls\n", "run as-written\n"])
+def test_a_block_of_the_terminal_that_would_check_nothing_is_refused(block):
+    with pytest.raises(ValueError, match="lines behind a dollar is needed"):
+        console_cells.expanded(f"```console {block}```\n")
+
+
 @pytest.mark.parametrize("expected", ["two\n", "one more\n", "one more\n...\nthree\n", "one l ...\n...\n", ""])
 def test_a_command_that_prints_something_else_fails(expected):
     with pytest.raises(AssertionError, match="The page says that this is printed"):
