@@ -162,6 +162,19 @@ browserTest(
 );
 
 browserTest(
+  "own numbers are a choice of the settings while they are shown alone",
+  async (page) => {
+    const choices = () => page.locator("#field-weight option").allTextContents();
+    const rules = await choices();
+    await show(page, "#dialect=torch&kernel=2&input=2&weight=2x2:1,2,3,4");
+    assert.deepEqual(await choices(), [...rules, "your own"]);
+    await show(page, "#dialect=torch&kernel=2&input=2");
+    assert.deepEqual(await choices(), rules);
+  },
+  "#dialect=torch&kernel=3&input=2",
+);
+
+browserTest(
   "a dropped .npy file is read in the dialect's layout",
   async (page) => {
     // Keras stores [kh, kw, C_out, C_in]
