@@ -266,7 +266,7 @@ browserTest(
   async (page) => {
     const panel = await openPanel(page, "overlap");
     const { scene } = sceneOf(readAddress(new URL(page.url()).hash).settings);
-    const percent = (checkerboardOf(scene).score * 100).toPrecision(2);
+    const percent = (checkerboardOf(scene) * 100).toPrecision(2);
     assert.match(await panel.innerText(), new RegExp(`Checkerboard: for a constant input, ${percent} %`));
     const [taps, gains] = await panel.locator("table").all();
     assert.deepEqual((await taps.locator("td").allInnerTexts()).map(Number), [4, 2, 2, 1]);
