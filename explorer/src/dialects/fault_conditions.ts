@@ -1,18 +1,18 @@
 /** Conditions of known faults of XLA, as tconv.dialects.fault_conditions has them. */
 
-import { extent, type Axis, type Geometry, type Index, type Pair } from "../arithmetic/geometry";
+import { inputPadding, type Geometry, type Index } from "../arithmetic/geometry";
 import { product } from "../arithmetic/indices";
 
-/** Padding of the dilated input that means this crop. */
-export const inputPadding = (axis: Axis): Pair => [extent(axis) - 1 - axis.crop[0], extent(axis) - 1 - axis.crop[1]];
-
-/** True where XLA's kernel for the CPU may read outside x: less than no padding in front, as little behind, no dilation. */
+/** True where XLA's kernel for the CPU may read outside x: it pads less than nothing in front, and as little behind. */
 export function xlaReadsOutside({ axes }: Geometry): boolean {
   const undilated = axes.length <= 2 && axes.every((axis) => axis.stride === 1 && axis.dilation === 1);
   return undilated && axes.map(inputPadding).some(([a, b]) => a < 0 && 0 < b && b <= -a);
 }
 
-/** True where XLA ends the process: it exchanges input and kernel where the kernel is larger, and forgets to on an unpadded axis of 2 taps. */
+/**
+ * True where XLA ends the process: it exchanges input and kernel where the kernel is larger, and forgets to on an
+ * unpadded axis of 2 taps.
+ */
 export function xlaEndsProcess({ axes, groups }: Geometry, input: Index): boolean {
   if (groups > 1) return false;
   const forgotten = axes.map(

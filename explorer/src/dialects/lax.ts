@@ -5,10 +5,10 @@
  * (0, min(e - s, 0)). A pair (a, b) is the padding of the dilated input, and crops (e - 1 - a, e - 1 - b).
  */
 
-import { cropped, extent, type Axis, type Geometry, type Index, type Pair } from "../arithmetic/geometry";
+import { cropped, extent, inputPadding, type Axis, type Geometry, type Index, type Pair } from "../arithmetic/geometry";
 import { refuse } from "../arithmetic/refusal";
 import { crops, entriesOf, intsOf, pairsOf } from "./arguments";
-import { inputPadding, xlaEndsProcess, xlaReadsOutside } from "./fault_conditions";
+import { xlaEndsProcess, xlaReadsOutside } from "./fault_conditions";
 import { shown, source, type Value } from "./value";
 
 const NAMES: Readonly<Record<string, (axis: Axis) => Pair>> = {
