@@ -245,11 +245,13 @@ compare("gains", function* (vector) {
 
 compare("squares", function* (vector) {
   const x = Array(vector.channels.input * own.product(vector.input)).fill(0);
-  const found = own.leastSquares(own.matrixOf(filled({ ...vector, x })), vector.y);
+  const matrix = own.matrixOf(filled({ ...vector, x }));
+  const found = own.leastSquares(matrix, vector.y);
   assert.equal(found.rank, vector.rank);
   assert.equal(found.fullRank, vector.rank === x.length);
   close(found.x, vector.x, 1e-7);
-  close([found.residual], [vector.residual], 1e-9, Math.max(1, ...vector.y.map(Math.abs)));
+  const residual = Math.hypot(...matrix.transposedTimes(found.x).map((value, at) => value - vector.y[at]));
+  close([residual], [vector.residual], 1e-9, Math.max(1, ...vector.y.map(Math.abs)));
   yield found.fullRank ? "of full rank" : "of lower rank";
 });
 
