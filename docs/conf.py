@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-sys.path[:0] = [str(DOCS / "_extensions"), str(ROOT / "src")]
+_FOLDERS = [str(ROOT / "src"), str(DOCS / "_extensions")]
+sys.path[:0] = _FOLDERS
 
 # Cells run this checkout, whatever is installed, and print nothing but their own.
-_FOLDERS = [str(ROOT / "src"), str(DOCS / "_extensions")]
 os.environ["PYTHONPATH"] = os.pathsep.join([*_FOLDERS, *filter(None, [os.environ.get("PYTHONPATH")])])
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

@@ -1,10 +1,11 @@
 // Builds the page: all modules, styles and the palette in one HTML file. `node build.mjs --check` compares instead of writing.
 import { readFile, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = new URL("./", import.meta.url);
 const page = new URL("../src/tconv/data/explorer.html", here);
-const bundled = { bundle: true, minify: true, write: false, target: "es2022", absWorkingDir: here.pathname };
+const bundled = { bundle: true, minify: true, write: false, target: "es2022", absWorkingDir: fileURLToPath(here) };
 const script = await build({ ...bundled, entryPoints: ["src/main.ts"], format: "iife", charset: "utf8" });
 const style = await build({ ...bundled, entryPoints: ["src/style.css"] });
 // "</script>" inside a string would end the element
@@ -21,4 +22,4 @@ if (process.argv.includes("--check")) {
 } else {
   await writeFile(page, html);
 }
-console.log(`explorer.html: ${(html.length / 1024).toFixed(0)} KiB`);
+console.log(`explorer.html: ${(Buffer.byteLength(html) / 1024).toFixed(0)} KiB`);

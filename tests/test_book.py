@@ -137,10 +137,11 @@ ANSWERS = {
     "(64, 16)": ("64 x 16", "64x16", "[64, 16.0]", "64 by 16", "16 x 64", "64", ""),
     "'b'": ("b", "B)", "B.", "(b)", "b: a sum", "a", "a: b", "4", ""),
     "{3, 5}": ("3, 5", "5, 3", "5 and 3", "3"),
+    "(128, 256)": ("128,256", "128256"),
     "5000": ("5,000", "5000 numbers", "5000.", "50", "none"),
     "-0.7": ("-.70", "\u22120.7", "0.7"),
 }
-WRONG = {"16 x 64", "64", "", "a", "a: b", "3", "4", "50", "none", "0.7"}
+WRONG = {"16 x 64", "64", "", "a", "a: b", "3", "4", "50", "none", "0.7", "128256"}
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="it needs Node")
@@ -186,6 +187,12 @@ def test_commands_and_files_become_cells(tmp_path, monkeypatch):
         exec(cell.source, {})
     assert (tmp_path / "chip.toml").read_text() == 'name = "chip"\n'
     assert "```console\n$ seq 100\n1\n...\n```" in page
+
+
+@pytest.mark.parametrize("block", ["run as-writen\n$ ls\n", "runs\n$ ls\n", "run\nls\n", "run as-written\n"])
+def test_a_block_of_the_terminal_that_would_check_nothing_is_refused(block):
+    with pytest.raises(ValueError, match="lines behind a dollar is needed"):
+        console_cells.expanded(f"```console {block}```\n")
 
 
 @pytest.mark.parametrize("expected", ["two\n", "one more\n", "one more\n...\nthree\n", "one l ...\n...\n", ""])

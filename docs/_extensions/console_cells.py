@@ -26,6 +26,8 @@ def expanded(text: str) -> str:
     __import__("console_session").run('tconv env', '...\n')
     '''
     <BLANKLINE>
+
+    Raises ValueError for a block of the terminal with other words, or without a command: it would check nothing.
     """
     return FENCE.sub(_block, text)
 
@@ -36,9 +38,14 @@ def _block(fence: re.Match[str]) -> str:
     if file:
         name = file[1]
         return f'```{kind}\n{content}```\n\n<!-- python\nopen({name!r}, "w").write({content!r})\n-->'
-    if kind != "console" or words.split()[0] != "run":
+    if kind != "console":
         return fence[0]
     commands = COMMAND.findall(content)
+    if words not in ("run", "run as-written") or not commands:
+        raise ValueError(
+            f"A block of the terminal is {fence[0]!r}; `console run` or `console run as-written` with lines "
+            "behind a dollar is needed. Write so, or `console` alone for one that does not run."
+        )
     if words == "run as-written":
         return "\n".join(
             [f"```console\n{content}```", *(_cell("remove-input remove-output", *each) for each in commands)]

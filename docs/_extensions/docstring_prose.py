@@ -55,7 +55,7 @@ def as_restructured_text(lines: list[str]) -> list[str]:
 
 
 def _escaped(line: str) -> str:
-    if line == "Alias for field number" or line.startswith("Alias for field number "):
+    if line.startswith("Alias for field number "):
         return ""
     parts = CODE.split(line)
     return "".join(part if part.startswith("`") else MARKUP.sub(r"\\\g<0>", part) for part in parts)

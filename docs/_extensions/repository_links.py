@@ -15,13 +15,14 @@ from sphinx.application import Sphinx
 DOCS = Path(__file__).parents[1]
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 EXPLORER = "../src/tconv/data/explorer.html"
-PAGES = {
-    "../README.md": "index.md",
-    "../CONTRIBUTING.md": "contributing.md",
-    "../CHANGELOG.md": "changes.md",
-    "../benchmarks/README.md": "benchmarks.md",
+SHOWN = {
+    "contributing.md": "../CONTRIBUTING.md",
+    "changes.md": "../CHANGELOG.md",
+    "benchmarks.md": "../benchmarks/README.md",
 }
-"""Pages of the book that stand for files beside docs/. All but the first show the file instead of their own text."""
+"""Pages of the book that show a file beside docs/ instead of their own text."""
+PAGES = {"../README.md": "index.md"} | {file: page for page, file in SHOWN.items()}
+"""Pages of the book that stand for files beside docs/."""
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -31,7 +32,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 def _read_page(app: Sphinx, page: str, source: list[str]) -> None:
-    shown = {page: file for file, page in list(PAGES.items())[1:]}.get(f"{page}.md")
+    shown = SHOWN.get(f"{page}.md")
     text = source[0]
     if shown:
         file = Path(os.path.normpath(DOCS / shown))

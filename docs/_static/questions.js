@@ -2,19 +2,18 @@
 // Without this script the page is complete: the answer is opened.
 
 const numbers = (text) =>
-  (text.replace(/(\d),(?=\d{3}\b)/g, "$1").match(/[-\u2212]?(?:\d+\.?\d*|\.\d+)/g) ?? []).map((each) =>
-    Number(each.replace("\u2212", "-")),
-  );
+  (text.match(/[-\u2212]?(?:\d+\.?\d*|\.\d+)/g) ?? []).map((each) => Number(each.replace("\u2212", "-")));
+const withoutCommas = (text) => text.replace(/(\d),(?=\d{3}\b)/g, "$1");
 const words = (text) => text.toLowerCase().match(/[a-z]+/g) ?? [];
 
 // Of an answer in numbers the numbers count: "64 x 16", "64 and 16.0" and (64, 16) are one answer; of a set in braces in
-// any order. Of a letter that was chosen, "B.", "(b)" and "b: its text" are one answer. All others are words.
+// any order. A comma before three digits parts two numbers or the thousands of one. Of a letter that was chosen, "B.", "(b)" and "b: its text" are one answer. All others are words.
 function isRight(given, answer) {
   const letter = answer.match(/^\W*([a-z])\W*$/i)?.[1];
   if (letter) return given.match(/^\W*([a-z])\s*(?:$|[:.)\]"'\u2019])/i)?.[1].toLowerCase() === letter.toLowerCase();
   const parts = numbers(answer).length ? numbers : words;
   const ordered = (text) => (answer.trim().startsWith("{") ? parts(text).sort() : parts(text)).join();
-  return ordered(given) === ordered(answer);
+  return [given, withoutCommas(given)].some((text) => ordered(text) === ordered(answer));
 }
 
 // Sentence on the questions of the page that were answered; the first answer to each counts.

@@ -71,6 +71,17 @@ test("an address is readable, and leaves defaults out", () => {
   assert.equal(addressOf(settings, selection), address);
 });
 
+test("a pinned cell decides the channel that is shown, where the address does not", () => {
+  const shownIn = (address) => readAddress(`#dialect=torch&channels=2:2&pin=output:1:0,0${address}`).selection.shown;
+  assert.deepEqual(
+    [shownIn(""), shownIn("&shown=1:0")],
+    [
+      { input: 0, output: 1 },
+      { input: 1, output: 0 },
+    ],
+  );
+});
+
 test("a broken address says what is wrong, and keeps the rest", () => {
   const broken = [
     ["#dialect=nonsense&kernel=4", /dialect=nonsense; there are torch, tensorflow/],

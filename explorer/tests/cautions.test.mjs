@@ -1,14 +1,11 @@
 /** Cautions beside a call stand where the faults that tconv knows of the framework apply. */
 
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { bundled } from "./bundled.mjs";
+import { python } from "./python.mjs";
 
 const { cautionsOf } = await bundled("dialects/cautions.ts");
-const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 
 const SCRIPT = `
 import itertools, json, tconv
@@ -23,11 +20,8 @@ print(json.dumps(told))
 `;
 
 test("the conditions are those of tconv", (t) => {
-  const own = path("../../.venv/bin/python");
-  const python = process.env.PYTHON ?? (existsSync(own) ? own : "python3");
-  const env = { ...process.env, PYTHONPATH: path("../../src") };
-  const { status, stdout, stderr } = spawnSync(python, ["-c", SCRIPT], { env, encoding: "utf8" });
-  if (status !== 0) return t.skip(`${python} gives no answers: ${stderr}`);
+  const { stdout, missing } = python(["-c", SCRIPT]);
+  if (missing) return t.skip(missing);
   const counts = { ends: 0, reads: 0 };
   for (const [axes, groups, ends, reads] of JSON.parse(stdout)) {
     const geometry = {

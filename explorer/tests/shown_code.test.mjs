@@ -1,11 +1,9 @@
 /** Code that the page shows, run in Python: the loop of the scatter, and the call of tconv in every dialect. */
 
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { bundled } from "./bundled.mjs";
+import { python } from "./python.mjs";
 
 const { sceneOf, scatterLines, tconvCode, dialects } = await bundled(
   "arithmetic/scene_of_settings.ts",
@@ -77,15 +75,8 @@ const cases = scenes.map(({ each, scene }) => ({
   groups: scene.geometry.groups,
 }));
 
-const path = (name) => fileURLToPath(new URL(name, import.meta.url));
-const python =
-  process.env.PYTHON ?? (existsSync(path("../../.venv/bin/python")) ? path("../../.venv/bin/python") : "python3");
-const { status, stdout, stderr } = spawnSync(python, [path("run_code.py")], {
-  input: JSON.stringify(cases),
-  encoding: "utf8",
-  env: { ...process.env, PYTHONPATH: path("../../src") },
-});
-const skip = status === 0 ? false : `${python} does not run it: ${stderr}`;
+const { stdout, missing } = python(["run_code.py"], JSON.stringify(cases));
+const skip = missing ?? false;
 
 cases.forEach(({ code, dialect }, at) => {
   test(

@@ -232,9 +232,7 @@ def gains(rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
             "channels": {"input": c_in, "output": c_out},
             "weight": np.float64(w).ravel().tolist(),
             "score": measured.score,
-            "by_channel": measured.by_channel.tolist(),
             "gains": measured.gains.ravel().tolist(),
-            "spreads": measured.spreads.ravel().tolist(),
         }
 
 

@@ -29,6 +29,9 @@ export interface Geometry {
 /** Outputs that one input element spans, gaps of the dilation included. */
 export const extent = (axis: Axis): number => axis.dilation * (axis.kernel - 1) + 1;
 
+/** Padding of the dilated input that means the crop of an axis; the crop that means such a padding, too. */
+export const inputPadding = (axis: Axis): Pair => [extent(axis) - 1 - axis.crop[0], extent(axis) - 1 - axis.crop[1]];
+
 /** Length before the crop. */
 export const fullSize = (axis: Axis, input: number): number => axis.stride * (input - 1) + extent(axis);
 

@@ -15,8 +15,6 @@ export interface LeastSquares {
   /** Number of inputs that y determines; below `rows` of K, other x give the same y. */
   readonly rank: number;
   readonly fullRank: boolean;
-  /** Length of K^T x - y: 0 where y is a transposed convolution of something. */
-  readonly residual: number;
 }
 
 /** Solve K^T x = y by least squares; null if K is too large to solve while one waits. */
@@ -41,8 +39,7 @@ export function leastSquares(matrix: Matrix, y: ArrayLike<number>): LeastSquares
   );
   const x = new Float64Array(unknowns);
   order.forEach((r, at) => (x[r] = (z[at]! / taps) * sums));
-  const residual = Math.hypot(...matrix.transposedTimes(x).map((value, at) => value - y[at]!));
-  return { x, rank, fullRank: rank === unknowns, residual };
+  return { x, rank, fullRank: rank === unknowns };
 }
 
 /** Divide arrays by their largest number, and return it; 1 if there is none but 0. */

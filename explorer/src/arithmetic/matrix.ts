@@ -15,12 +15,8 @@ export interface Entry {
 export interface Matrix {
   readonly rows: number;
   readonly columns: number;
-  /** Entry, or null where no tap lies between this input and this output, so that K is 0 for every weight. */
-  at(row: number, column: number): number | null;
   /** Entries that a tap lies on, in the order of the columns. */
   row(row: number): Entry[];
-  /** Entries that a tap lies on, in the order of the rows. */
-  column(column: number): Entry[];
   /** K^T x, the transposed convolution. */
   transposedTimes(x: ArrayLike<number>): Float64Array;
   /** K y, the convolution. */
@@ -28,14 +24,9 @@ export interface Matrix {
 }
 
 export function matrixOf(scene: Scene): Matrix {
-  const { geometry, channels, inputShape, outputShape, weight } = scene;
-  const { axes } = geometry;
+  const { channels, inputShape, outputShape } = scene;
   const inputs = product(inputShape);
   const outputs = product(outputShape);
-  const kernel = axes.map((axis) => axis.kernel);
-  const taps = product(kernel);
-  const inner = channels.input / geometry.groups;
-  const outer = channels.output / geometry.groups;
   const [rows, columns] = [channels.input * inputs, channels.output * outputs];
 
   const entry = ({ inputChannel, input, outputChannel, output, w }: Product): Entry => ({
@@ -52,18 +43,7 @@ export function matrixOf(scene: Scene): Matrix {
   return {
     rows,
     columns,
-    at(atRow, atColumn) {
-      const channel = Math.floor(atRow / inputs);
-      const outputChannel = Math.floor(atColumn / outputs);
-      if (Math.floor(channel / inner) !== Math.floor(outputChannel / outer)) return null;
-      const input = indexOf(atRow % inputs, inputShape);
-      const output = indexOf(atColumn % outputs, outputShape);
-      const tap = axes.map((axis, a) => (output[a]! + axis.crop[0] - axis.stride * input[a]!) / axis.dilation);
-      if (tap.some((t, a) => !Number.isInteger(t) || t < 0 || t >= kernel[a]!)) return null;
-      return weight[(channel * outer + (outputChannel % outer)) * taps + flat(tap, kernel)]!;
-    },
     row,
-    column: (at) => scene.gathered(Math.floor(at / outputs), indexOf(at % outputs, outputShape)).map(entry),
     transposedTimes(x) {
       const y = new Float64Array(columns);
       for (let r = 0; r < rows; r++) for (const { column, value } of row(r)) y[column]! += value * x[r]!;

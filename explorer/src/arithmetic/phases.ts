@@ -26,9 +26,8 @@ export const overlapOf = (geometry: Geometry): number[][] =>
 export const isEven = (geometry: Geometry): boolean =>
   overlapOf(geometry).every((counts) => counts.every((count) => count === counts[0]));
 
-/** Numbers [channels, *stride], flat. */
+/** Numbers [C_in, C_out, *stride], flat. */
 export interface PhaseNumbers {
-  readonly channels: number;
   readonly period: Index;
   readonly numbers: Float64Array;
 }
@@ -36,18 +35,7 @@ export interface PhaseNumbers {
 /** Score below which `tconv.checkerboard` calls a layer even. */
 export const VISIBLE = 0.02;
 
-/** Share of the output that is a pattern of phases, as `tconv.checkerboard` measures it. */
-export interface Checkerboard {
-  /** Root mean square of the differences between phases over that of the output, for a constant input; 0 to 1. */
-  readonly score: number;
-  readonly byChannel: readonly number[];
-  /** Gain per phase and output channel, root mean square over input channels. */
-  readonly gains: PhaseNumbers;
-  /** Distance of each gain from the mean over phases. */
-  readonly spreads: PhaseNumbers;
-}
-
-/** Sum of the taps of each phase, [C_in, C_out, *stride]: the output for a constant 1, far from any border. */
+/** Sum of the taps of each phase: the output for a constant 1, far from any border. */
 export function responseOf({ geometry, channels, weight }: Scene): PhaseNumbers {
   const { axes, groups } = geometry;
   const period = axes.map((axis) => axis.stride);
@@ -66,37 +54,26 @@ export function responseOf({ geometry, channels, weight }: Scene): PhaseNumbers 
     const output = Math.floor(input / inner) * outer + (pair % outer);
     numbers[(input * channels.output + output) * phases + phase[at % taps]!]! += number;
   });
-  return { channels: channels.input * channels.output, period, numbers };
+  return { period, numbers };
 }
 
-export function checkerboardOf(scene: Scene): Checkerboard {
-  const { input, output } = scene.channels;
+/**
+ * Share of the output that is a pattern of phases, as `tconv.checkerboard` scores it: root mean square of the
+ * differences between phases over that of the output, for a constant input; 0 to 1.
+ */
+export function checkerboardOf(scene: Scene): number {
   const { numbers, period } = responseOf(scene);
   const phases = product(period);
   const largest = numbers.reduce((most, number) => Math.max(most, Math.abs(number)), 0) || 1;
-  const pattern = new Float64Array(output);
-  const whole = new Float64Array(output);
-  const gains = new Float64Array(output * phases);
-  const spreads = new Float64Array(output * phases);
-  for (let pair = 0; pair < input * output; pair++) {
-    const channel = pair % output;
-    const row = numbers.subarray(pair * phases, (pair + 1) * phases);
+  let [pattern, whole] = [0, 0];
+  for (let first = 0; first < numbers.length; first += phases) {
+    const row = numbers.subarray(first, first + phases);
     // equal gains differ by exactly 0 from the first one, in spite of the rounding of the mean
     const mean = row.reduce((sum, gain) => sum + (gain - row[0]!), 0) / phases;
-    row.forEach((gain, r) => {
-      const distance = gain - row[0]! - mean;
-      pattern[channel]! += (distance / largest) ** 2;
-      whole[channel]! += (gain / largest) ** 2;
-      gains[channel * phases + r]! += gain ** 2 / input;
-      spreads[channel * phases + r]! += distance ** 2 / input;
-    });
+    for (const gain of row) {
+      pattern += ((gain - row[0]! - mean) / largest) ** 2;
+      whole += (gain / largest) ** 2;
+    }
   }
-  const share = (part: number, all: number): number => (all > 0 ? Math.sqrt(part / all) : 0);
-  const sum = (parts: Float64Array): number => parts.reduce((all, part) => all + part, 0);
-  return {
-    score: share(sum(pattern), sum(whole)),
-    byChannel: Array.from(pattern, (part, channel) => share(part, whole[channel]!)),
-    gains: { channels: output, period, numbers: gains.map(Math.sqrt) },
-    spreads: { channels: output, period, numbers: spreads.map(Math.sqrt) },
-  };
+  return whole > 0 ? Math.sqrt(pattern / whole) : 0;
 }

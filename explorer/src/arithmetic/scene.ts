@@ -41,8 +41,6 @@ export interface Scene {
   gathered(channel: number, output: Index): Product[];
   /** Products that an input element paints into the output channels of its group. */
   painted(channel: number, input: Index): Product[];
-  /** Output after the first `time` input elements, in C order with channels first, have painted; 0 is none. */
-  after(time: number): Float64Array;
 }
 
 /** Scene of these numbers. Refuses a geometry without an output, at the field `blamed`. */
@@ -75,9 +73,9 @@ export function makeScene(
     geometry.axes.map((axis) => axis.dilation),
   );
 
-  /** Add what the input elements from `from` on paint, in C order with channels first. */
-  function paint(full: Float64Array, from: number, until: number): void {
-    for (let element = from; element < until; element++) {
+  /** Add what the input elements paint, in C order with channels first. */
+  function paint(full: Float64Array): void {
+    for (let element = 0; element < x.length; element++) {
       const channel = Math.floor(element / inputs);
       const first = Math.floor(channel / inner) * outer * fulls + starts[element % inputs]!;
       const number = x[element]!;
@@ -127,9 +125,7 @@ export function makeScene(
   }
 
   const full = new Float64Array(channels.output * fulls);
-  paint(full, 0, x.length);
-  // of the last frame, because the next one goes on from there
-  let [painted, shown] = [new Float64Array(full.length), 0];
+  paint(full);
 
   return {
     geometry,
@@ -160,13 +156,6 @@ export function makeScene(
       return range(outer).flatMap((o) =>
         choices(kernel.map(range)).map((tap) => productOf(channel, input, tap, first + o)),
       );
-    },
-    after(time) {
-      const until = Math.max(0, Math.min(Math.floor(time), x.length));
-      if (until < shown) [painted, shown] = [new Float64Array(full.length), 0];
-      paint(painted, shown, until);
-      shown = until;
-      return crop(painted);
     },
   };
 }

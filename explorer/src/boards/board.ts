@@ -91,7 +91,7 @@ export class Board {
     if (!this.face || this.stale) return;
     const context = this.ground.getContext("2d")!;
     for (const [row, column] of spots) paintCell(context, this.face, this.cell, row, column);
-    this.frames();
+    for (const frame of this.face.frames ?? []) paintFrame(context, frame, this.cell);
   }
 
   /** Draw all cells again. */
@@ -125,11 +125,6 @@ export class Board {
   private size(): [number, number] {
     const { columns, rows } = this.face!;
     return [Math.ceil(columns * this.cell), Math.ceil(rows * this.cell)];
-  }
-
-  private frames(): void {
-    const context = this.ground.getContext("2d");
-    if (context && this.face?.frames) paintMarks(context, { cells: [], frames: this.face.frames }, this.cell, 0);
   }
 
   private within(spot: Spot): Spot | null {

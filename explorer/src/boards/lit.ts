@@ -19,10 +19,10 @@ export interface Lit {
   readonly pairs: readonly Pair[];
 }
 
-/** Return what lights in a scene. */
+/** Return what lights in a scene; nothing for a cell of a channel that the boards do not show. */
 export function litBy(scene: Scene, selection: Selection): Lit {
   const cell = shownCell(selection);
-  if (!cell) return { cell, pairs: [] };
+  if (!cell || cell.channel !== selection.shown[cell.board]) return { cell: null, pairs: [] };
   const { lines } = colours();
   const products =
     cell.board === "output" ? scene.gathered(cell.channel, cell.index) : scene.painted(cell.channel, cell.index);
@@ -48,9 +48,12 @@ export function cellMarks(
   board: Cell["board"],
   place: (index: Index) => Spot = spotOf,
 ): Mark[] {
-  const { pinned, pointed } = selection;
+  const { pinned, pointed, shown } = selection;
   const { chosen } = colours();
-  const pin = pinned?.board === board && pointed ? [chosenMark(place(pinned.index), chosen, true)] : [];
+  const pin =
+    pinned?.board === board && pinned.channel === shown[board] && pointed
+      ? [chosenMark(place(pinned.index), chosen, true)]
+      : [];
   if (!lit.cell) return pin;
   if (lit.cell.board === board) return [...pin, chosenMark(place(lit.cell.index), chosen)];
   const partner = (pair: Pair) => (board === "input" ? pair.input : pair.output);

@@ -1,6 +1,6 @@
 /** The numbers of the boards as tables, for reading aloud, copying and printing. */
 
-import { flat } from "../arithmetic/indices";
+import { flat, product } from "../arithmetic/indices";
 import type { Scene } from "../arithmetic/scene";
 import { make } from "../page/elements";
 import type { Moment, View } from "../state/view";
@@ -18,15 +18,7 @@ export function numberTables(): View {
     if (!element.open || !now?.scene) return;
     const { scene, selection } = now;
     const one = (name: string, values: Float64Array, shape: readonly number[], channel: number) =>
-      table(
-        name,
-        channelOf(
-          values,
-          channel,
-          shape.reduce((all, size) => all * size, 1),
-        ),
-        shape,
-      );
+      table(name, channelOf(values, channel, product(shape)), shape);
     body.replaceChildren(
       one("INPUT", scene.x, scene.inputShape, selection.shown.input),
       table("KERNEL", kernelValues(scene, selection), kernelShape(scene)),

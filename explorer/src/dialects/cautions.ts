@@ -1,8 +1,8 @@
 /** Calls that a dialect can say, and that a framework's own code refuses or computes otherwise. */
 
-import { extent, type Geometry, type Index } from "../arithmetic/geometry";
-import { product } from "../arithmetic/indices";
+import type { Geometry, Index } from "../arithmetic/geometry";
 import type { Part } from "./dialect";
+import { xlaEndsProcess, xlaReadsOutside } from "./fault_conditions";
 
 export interface Caution {
   readonly dialects: readonly string[];
@@ -46,27 +46,6 @@ const cautions: readonly Caution[] = [
       "in front, and less behind. Cut the output with a slice instead.",
   },
 ];
-
-/** XLA exchanges input and kernel where the kernel is larger, and forgets to on an unpadded axis of 2 taps. */
-function xlaEndsProcess({ axes, groups }: Geometry, input: Index): boolean {
-  if (groups > 1) return false;
-  const forgotten = axes.map(
-    ({ kernel, stride, dilation, crop }) =>
-      kernel === 2 && stride === 2 && dilation === 1 && crop.every((side) => side === 1),
-  );
-  const others = axes.flatMap(({ kernel }, a) => (forgotten[a] ? [] : [{ kernel, size: input[a]! }]));
-  const kernelIsLarger = product(others.map(({ kernel }) => kernel)) > product(others.map(({ size }) => size));
-  return kernelIsLarger && forgotten.some((skip, a) => skip && input[a] !== 2);
-}
-
-/** XLA's kernel for the CPU, where it pads less than nothing in front, and as little behind. */
-function xlaReadsOutside({ axes }: Geometry): boolean {
-  if (axes.length > 2 || axes.some(({ stride, dilation }) => stride > 1 || dilation > 1)) return false;
-  return axes.some((axis) => {
-    const [front, behind] = axis.crop.map((side) => extent(axis) - 1 - side) as [number, number];
-    return front < 0 && behind > 0 && behind <= -front;
-  });
-}
 
 /** Cautions on this operator in the words of a dialect; none for most. */
 export function cautionsOf(dialect: string, geometry: Geometry, input: Index): Caution[] {

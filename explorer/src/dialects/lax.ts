@@ -5,14 +5,11 @@
  * (0, min(e - s, 0)). A pair (a, b) is the padding of the dilated input, and crops (e - 1 - a, e - 1 - b).
  */
 
-import { cropped, extent, type Axis, type Geometry, type Index, type Pair } from "../arithmetic/geometry";
-import { product } from "../arithmetic/indices";
+import { cropped, extent, inputPadding, type Axis, type Geometry, type Index, type Pair } from "../arithmetic/geometry";
 import { refuse } from "../arithmetic/refusal";
 import { crops, entriesOf, intsOf, pairsOf } from "./arguments";
+import { xlaEndsProcess, xlaReadsOutside } from "./fault_conditions";
 import { shown, source, type Value } from "./value";
-
-/** Padding of the dilated input that means this crop. */
-const inputPadding = (axis: Axis): Pair => [extent(axis) - 1 - axis.crop[0], extent(axis) - 1 - axis.crop[1]];
 
 const NAMES: Readonly<Record<string, (axis: Axis) => Pair>> = {
   SAME(axis) {
@@ -88,26 +85,9 @@ export function perAxis(value: Value, name: string, example: number, ndim: numbe
 export function laxReasons(geometry: Geometry, input: Index): string[] {
   const reasons = geometry.groups > 1 ? [`${geometry.groups} groups, which it does not have`] : [];
   const crop = source(crops(geometry));
-  if (readsOutside(geometry)) reasons.push(`the crop ${crop}, for which XLA reads outside x (openxla/xla#48713)`);
-  if (endsProcess(geometry, input)) {
+  if (xlaReadsOutside(geometry)) reasons.push(`the crop ${crop}, for which XLA reads outside x (openxla/xla#48713)`);
+  if (xlaEndsProcess(geometry, input)) {
     reasons.push(`the crop ${crop} at input ${source(input)}, for which XLA ends the process`);
   }
   return reasons;
-}
-
-function readsOutside({ axes }: Geometry): boolean {
-  const undilated = axes.length <= 2 && axes.every((axis) => axis.stride === 1 && axis.dilation === 1);
-  return undilated && axes.map(inputPadding).some(([a, b]) => a < 0 && 0 < b && b <= -a);
-}
-
-/** XLA exchanges input and kernel where the kernel is larger, and forgets to on an unpadded axis of 2 taps. */
-function endsProcess({ axes, groups }: Geometry, input: Index): boolean {
-  if (groups > 1) return false;
-  const forgotten = axes.map(
-    (axis) => axis.kernel === 2 && axis.stride === 2 && axis.dilation === 1 && inputPadding(axis).every((pad) => !pad),
-  );
-  const others = axes.filter((_, a) => !forgotten[a]);
-  const taps = product(others.map((axis) => axis.kernel));
-  const inputs = product(input.filter((_, a) => !forgotten[a]));
-  return taps > inputs && forgotten.some((skip, a) => skip && input[a] !== 2);
 }

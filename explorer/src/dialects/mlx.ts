@@ -5,7 +5,7 @@
  * (extent - 1 - a, extent - 1 - b), and reads the taps in reverse.
  */
 
-import { cropped, extent, type Axis, type Geometry, type Pair } from "../arithmetic/geometry";
+import { cropped, extent, inputPadding, type Axis, type Geometry, type Pair } from "../arithmetic/geometry";
 import { refuse } from "../arithmetic/refusal";
 import { compact, crops, dilations, entriesOf, intsOf, keywords, plainGeometry, strides } from "./arguments";
 import type { Rules } from "./dialect";
@@ -112,11 +112,11 @@ export const mlxGeneral: Rules = {
     const [before, after] = sides.map((side) => intsOf(side, "padding", ndim)) as [number[], number[]];
     return cropped(
       plain,
-      plain.axes.map((axis, a): Pair => [extent(axis) - 1 - before[a]!, extent(axis) - 1 - after[a]!]),
+      plain.axes.map((axis, a) => inputPadding({ ...axis, crop: [before[a]!, after[a]!] })),
     );
   },
   nativeArguments(geometry) {
-    const side = (which: 0 | 1): number[] => geometry.axes.map((axis) => extent(axis) - 1 - axis.crop[which]);
+    const side = (which: 0 | 1): number[] => geometry.axes.map((axis) => inputPadding(axis)[which]);
     const even = String(side(0)) === String(side(1));
     return {
       padding: even ? compact(side(0)) : [list(side(0)), list(side(1))],

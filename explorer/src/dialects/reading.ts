@@ -2,7 +2,6 @@
 
 import type { Geometry, Index } from "../arithmetic/geometry";
 import { refuse } from "../arithmetic/refusal";
-
 import type { Dialect } from "./dialect";
 import { dialects } from "./registry";
 import { NATURAL } from "./tensorflow_padding";

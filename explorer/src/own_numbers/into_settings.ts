@@ -6,6 +6,7 @@ import type { WeightLayout } from "../dialects/dialect";
 import { weightPlaces } from "../dialects/layouts";
 import { dialects } from "../dialects/registry";
 import { MOST_NUMBERS } from "../state/address";
+import { ruleOf } from "../state/defaults";
 import type { Settings } from "../state/settings";
 import { type NumberArray, UnreadableNumbers } from "./number_text";
 import { otherLayout } from "./other_layout";
@@ -168,11 +169,6 @@ export function groupsOf(settings: Settings): number {
 function withoutGroups(settings: Settings): Settings["words"] {
   const { [groupsName(settings) ?? ""]: _, ...others } = settings.words;
   return others;
-}
-
-/** Own numbers of another shape no longer fit; a rule fits every shape. */
-function ruleOf(values: Settings["values"]["x"]): Settings["values"]["x"] {
-  return "rule" in values ? values : { rule: "counting" };
 }
 
 function refuseOthers(array: NumberArray): void {

@@ -4,6 +4,7 @@
  * Source of the format: NumPy Enhancement Proposal 1, and numpy.lib.format's documentation of versions 2 and 3.
  */
 
+import { product } from "../arithmetic/indices";
 import { MOST_NUMBERS, type NumberArray, UnreadableNumbers } from "./number_text";
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // "\x93NUMPY"
@@ -124,7 +125,7 @@ function elements(view: DataView, start: number, { descr, fortran, shape }: Head
       `The file has dtype ${descr.slice(0, 20)}; floats, whole numbers and bools are read. Save it as floats: np.save("weight.npy", array.astype("float32")).`,
     );
   const size = Number(kind!.slice(1));
-  const total = shape.reduce((product, length) => product * length, 1);
+  const total = product(shape);
   if (total > MOST_NUMBERS)
     throw new UnreadableNumbers(
       `The file has shape (${shape.join(", ")}): ${total} numbers; at most ${MOST_NUMBERS} are read. Save a part: np.save("part.npy", array[:2, :2]).`,
@@ -141,7 +142,7 @@ function elements(view: DataView, start: number, { descr, fortran, shape }: Head
 }
 
 function toCOrder(stored: readonly number[], shape: readonly number[]): number[] {
-  const strides = shape.map((_, axis) => shape.slice(0, axis).reduce((product, length) => product * length, 1));
+  const strides = shape.map((_, axis) => product(shape.slice(0, axis)));
   return stored.map((_, place) => {
     let rest = place;
     let from = 0;

@@ -1,5 +1,7 @@
 /** Arrays in a text that someone pastes: rows of numbers, or nested lists as Python, NumPy and JSON print them. */
 
+import { product } from "../arithmetic/indices";
+
 export interface NumberArray {
   readonly shape: readonly number[];
   readonly numbers: readonly number[];
@@ -137,7 +139,7 @@ function nested(text: string): NumberArray {
       `“${after.slice(0, 20)}” stands behind the array, and nothing is computed here. Paste one array alone.`,
     );
   const sizes = shape.map((size) => size ?? 0);
-  if (sizes.reduce((product, size) => product * size, 1) !== numbers.length)
+  if (product(sizes) !== numbers.length)
     throw new UnreadableNumbers("The lists have different lengths. All lists of an axis need as many entries.");
   return { shape: sizes, numbers };
 }

@@ -70,8 +70,9 @@ export function choiceField(
   select.addEventListener("change", () => change(select.value));
   const label = make("label", { for: `field-${name}` }, options.label);
   return framed(options, label, [select], [select], (shown) => {
-    if (![...select.options].some((option) => option.value === shown))
-      select.append(make("option", { value: shown }, shown));
+    // a value that is no choice is one while it is shown: nobody could choose it again
+    for (const option of [...select.options].slice(choices.length)) option.remove();
+    if (!choices.some(([value]) => value === shown)) select.append(make("option", { value: shown }, shown));
     select.value = shown;
   });
 }

@@ -3,7 +3,7 @@
 import { type Geometry, type Index, uncropped } from "../arithmetic/geometry";
 import type { Word } from "../dialects/dialect";
 import { dialects } from "../dialects/registry";
-import type { Values } from "../state/settings";
+import { ruleOf } from "../state/defaults";
 import type { Store } from "../state/store";
 
 /** Change a word of the dialect to the text of its field. */
@@ -56,7 +56,6 @@ export function changeRank(store: Store, rank: 1 | 2): void {
   const words = Object.fromEntries(
     kept.map(([name, text]) => [name, /^\d+(x\d+)+$/.test(text) ? text.split("x")[0]! : text]),
   );
-  const pattern = (values: Values): Values => ("rule" in values ? values : { rule: "counting" });
   store.flag("kernel", null);
   store.flag("input", null);
   store.change({
@@ -64,6 +63,6 @@ export function changeRank(store: Store, rank: 1 | 2): void {
     words,
     kernel: settings.kernel.slice(0, 1),
     input: settings.input.slice(0, 1),
-    values: { x: pattern(settings.values.x), weight: pattern(settings.values.weight) },
+    values: { x: ruleOf(settings.values.x), weight: ruleOf(settings.values.weight) },
   });
 }

@@ -54,10 +54,7 @@ export function settingsForm(store: Store): View {
       choiceField(
         { name, label },
         RULES[name].map((rule) => [rule, rule]),
-        (rule) => {
-          if (rule !== "your own")
-            store.change({ values: { ...store.moment.settings.values, [name]: { rule } as Values } });
-        },
+        (rule) => store.change({ values: { ...store.moment.settings.values, [name]: { rule } as Values } }),
       ),
     );
 

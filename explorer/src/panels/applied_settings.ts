@@ -4,13 +4,14 @@ import type { Geometry, Index } from "../arithmetic/geometry";
 import type { Word } from "../dialects/dialect";
 import { dialects } from "../dialects/registry";
 import { parsed, source, type Value } from "../dialects/value";
+import { ruleOf } from "../state/defaults";
 import type { Settings, Values } from "../state/settings";
 
 /** Return the change that makes this geometry; own numbers of another size give way to the rule. */
 export function applied(settings: Settings, geometry: Geometry, input: Index): Partial<Settings> {
   const kernel = geometry.axes.map((axis) => axis.kernel);
   const fitting = (values: Values, sizes: Index): Values =>
-    "rule" in values || String(values.shape.slice(-sizes.length)) === String(sizes) ? values : { rule: "counting" };
+    "shape" in values && String(values.shape.slice(-sizes.length)) === String(sizes) ? values : ruleOf(values);
   return {
     kernel,
     input,

@@ -1,5 +1,6 @@
 /** The same call in every framework, to copy, or the reason why a framework cannot say it. */
 
+import { uncropped } from "../arithmetic/geometry";
 import { Refusal } from "../arithmetic/refusal";
 import type { Scene } from "../arithmetic/scene";
 import { cautionsOf } from "../dialects/cautions";
@@ -7,8 +8,8 @@ import type { Dialect } from "../dialects/dialect";
 import { dialects, titleOf } from "../dialects/registry";
 import type { Settings } from "../state/settings";
 import type { Actions, Moment } from "../state/view";
-import { tconvCode } from "./applied_settings";
 import { copyButton } from "../page/copying";
+import { tconvCode } from "./applied_settings";
 import { codeBlock, fill, make, noOperator } from "./elements";
 import type { Panel } from "./frame";
 
@@ -60,6 +61,8 @@ function callsOf(moment: Moment, actions: Actions): HTMLElement[] {
 function dialectCall(dialect: Dialect, scene: Scene, own: Settings["words"], actions: Actions): HTMLElement {
   const { geometry, inputShape } = scene;
   const reasons = dialect.reasonsAgainst(geometry, inputShape);
+  // of the call that is shown: with reasons against the whole, that of the full result
+  const called = reasons.length ? uncropped(geometry) : geometry;
   try {
     return section(
       titleOf(dialect),
@@ -67,7 +70,7 @@ function dialectCall(dialect: Dialect, scene: Scene, own: Settings["words"], act
       layouts(dialect, geometry.groups, inputShape.length),
       reasons,
       actions,
-      cautionsOf(dialect.name, geometry, inputShape).map(({ text }) => text),
+      cautionsOf(dialect.name, called, inputShape).map(({ text }) => text),
     );
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;

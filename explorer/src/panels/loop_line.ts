@@ -3,9 +3,9 @@
 import type { Geometry } from "../arithmetic/geometry";
 import { indexOf } from "../arithmetic/indices";
 import type { Product, Scene } from "../arithmetic/scene";
-import { shownCell, type Selection } from "../state/selection";
+import { type Cell, shownCell, type Selection } from "../state/selection";
 import { codeBlock, fill, make, shown } from "./elements";
-import { outputName } from "./place_names";
+import { bracketed, outputName } from "./place_names";
 import type { Panel } from "./frame";
 
 const MOST_RUNS = 9;
@@ -62,7 +62,7 @@ export function scatterLines(scene: Scene): { lines: string[]; running: number }
   const channels = scene.channels.output > 1 ? [scene.channels.output] : [];
   const indent = "    ".repeat(head.length);
   const lines = [
-    `full = np.zeros(${tuple([...channels, ...scene.fullShape])})`,
+    `full = np.zeros(${bracketed([...channels, ...scene.fullShape])})`,
     ...head,
     `${indent}for ${i.join(", ")} in ${range(scene.inputShape)}:`,
     `${indent}    for ${t.join(", ")} in ${range(geometry.axes.map((axis) => axis.kernel))}:`,
@@ -131,10 +131,7 @@ function runsOf(scene: Scene, selection: Selection): HTMLElement[] {
   return [make("p", {}, `${title}:`), loopCode("Values of the marked line", first)];
 }
 
-function cellRuns(
-  scene: Scene,
-  cell: { board: string; channel: number; index: readonly number[] },
-): { title: string; products: Product[] } {
+function cellRuns(scene: Scene, cell: Cell): { title: string; products: Product[] } {
   const isOutput = cell.board === "output";
   const products = isOutput ? scene.gathered(cell.channel, cell.index) : scene.painted(cell.channel, cell.index);
   return {
@@ -164,10 +161,6 @@ function times(number: number, name: string): string {
 
 function range(sizes: readonly number[]): string {
   return sizes.length === 1 ? `range(${sizes[0]})` : `np.ndindex(${sizes.join(", ")})`;
-}
-
-function tuple(sizes: readonly number[]): string {
-  return sizes.length === 1 ? String(sizes[0]) : `(${sizes.join(", ")})`;
 }
 
 function python(value: number): string {

@@ -1,7 +1,7 @@
 /** Overlap and checkerboard: taps and gain of every phase, the response to a constant input, and what removes the pattern. */
 
 import { indexOf, product } from "../arithmetic/indices";
-import { type Checkerboard, checkerboardOf, isEven, overlapOf, responseOf, VISIBLE } from "../arithmetic/phases";
+import { checkerboardOf, isEven, overlapOf, responseOf, VISIBLE } from "../arithmetic/phases";
 import type { Scene } from "../arithmetic/scene";
 import { solve } from "../arithmetic/size_solver";
 import { dialects } from "../dialects/registry";
@@ -45,7 +45,7 @@ export const overlap: Panel = {
 };
 
 function content(scene: Scene, settings: Settings, shown: Shown, actions: Actions): (HTMLElement | false)[] {
-  const board = checkerboardOf(scene);
+  const score = checkerboardOf(scene);
   const { period, numbers } = gainsOf(scene, shown);
   const counts = overlapOf(scene.geometry);
   const shape = period.length === 1 ? [1, period[0]!] : period;
@@ -55,7 +55,7 @@ function content(scene: Scene, settings: Settings, shown: Shown, actions: Action
   const few = taps.length <= MOST_PHASES;
   const many = scene.channels.input * scene.channels.output > 1;
   return [
-    ...verdict(scene, board, taps),
+    ...verdict(scene, score, taps),
     make(
       "div",
       { class: "side-by-side" },
@@ -77,7 +77,7 @@ function content(scene: Scene, settings: Settings, shown: Shown, actions: Action
         "returns for a constant input of 1: the stronger a cell of the picture, the larger; a negative one " +
         "has the colour of OUTPUT.",
     ),
-    ...remedies(scene, settings, board, actions),
+    ...remedies(scene, settings, score, actions),
   ];
 }
 
@@ -94,7 +94,7 @@ function gainsOf(scene: Scene, shown: Shown): { period: readonly number[]; numbe
   return { period, numbers: numbers.slice(pair * phases, (pair + 1) * phases) };
 }
 
-function verdict(scene: Scene, board: Checkerboard, taps: readonly number[]): HTMLElement[] {
+function verdict(scene: Scene, score: number, taps: readonly number[]): HTMLElement[] {
   const strides = scene.geometry.axes.map((axis) => axis.stride);
   if (product(strides) === 1)
     return [make("p", {}, "With stride 1 there is one phase: all outputs use all taps, and no pattern can arise.")];
@@ -105,17 +105,15 @@ function verdict(scene: Scene, board: Checkerboard, taps: readonly number[]): HT
         "border: the overlap is even."
       : `Outputs sum between ${least} and ${most} products per input channel, in a pattern that repeats with ` +
         "the stride: the overlap is uneven.";
-  const percent = `${(board.score * 100).toPrecision(2)} %`;
+  const percent = `${(score * 100).toPrecision(2)} %`;
   const seen =
-    board.score < VISIBLE
-      ? `No checkerboard with these weights: ${board.score === 0 ? "all phases have the same gain" : `only ${percent} of the output for a constant input is a pattern`}.`
+    score < VISIBLE
+      ? `No checkerboard with these weights: ${score === 0 ? "all phases have the same gain" : `only ${percent} of the output for a constant input is a pattern`}.`
       : `Checkerboard: for a constant input, ${percent} of the output's root mean square is a pattern of phases.`;
-  const none =
-    least === 0 &&
-    "No input reaches some phases, because the stride is above the kernel: they hold 0, or the bias alone.";
+  const none = least === 0 && "No input reaches some phases, because they have no tap: they hold 0, or the bias alone.";
   return [
     make("p", {}, counted),
-    make("p", { class: board.score < VISIBLE ? "right" : "wrong" }, make("strong", {}, seen)),
+    make("p", { class: score < VISIBLE ? "right" : "wrong" }, make("strong", {}, seen)),
     ...(none ? [make("p", {}, none)] : []),
   ];
 }
@@ -146,12 +144,21 @@ function picture(gains: Float64Array, [rows = 1, columns = 1]: readonly number[]
   return make("figure", { class: "response" }, make("figcaption", {}, "Response to a constant input"), canvas);
 }
 
-function remedies(scene: Scene, settings: Settings, board: Checkerboard, actions: Actions): HTMLElement[] {
-  if (board.score < VISIBLE) return [];
+function remedies(scene: Scene, settings: Settings, score: number, actions: Actions): HTMLElement[] {
+  if (score < VISIBLE) return [];
   const items: HTMLElement[] = [];
   const { axes } = scene.geometry;
-  if (!isEven(scene.geometry)) {
-    const kernel = axes.map((axis) => Math.ceil(axis.kernel / axis.stride) * axis.stride);
+  const kernel = axes.map((axis) => Math.ceil(axis.kernel / axis.stride) * axis.stride);
+  const widened = { ...scene.geometry, axes: axes.map((axis, a) => ({ ...axis, kernel: kernel[a]! })) };
+  if (!isEven(widened)) {
+    items.push(
+      make(
+        "li",
+        {},
+        "A dilation without a factor in common with the stride: with this one some phases have no tap, whatever the kernel.",
+      ),
+    );
+  } else if (!isEven(scene.geometry)) {
     const found = solve({
       input: scene.inputShape,
       output: scene.outputShape,
@@ -184,8 +191,10 @@ function remedies(scene: Scene, settings: Settings, board: Checkerboard, actions
       ),
     );
   }
+  // the gain of a phase without a tap is 0 for all weights
+  const isFilled = overlapOf(scene.geometry).every((counts) => counts.every((count) => count > 0));
   const isSmooth = axes.every((axis) => axis.kernel >= 2 * axis.stride - 1);
-  if (isSmooth) {
+  if (isFilled && isSmooth) {
     const use = () => actions.change({ values: { ...settings.values, weight: { rule: "bilinear" } } });
     items.push(
       make(
@@ -196,16 +205,18 @@ function remedies(scene: Scene, settings: Settings, board: Checkerboard, actions
       ),
     );
   }
-  const given = `${settings.dialect === "torch" ? "" : `, dialect="${settings.dialect}"`}${argumentsText(settings, scene.geometry, scene.inputShape)}`;
-  items.push(
-    make(
-      "li",
-      {},
-      "Trained weights: ",
-      make("code", {}, `weight = tconv.artifacts.equalise(weight${given})`),
-      " gives every phase the same gain.",
-    ),
-  );
+  if (isFilled) {
+    const given = `${settings.dialect === "torch" ? "" : `, dialect="${settings.dialect}"`}${argumentsText(settings, scene.geometry, scene.inputShape)}`;
+    items.push(
+      make(
+        "li",
+        {},
+        "Trained weights: ",
+        make("code", {}, `weight = tconv.artifacts.equalise(weight${given})`),
+        " gives every phase the same gain.",
+      ),
+    );
+  }
   items.push(make("li", {}, "Or resize first, then an ordinary convolution with stride 1."));
   return [make("h3", {}, "What would remove it"), make("ul", {}, ...items)];
 }

@@ -2,6 +2,11 @@
 
 import type { Product, Scene } from "../arithmetic/scene";
 
+/** "(1, 2)" of several axes, the number alone of one. */
+export function bracketed(numbers: readonly number[]): string {
+  return numbers.length === 1 ? String(numbers[0]) : `(${numbers.join(", ")})`;
+}
+
 export function inputName(scene: Scene, channel: number, index: readonly number[]): string {
   return `x[${[...(scene.channels.input > 1 ? [channel] : []), ...index].join(", ")}]`;
 }

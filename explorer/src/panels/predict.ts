@@ -1,6 +1,7 @@
 /** A quiz on the settings of the page: the output is hidden, the user predicts a value or the size, then it is revealed. */
 
 import { type Cell, shownCell } from "../state/selection";
+import { perAxis } from "../state/sizes";
 import type { Actions, Moment } from "../state/view";
 import { count, fill, make } from "./elements";
 import type { Panel } from "./frame";
@@ -113,11 +114,13 @@ class Quiz {
   }
 
   private another(): void {
-    const scene = this.moment?.scene;
-    if (!scene) return;
+    if (!this.moment?.scene) return;
+    const { scene, selection } = this.moment;
     const index = scene.outputShape.map((size) => Math.floor(Math.random() * size));
     const channel = Math.floor(Math.random() * scene.channels.output);
-    this.actions.select({ pinned: { board: "output", channel, index }, hidden: true, time: Infinity });
+    // the boards show the channel that is asked for
+    const shown = { ...selection.shown, output: channel };
+    this.actions.select({ pinned: { board: "output", channel, index }, shown, hidden: true, time: Infinity });
     fill(this.answer);
     this.value.value = "";
     this.value.focus();
@@ -163,13 +166,7 @@ class Quiz {
         null,
       );
     }
-    this.say(
-      judgedSize(
-        scene,
-        scene.outputShape.map((_, axis) => whole[axis] ?? whole[0]!),
-      ),
-      this.keyOf("size"),
-    );
+    this.say(judgedSize(scene, perAxis(whole, rank)), this.keyOf("size"));
   }
 
   /** Name of a question, for which only the first answer counts. */

@@ -1,6 +1,7 @@
 /** The output's size per axis with the numbers in it, and what the crop removes. */
 
 import { fullSize, outputSize } from "../arithmetic/geometry";
+import { product } from "../arithmetic/indices";
 import type { Scene } from "../arithmetic/scene";
 import { dialects } from "../dialects/registry";
 import { sizeInWords } from "../dialects/size_in_words";
@@ -75,18 +76,17 @@ function removed(scene: Scene): HTMLElement[] {
   const crops = scene.geometry.axes.map((axis) => axis.crop);
   if (crops.every(([lo, hi]) => lo === 0 && hi === 0))
     return [make("p", {}, "Nothing is cut away: the output is the full result.")];
-  const cells = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
-  const kept = cells(
+  const kept = product(
     scene.geometry.axes.map(
       (axis, each) => scene.fullShape[each]! - Math.max(axis.crop[0], 0) - Math.max(axis.crop[1], 0),
     ),
   );
   const sentences: string[] = [];
-  const lost = cells(scene.fullShape) - kept;
+  const lost = product(scene.fullShape) - kept;
   if (lost > 0) {
     sentences.push(
       `Padding makes the output smaller: ${sides(scene, 1)} of the full result are cut away, ` +
-        `${count(lost, "element")} of ${cells(scene.fullShape)}. ` +
+        `${count(lost, "element")} of ${product(scene.fullShape)}. ` +
         "They were computed as all others; nothing is added around the input.",
     );
   }

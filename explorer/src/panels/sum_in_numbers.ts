@@ -2,11 +2,12 @@
 
 import type { Index } from "../arithmetic/geometry";
 import { choices, flat } from "../arithmetic/indices";
+import { phaseOf } from "../arithmetic/phases";
 import type { Product, Scene } from "../arithmetic/scene";
 import { type Cell, shownCell } from "../state/selection";
 import type { Moment } from "../state/view";
 import { count, factor, fill, make, noOperator, shown } from "./elements";
-import { fullName, inputName, outputName, tapName } from "./place_names";
+import { bracketed, fullName, inputName, outputName, tapName } from "./place_names";
 import type { Panel } from "./frame";
 
 const MOST_TERMS = 16;
@@ -102,14 +103,16 @@ function outputCell(scene: Scene, cell: Cell, { selection }: Moment): HTMLElemen
 
 function outputFacts(scene: Scene, cell: Cell, products: readonly Product[]): HTMLElement {
   const full = cell.index.map((entry, axis) => entry + scene.geometry.axes[axis]!.crop[0]);
-  const phase = full.map((entry, axis) => modulo(entry, scene.geometry.axes[axis]!.stride));
   const strides = scene.geometry.axes.map((axis) => axis.stride);
   const row = flat([cell.channel, ...cell.index], [scene.channels.output, ...scene.outputShape]);
   return facts([
     ["inputs", listed(unique(products.map((each) => inputName(scene, each.inputChannel, each.input)))) || "none"],
     ["taps", listed(unique(products.map((each) => tapName(scene, each)))) || "none"],
     ["before the crop", fullName(scene, cell.channel, full)],
-    ["phase", `${tuple(phase)}: the place ${tuple(full)} modulo the stride ${tuple(strides)}`],
+    [
+      "phase",
+      `${bracketed(phaseOf(scene.geometry, cell.index))}: the place ${bracketed(full)} modulo the stride ${bracketed(strides)}`,
+    ],
     [
       "matrix",
       `row ${row} of Kᵀ, column ${row} of K: ${count(products.length, "entry that is", "entries that are")} not always 0`,
@@ -175,12 +178,4 @@ function unique(names: readonly string[]): string[] {
 
 function listed(names: readonly string[]): string {
   return names.slice(0, MOST_TERMS).join(", ") + (names.length > MOST_TERMS ? ", …" : "");
-}
-
-function tuple(numbers: readonly number[]): string {
-  return numbers.length === 1 ? String(numbers[0]) : `(${numbers.join(", ")})`;
-}
-
-function modulo(value: number, by: number): number {
-  return ((value % by) + by) % by;
 }

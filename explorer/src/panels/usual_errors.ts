@@ -1,7 +1,7 @@
 /** Answers to a prediction: right, or which usual error gives the number that was typed. */
 
 import { convSize, extent, fullSize } from "../arithmetic/geometry";
-import { flat } from "../arithmetic/indices";
+import { flat, product } from "../arithmetic/indices";
 import type { Product, Scene } from "../arithmetic/scene";
 import { count, shown } from "./elements";
 import { inputName } from "./place_names";
@@ -60,7 +60,7 @@ function valueErrors(
       ]);
   }
   const kernel = scene.geometry.axes.map((axis) => axis.kernel);
-  const taps = kernel.reduce((product, size) => product * size, 1);
+  const taps = product(kernel);
   const flipped = products.reduce((sum, each) => {
     const own = flat(each.tap, kernel);
     const row =

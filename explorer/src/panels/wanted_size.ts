@@ -6,7 +6,7 @@ import type { Scene } from "../arithmetic/scene";
 import { type Solution, solve } from "../arithmetic/size_solver";
 import { dialects } from "../dialects/registry";
 import type { Settings } from "../state/settings";
-import { readSizes, sizesText } from "../state/sizes";
+import { perAxis, readSizes, sizesText } from "../state/sizes";
 import type { Actions, Moment } from "../state/view";
 import { applied, argumentsText } from "./applied_settings";
 import { count, fill, make, noOperator } from "./elements";
@@ -93,14 +93,7 @@ class Search {
           `${scene.outputShape.length === 2 ? "8 or 8x6" : "8"}.`,
       );
     try {
-      this.show(
-        this.found(
-          scene,
-          scene.outputShape.map((_, axis) => output[axis] ?? output[0]!),
-        ),
-        scene,
-        settings,
-      );
+      this.show(this.found(scene, perAxis(output, scene.outputShape.length)), scene, settings);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       fill(this.answer, error.message);

@@ -38,7 +38,9 @@ export function addressOf(settings: Settings, selection: Selection = NOTHING): s
     if (text !== "counting") pairs.push([name, text]);
   }
   const { shown, pinned, time, hidden } = selection;
-  if (shown.input || shown.output) pairs.push(["shown", `${shown.input}:${shown.output}`]);
+  const usual = shownWith(pinned);
+  if (shown.input !== usual.input || shown.output !== usual.output)
+    pairs.push(["shown", `${shown.input}:${shown.output}`]);
   if (pinned) pairs.push(["pin", `${pinned.board}:${pinned.channel}:${pinned.index.join(",")}`]);
   if (Number.isFinite(time)) pairs.push(["time", String(time)]);
   if (hidden) pairs.push(["predict", "1"]);
@@ -50,6 +52,11 @@ function encoded(text: string): string {
   const whole = text.replace(/\p{Surrogate}/gu, "\ufffd");
   // what stays readable: colons, commas and brackets
   return encodeURIComponent(whole).replace(/%(3A|2C|5B|5D|28|29)/gi, decodeURIComponent);
+}
+
+/** Channels that are shown where the address does not say them: the first, and that of the pinned cell. */
+function shownWith(pinned: Cell | null): Selection["shown"] {
+  return pinned ? { ...NOTHING.shown, [pinned.board]: pinned.channel } : NOTHING.shown;
 }
 
 function valuesText(values: Values): string {
@@ -103,15 +110,16 @@ export function readAddress(text: string): Address {
     values: { x: values("x"), weight: values("weight") },
     words: {},
   };
+  const pinned = take(
+    "pin",
+    null,
+    (value) => readCell(value, rank),
+    `write a cell like output:0:${rank === 2 ? "3,2" : "3"}`,
+  );
   const selection: Selection = {
     pointed: null,
-    shown: take("shown", NOTHING.shown, readSides, "write the shown channels of input and output like 0:1"),
-    pinned: take(
-      "pin",
-      null,
-      (value) => readCell(value, rank),
-      `write a cell like output:0:${rank === 2 ? "3,2" : "3"}`,
-    ),
+    shown: take("shown", shownWith(pinned), readSides, "write the shown channels of input and output like 0:1"),
+    pinned,
     time: take("time", Infinity, (value) => (/^\d{1,6}$/.test(value) ? Number(value) : null), "write a whole number"),
     hidden: take("predict", false, (value) => value === "1", "write predict=1"),
   };

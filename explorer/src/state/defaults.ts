@@ -1,6 +1,6 @@
 /** Settings at the start, and what the fields offer. */
 
-import type { Settings } from "./settings";
+import type { Settings, Values } from "./settings";
 
 export const RULES = { x: ["counting", "random", "ones"], weight: ["counting", "random", "ones", "bilinear"] } as const;
 
@@ -14,6 +14,11 @@ export const DEFAULTS: Settings = {
   channels: { input: 1, output: 1 },
   values: { x: { rule: "counting" }, weight: { rule: "counting" } },
 };
+
+/** Return the rule of these numbers; own ones, which fit one shape alone, give way to the first rule. */
+export function ruleOf(values: Values): Values {
+  return "rule" in values ? values : DEFAULTS.values.x;
+}
 
 /** Settings of the page without an address: stride 2, so that kernels overlap and leave seams. */
 export const FIRST_LOOK: Settings = { ...DEFAULTS, words: { stride: "2" } };

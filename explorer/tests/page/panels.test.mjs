@@ -116,6 +116,30 @@ browserTest(
 );
 
 browserTest(
+  "the boards show the channel of the cell that is chosen for a prediction",
+  async (page) => {
+    await page.evaluate(() => (Math.random = () => 0.9));
+    await openPanel(page, "predict");
+    await page.getByRole("button", { name: "Choose a cell for me" }).click();
+    await settled(page);
+    assert.match(await textOf(page, "#panel-predict"), /y\[1, /);
+    assert.equal(await page.inputValue("#shown-output"), "1");
+  },
+  "#dialect=torch&kernel=2&input=2&channels=1:2",
+);
+
+browserTest(
+  "a call that avoids a fault carries no caution of it",
+  async (page) => {
+    const panel = await openPanel(page, "code");
+    const jax = panel.locator("section").filter({ has: page.locator("h3", { hasText: /^JAX$/ }) });
+    assert.match(await jax.innerText(), /cannot say the crop .* XLA ends the process\. So: its full result/);
+    assert.equal(await jax.locator(".why-not").count(), 1);
+  },
+  "#dialect=torch&kernel=2x3&stride=2x1&padding=1x0&input=3x1",
+);
+
+browserTest(
   "pasted numbers become the weight, and stand in the link",
   async (page) => {
     await openPanel(page, "numbers");
@@ -135,6 +159,19 @@ browserTest(
     await page.waitForFunction(() => !location.hash.includes("weight="));
   },
   ADDRESS.replace("padding=1&", ""),
+);
+
+browserTest(
+  "own numbers are a choice of the settings while they are shown alone",
+  async (page) => {
+    const choices = () => page.locator("#field-weight option").allTextContents();
+    const rules = await choices();
+    await show(page, "#dialect=torch&kernel=2&input=2&weight=2x2:1,2,3,4");
+    assert.deepEqual(await choices(), [...rules, "your own"]);
+    await show(page, "#dialect=torch&kernel=2&input=2");
+    assert.deepEqual(await choices(), rules);
+  },
+  "#dialect=torch&kernel=3&input=2",
 );
 
 browserTest(
@@ -229,7 +266,7 @@ browserTest(
   async (page) => {
     const panel = await openPanel(page, "overlap");
     const { scene } = sceneOf(readAddress(new URL(page.url()).hash).settings);
-    const percent = (checkerboardOf(scene).score * 100).toPrecision(2);
+    const percent = (checkerboardOf(scene) * 100).toPrecision(2);
     assert.match(await panel.innerText(), new RegExp(`Checkerboard: for a constant input, ${percent} %`));
     const [taps, gains] = await panel.locator("table").all();
     assert.deepEqual((await taps.locator("td").allInnerTexts()).map(Number), [4, 2, 2, 1]);
@@ -247,6 +284,22 @@ browserTest(
     assert.match(await panel.innerText(), /No checkerboard with these weights: all phases have the same gain/);
   },
   "#dialect=torch&kernel=3&stride=2&padding=1&output_padding=1&input=4",
+);
+
+browserTest(
+  "no weights and no kernel are advised for phases that the dilation leaves without a tap",
+  async (page) => {
+    const panel = await openPanel(page, "overlap");
+    const advice = await panel.locator("li").allInnerTexts();
+    assert.equal(advice.length, 2);
+    assert.match(advice[0], /^A dilation without a factor in common with the stride/);
+    await show(page, "#dialect=torch&kernel=2&stride=3&input=3");
+    assert.deepEqual(
+      (await panel.locator("li").allInnerTexts()).map((text) => /kernel|equalise/i.exec(text)?.[0]),
+      ["kernel", undefined],
+    );
+  },
+  "#dialect=torch&kernel=4&stride=2&dilation=2&input=3",
 );
 
 browserTest(
