@@ -97,7 +97,7 @@ export function judgedSize(scene: Scene, given: readonly number[]): Judgement {
   const perAxis = (size: (axis: (typeof geometry.axes)[number], input: number) => number) =>
     geometry.axes.map((axis, each) => size(axis, inputShape[each]!));
   const wrong: (readonly [readonly number[], string])[] = [
-    [fullShape, "that is the full result. The crop still removes from both ends."],
+    [fullShape, "that is the full result, before the crop."],
     [
       perAxis((axis, n) => fullSize(axis, n) - axis.crop[0] * 2),
       "the two ends are cropped differently: output_padding, or SAME, cuts less at one end.",
