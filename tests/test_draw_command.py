@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
+import sys
 from xml.etree import ElementTree
 
 import numpy as np
@@ -258,3 +261,22 @@ def test_a_part_of_a_weight_is_one_to_save(folder, capsys):
     np.save("k.npy", np.ones((4, 4, 32, 64)))  # Keras: [kh, kw, C_out, C_in]
     assert "weight[:, :, :16, :16])" in refused(capsys, "channels --weight k.npy --dialect keras")
     assert "w.npy has shape (64, 32, 4, 4); a bare array" in refused(capsys, "scatter --weight w.npy")
+
+
+@pytest.mark.parametrize("name", ["matplotlib", "matplotlib.axes"])
+def test_without_matplotlib_the_extra_is_named(name, folder, capsys, monkeypatch):
+    for module in [module for module in sys.modules if module.startswith("matplotlib")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, name, None)
+    assert 'pip install "tconv[draw]"' in refused(capsys, "scatter --kernel 2 -o a.png")
+    assert not list(folder.iterdir())
+
+
+def test_an_error_of_a_missing_package_can_be_made_again():
+    error = tconv.errors.MissingExtraError("a picture", "matplotlib", "draw")
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), type(error)(str(error))):
+        assert (
+            str(again)
+            == str(error)
+            == 'a picture needs matplotlib, which is not installed. Write: pip install "tconv[draw]"'
+        )

@@ -89,5 +89,7 @@ class StaleError(TconvError, ValueError):
 class MissingExtraError(TconvError, ImportError):
     """A function that needs a package which is not installed; the message names the extra to install."""
 
-    def __init__(self, wanted: str, package: str, extra: str) -> None:
-        super().__init__(f'{wanted} needs {package}, which is not installed. Write: pip install "tconv[{extra}]"')
+    def __init__(self, wanted: str, package: str = "", extra: str = "") -> None:
+        # the whole message alone: so pickle makes an error again, and so do those who say more in another's words
+        message = f'{wanted} needs {package}, which is not installed. Write: pip install "tconv[{extra}]"'
+        super().__init__(message if package else wanted)
