@@ -40,7 +40,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 WEIGHTS = Path(__file__).parents[1] / "src/tconv/models/data"
-CHANNELS = 12
 QUICK = {"folder": Path("runs/quick"), "steps": 200, "layers": 4, "batch": 8, "patch": 32, "ema": 0.99, "every": 100}
 QUICK_GAIN = 0.3
 """Least gain of --quick over bicubic interpolation, in dB, as the mean over scikit-image's held-out pictures."""
@@ -48,7 +47,7 @@ QUICK_GAIN = 0.3
 # -- the network -----------------------------------------------------------------------------------------------------
 
 
-def network(scale, layers):
+def network(scale, layers, channels=12):
     """Return a network from [N, 1, h, w] to [N, 1, s*(h - 2*border), s*(w - 2*border)], with border = layers + 3.
 
     Every layer is "valid". The last layer starts at zero, which is bicubic interpolation, and a kernel of three strides
@@ -57,15 +56,15 @@ def network(scale, layers):
     """
     body = []
     for _ in range(layers):
-        conv = nn.Conv2d(CHANNELS, CHANNELS, 3)
+        conv = nn.Conv2d(channels, channels, 3)
         with torch.no_grad():
             conv.weight.mul_(0.5)
-            conv.weight[:, :, 1, 1] += torch.eye(CHANNELS)
-        body += [conv, nn.PReLU(CHANNELS)]
-    tail = nn.ConvTranspose2d(CHANNELS, 1, 3 * scale, scale, 2 * scale)
+            conv.weight[:, :, 1, 1] += torch.eye(channels)
+        body += [conv, nn.PReLU(channels)]
+    tail = nn.ConvTranspose2d(channels, 1, 3 * scale, scale, 2 * scale)
     nn.init.zeros_(tail.weight)
     nn.init.zeros_(tail.bias)
-    return nn.Sequential(nn.Conv2d(1, CHANNELS, 5), nn.PReLU(CHANNELS), *body, tail)
+    return nn.Sequential(nn.Conv2d(1, channels, 5), nn.PReLU(channels), *body, tail)
 
 
 def border_of(net):
@@ -113,7 +112,7 @@ def load(path):
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name).float() for name in file.offset_keys()}
         described, about = (json.loads(file.metadata()[name]) for name in ("tconv", "training"))
-    net = network(described["scale"], len(described["layers"]) - 2)
+    net = network(described["scale"], len(described["layers"]) - 2, tensors["0.bias"].numel())
     slopes = [layer for layer in net if isinstance(layer, nn.PReLU)]
     with torch.no_grad():
         for name, tensor in tensors.items():
@@ -188,7 +187,7 @@ class Run:
     def __init__(self, options, rank=0, world=1):
         self.options, self.rank, self.world = options, rank, world
         torch.manual_seed(options.seed)
-        self.net = network(options.scale, options.layers)
+        self.net = network(options.scale, options.layers, options.channels).to(memory_format=torch.channels_last)
         self.last = options.folder / "last.pt"
         if options.start and not self.last.exists():
             self._start_from(options.start)
@@ -202,6 +201,9 @@ class Run:
 
     def _start_from(self, path):
         """Load the weights of another run; if the scales differ, the last layer starts anew."""
+        if path.suffix == ".safetensors":
+            self.net.load_state_dict(load(path)[0].state_dict())
+            return
         state = torch.load(path, weights_only=True)
         layers = state["recipe"]["layers"]
         if layers != self.options.layers:
@@ -225,7 +227,7 @@ class Run:
 
     def recipe(self):
         """Return the options that determine the weights and must not change during the run."""
-        names = ("scale", "layers", "batch", "patch", "lr", "ema", "late", "seed")
+        names = ("scale", "layers", "channels", "batch", "patch", "lr", "ema", "late", "seed")
         return {name: getattr(self.options, name) for name in names}
 
     def checkpoint(self):
@@ -348,6 +350,7 @@ def options_of(arguments):
     add("--out", type=Path, help="weight file to write (photo_x<scale>.safetensors in the run's folder)")
     add("--steps", type=int, default=16000, help="at which the learning rate has fallen to its end (16000)")
     add("--layers", type=int, default=12, help="3 x 3 convolutions between the first and the last layer (12)")
+    add("--channels", type=int, default=12, help="of each layer but the last (12)")
     add("--batch", type=int, default=16, help="patches of a step, of all processes together (16)")
     add("--patch", type=int, default=48, help="their side, in small pixels (48)")
     add("--lr", type=float, default=2e-3, help="highest learning rate (0.002)")
