@@ -28,8 +28,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from photographs import HELD_OUT, LUMA, TRAINING, Data, bicubic, path_of, read, replacing, shrink
+from photographs import HELD_OUT, LUMA, TRAINING, Data, bicubic, path_of, read, shrink
 from PIL import Image
+from report import replacing
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import safe_open
 from safetensors.torch import save_file
