@@ -26,8 +26,8 @@ import numpy as np
 import segmentation_report
 import torch
 from report import Result
-from segmentation_networks import CLASSES, UPS, network, predict, stock, tensor_of
-from segmentation_scores import scores
+from segmentation_networks import CLASSES, UPS, network, predict, tensor_of
+from segmentation_scores import intersection_over_union, scores
 from torch.nn import functional
 from training import fit, parser, positive, spread, start_processes, step_times, together, wrap
 
@@ -69,11 +69,9 @@ def rate(step, steps, highest):
 class Run:
     """One training: a network, the same as it was at a quarter of the steps, an optimiser, and what a step does."""
 
-    def __init__(self, recipe, images, labels, change=None):
-        """`change` may replace the network that the recipe names, before the optimiser sees it."""
+    def __init__(self, recipe, images, labels, layer=tconv.torch.ConvTranspose2d):
         self.recipe, self.images, self.labels = recipe, images, labels
-        net = network(recipe)
-        self.net = net if change is None else change(net)
+        self.net = network(recipe, layer)
         self.quarter = copy.deepcopy(self.net)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe["rate"], weight_decay=1e-4)
         self.weights, self.forward, self.mine = class_weights(labels), wrap(self.net), slice(None)
@@ -107,19 +105,22 @@ class Run:
 
 
 def train(recipe, folder, show, *, packages, cache, every):
-    """Train a network to its end, and return its figures on the held-out scenes, at the end and at a quarter."""
+    """Train a network to its end, and return its figures on the held-out scenes."""
     pools = scenes_of(recipe, packages, cache)
     run = Run(recipe, *pools["training"])
-    watched, known = pools["validation"]
+
+    def mean_iou(net, split):
+        images, labels = pools[split]
+        return float(np.nanmean(intersection_over_union(labels, predict(net, images), len(CLASSES))))
 
     def measure(step):
-        return {"mean IoU": scores(known, predict(run.net, watched), len(CLASSES))["mean IoU"]}
+        return {"mean IoU": mean_iou(run.net, "validation")}
 
     path = path_of(recipe, folder)
     fitted = fit(run.parts(), run.step, recipe["steps"], path, recipe, every=every, measure=measure, show=show)
     images, labels = pools["held-out"]
-    ends = {"at the end": run.net, "at a quarter": run.quarter}
-    found = {when: scores(labels, predict(net, images), len(CLASSES)) for when, net in ends.items()}
+    found = scores(labels, predict(run.net, images), len(CLASSES))
+    found["mean IoU at a quarter"] = mean_iou(run.quarter, "held-out")
     size = sum(each.numel() for each in run.net.parameters())
     return {**found, "history": fitted.history, "seconds": fitted.seconds, "parameters": size}
 
@@ -142,20 +143,21 @@ def times_of(recipe, net, images, labels, rounds):
     net: The trained network of the recipe.
     images, labels: The scenes that it was trained on.
     """
-    ours, theirs = Run(recipe, images, labels), Run(recipe, images, labels, stock)
+    ours, theirs = Run(recipe, images, labels), Run(recipe, images, labels, torch.nn.ConvTranspose2d)
     steps = step_times({"PyTorch": lambda: theirs.step(0), "tconv": lambda: ours.step(0)}, rounds)
-    net, tiles = stock(net), -(-PICTURE // len(images[0]))
+    stock, tiles = network(recipe, torch.nn.ConvTranspose2d).eval(), -(-PICTURE // len(images[0]))
+    stock.load_state_dict(net.state_dict())
     picture = tensor_of(np.tile(images[:1], (1, tiles, tiles, 1))[:, :PICTURE, :PICTURE])
-    faster = copy.deepcopy(net)
+    faster = copy.deepcopy(stock)
     with torch.inference_mode():
         report = tconv.torch.accelerate(faster, picture, fuse=True)
-        passes = step_times({"PyTorch": lambda: net(picture), "accelerated": lambda: faster(picture)}, rounds)
+        passes = step_times({"PyTorch": lambda: stock(picture), "accelerated": lambda: faster(picture)}, rounds)
     about = {"shape": list(picture.shape), "difference": float(report.difference), "report": str(report)}
     return {"training step": {**steps, "scenes": recipe["batch"]}, "inference": {**passes, **about}}
 
 
 def options_of(arguments):
-    options = parser(__doc__, "runs/segmentation", 600)
+    options = parser(__doc__, "runs/segmentation", 550)
     add = options.add_argument
     add("--packages", type=Path, help="folder of unpacked Debian packages, one folder each; else they are fetched")
     add("--cache", type=Path, default=cut_outs.CACHE, help=f"folder of packages and scenes ({cut_outs.CACHE})")
@@ -163,13 +165,15 @@ def options_of(arguments):
     add("--batch", type=positive, default=16, help="scenes of a step, of all processes together (16)")
     add("--rate", type=float, default=3e-3, help="highest learning rate (0.003)")
     add("--scenes", type=positive, default=4000, help="scenes to train on, drawn once (4000)")
-    add("--size", type=positive, default=96, help="their height and width in pixels, a multiple of 8 (96)")
+    add("--size", type=positive, default=96, help="their height and width in pixels, a multiple of 16 (96)")
     found = options.parse_args(arguments)
     if found.quick:
         options.set_defaults(**QUICK)
         found = options.parse_args(arguments)
-    if found.size % 8 or found.size < 32:
-        raise SystemExit(f"--size {found.size} is given; the networks need a multiple of 8 from 32 on. Write --size 96")
+    if found.size % 16 or found.size < 32:
+        raise SystemExit(
+            f"--size {found.size} is given; the networks need a multiple of 16, 32 or more. Write --size 96"
+        )
     return found
 
 

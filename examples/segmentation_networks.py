@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import pairwise
 
 import cut_outs
@@ -30,9 +29,10 @@ UPS = {
 """The ways up of each network; the first one is what the others are compared with."""
 
 
-def block(c_in, c_out, stride=1):
-    """Return a 3x3 convolution, batch norm and ReLU."""
-    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU())
+def block(c_in, c_out, stride=1, dilation=1):
+    """Return a 3x3 convolution of the same size, or a half with stride 2, batch norm and ReLU."""
+    conv = nn.Conv2d(c_in, c_out, 3, stride, dilation, dilation, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU())
 
 
 class FCN(nn.Module):
@@ -41,15 +41,16 @@ class FCN(nn.Module):
     Long, Shelhamer and Darrell (2015) start the layer up as bilinear interpolation, with a kernel of twice the stride.
     """
 
-    def __init__(self, up, channels=(24, 48, 96)):
+    def __init__(self, up, layer=tconv.torch.ConvTranspose2d, channels=(24, 48, 96)):
         super().__init__()
         a, b, c = channels
-        body = [block(3, a, 2), block(a, b, 2), block(b, b), block(b, c, 2), block(c, c), block(c, c)]
+        body = [block(3, a, 2), block(a, b, 2), block(b, b), block(b, c, 2)]
+        body += [block(c, c, dilation=2), block(c, c, dilation=2)]  # to see 87 pixels around each
         self.body = nn.Sequential(*body, nn.Conv2d(c, len(CLASSES), 1))
         if up in ("nearest", "bilinear"):
             self.up = nn.Upsample(scale_factor=8, mode=up)
         else:
-            self.up = tconv.torch.ConvTranspose2d(len(CLASSES), len(CLASSES), 16, 8, 4, bias=False)
+            self.up = layer(len(CLASSES), len(CLASSES), 16, 8, 4, bias=False)
             if up == "transposed":
                 tconv.torch.bilinear_(self.up.weight, self.up.stride)
 
@@ -58,24 +59,24 @@ class FCN(nn.Module):
 
 
 class UNet(nn.Module):
-    """Four levels, joined by concatenation (Ronneberger, Fischer and Brox, 2015): [N, 3, H, W] to [N, classes, H, W].
+    """Five levels, joined by concatenation (Ronneberger, Fischer and Brox, 2015): [N, 3, H, W] to [N, classes, H, W].
 
-    The transposed convolution is the paper's "up-convolution", kernel 2 and stride 2. H and W are multiples of 8.
+    The transposed convolution is the paper's "up-convolution", kernel 2 and stride 2. H and W are multiples of 16.
     """
 
-    def __init__(self, up, channels=(8, 16, 32, 64)):
+    def __init__(self, up, layer=tconv.torch.ConvTranspose2d, channels=(8, 16, 32, 64, 96)):
         super().__init__()
         pairs = list(pairwise(channels))
         downs = [nn.Sequential(block(a, b), block(b, b)) for a, b in pairs]
         self.downs = nn.ModuleList([block(3, channels[0]), *downs])
         self.joins = nn.ModuleList(block(2 * a, a) for a, _ in pairs)
         self.scores = nn.Conv2d(channels[0], len(CLASSES), 1)
-        self.ups = nn.ModuleList(self._up(up, b, a) for a, b in pairs)  # last: all else starts the same in every net
+        self.ups = nn.ModuleList(self._up(up, layer, b, a) for a, b in pairs)  # last: the rest starts the same
 
     @staticmethod
-    def _up(up, c_in, c_out):
+    def _up(up, layer, c_in, c_out):
         if up == "transposed":
-            return tconv.torch.ConvTranspose2d(c_in, c_out, 2, 2)
+            return layer(c_in, c_out, 2, 2)
         return nn.Sequential(nn.Upsample(scale_factor=2, mode=up), nn.Conv2d(c_in, c_out, 3, 1, 1))
 
     def forward(self, x):
@@ -88,18 +89,14 @@ class UNet(nn.Module):
         return self.scores(x)
 
 
-def network(recipe):
-    """Return the network of a recipe with its first weights, channels last."""
+def network(recipe, layer=tconv.torch.ConvTranspose2d):
+    """Return the network of a recipe with its first weights, channels last.
+
+    layer: The class of its transposed convolutions; PyTorch's own makes the same network without this package.
+    """
     torch.manual_seed(recipe["seed"])
-    net = {"FCN": FCN, "U-Net": UNet}[recipe["net"]](recipe["up"])
+    net = {"FCN": FCN, "U-Net": UNet}[recipe["net"]](recipe["up"], layer)
     return net.to(memory_format=torch.channels_last)
-
-
-def stock(net):
-    """Return a copy of a network whose transposed convolutions are PyTorch's own."""
-    net = copy.deepcopy(net)
-    tconv.torch.restore(net)
-    return net
 
 
 def tensor_of(images):

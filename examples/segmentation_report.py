@@ -14,13 +14,8 @@ from segmentation_scores import interval
 
 import tconv
 
-FIGURES = {
-    "mean IoU": ("at the end", "mean IoU"),
-    "mean IoU at a quarter": ("at a quarter", "mean IoU"),
-    "boundary F": ("at the end", "boundary F"),
-    "outline F": ("at the end", "outline F"),
-}
-"""Each figure that is compared, and where a result has it."""
+FIGURES = ["mean IoU", "mean IoU at a quarter", "boundary F", "outline F"]
+"""The figures of a result that are compared."""
 
 
 def groups_of(runs):
@@ -40,8 +35,8 @@ def summary_of(runs):
     summary = {}
     for net, ups in groups_of(runs).items():
         for up, results in ups.items():
-            for figure, (when, name) in FIGURES.items():
-                values, base = ([each[when][name] for each in some] for some in (results, ups[next(iter(ups))]))
+            for figure in FIGURES:
+                values, base = ([each[figure] for each in some] for some in (results, ups[next(iter(ups))]))
                 mean, half = interval(values)
                 difference, its_half = interval(np.subtract(values, base))
                 found = {"values": values, "mean": mean, "half width": half}
@@ -90,7 +85,7 @@ def class_rows(runs):
     rows = []
     for net, ups in groups_of(runs).items():
         for up, results in ups.items():
-            each = 100 * np.mean([result["at the end"]["IoU"] for result in results], 0)
+            each = 100 * np.mean([result["IoU"] for result in results], 0)
             rows.append(
                 {"network, way up": name_of(net, up)} | {n: f"{v:.1f}" for n, v in zip(CLASSES, each, strict=True)}
             )
