@@ -28,13 +28,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from photographs import HELD_OUT, LUMA, TRAINING, Data, bicubic, path_of, read, replacing, shrink
+from photographs import HELD_OUT, LUMA, TRAINING, Data, bicubic, measure, path_of, read, replacing, shrink
 from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import safe_open
 from safetensors.torch import save_file
-from skimage.color import rgb2ycbcr
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -283,14 +281,6 @@ def enlarge(net, small, scale):
     detail = detail_of(net, small @ LUMA)
     large = bicubic(np.moveaxis(small, -1, 0), scale) + 255 * detail
     return np.moveaxis(np.clip(np.rint(large), 0, 255).astype(np.uint8), 0, -1)
-
-
-def measure(truth, picture, scale):
-    """Return PSNR in dB and SSIM of the luma (BT.601, 16 to 235 of 255) without `scale` pixels of the border."""
-    inner = np.s_[scale:-scale, scale:-scale]
-    a, b = (rgb2ycbcr(image)[..., 0][inner] for image in (truth, picture))
-    gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return peak_signal_noise_ratio(a, b, data_range=255), structural_similarity(a, b, data_range=255, **gaussian)
 
 
 def scores(net, scale, packages):
