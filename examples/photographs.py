@@ -5,14 +5,13 @@ A pair is the luma of the small picture, and the detail that the large one has b
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import skimage.data
 from PIL import Image
+from report import replacing
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -197,14 +196,3 @@ def collect(cache, scale, packages=None):
             detail=np.concatenate([detail.ravel() for _, detail in pairs]).astype(np.float16),
             validation=np.array(validation),
         )
-
-
-@contextmanager
-def replacing(path):
-    """Yield a path beside `path`, which is renamed to it at the end: the file appears whole or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
