@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 import photographs
 
 import tconv
+from tconv.upsampling import learned
 from tconv.upsampling.metrics import psnr, ssim
 
 
@@ -38,7 +39,7 @@ def as_command(truth: np.ndarray, picture: np.ndarray, scale: int) -> tuple[floa
 
 def measure(name: str, packages: list[str], metric: Any) -> dict[str, Any]:
     """Return the work and the seconds of a network, and {picture: {method: (PSNR, SSIM)}}."""
-    model = tconv.models.photo(2) if name == "photo" else tconv.models.load(name)
+    model = learned.from_name(name, 2).model if name in learned.NAMES else tconv.models.load(name)
     scores: dict[str, dict[str, tuple[float, float]]] = {}
     seconds = 0.0
     for package in packages:
