@@ -79,7 +79,9 @@ class Result:
         known = folder / "recipe.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            others = [path.name for path in folder.iterdir() if path.name != ".lock"]
+            others = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+            if others and not known.exists():
+                raise SystemExit(f"{folder} holds other files ({others[0]}, ...). Write -o with a new folder")
             self._lock = FileLock(folder / ".lock")
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -88,17 +90,15 @@ class Result:
             raise SystemExit(f"{folder} cannot be used: {error.strerror}. Write another -o FOLDER") from None
         if known.exists():
             self._compare(known)
-        elif others:
-            raise SystemExit(f"{folder} holds other files ({others[0]}, ...). Write -o with a new folder")
         else:
             self._write("recipe.json", json.dumps(self.recipe, indent=1))
 
     def _compare(self, known: Path) -> None:
         try:
-            before = json.loads(known.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            before = dict(json.loads(known.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
             raise SystemExit(f"{known} is damaged. Write another -o FOLDER") from None
-        for name in {**self.recipe, **(before if isinstance(before, dict) else {})}:
+        for name in {**self.recipe, **before}:
             there, here = before.get(name), self.recipe.get(name)
             if there != here:
                 raise SystemExit(

@@ -162,22 +162,33 @@ def read_checkpoint(path: Path, recipe: dict[str, Any], parts: dict[str, Any]) -
     """Load a checkpoint into its parts and return it; SystemExit says what is wrong with it."""
     try:
         state = torch.load(path, weights_only=True)
-        before = state["recipe"]
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().split("\n")[0][:120]
-        raise SystemExit(
-            f"{path} is no checkpoint of this example, or damaged ({reason}). "
-            "Delete it to begin this run anew, or write another folder"
-        ) from None
+        before = dict(state["recipe"])
+    except _DAMAGE as error:
+        raise _damaged(path, error) from None
     for name in {**recipe, **before}:
         if before.get(name) != recipe.get(name):
             raise SystemExit(
                 f"{path} is of a run with {name}={before.get(name)!r}, and this one has {name}={recipe.get(name)!r}. "
                 "Write the same options, or another folder"
             )
-    for name, part in parts.items():
-        part.load_state_dict(state["parts"][name])
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state["parts"][name])
+    except _DAMAGE as error:
+        raise _damaged(path, error) from None
     return state
+
+
+_DAMAGE = (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, pickle.UnpicklingError)
+"""What PyTorch raises for files that are none of its own, or damaged, or of other networks."""
+
+
+def _damaged(path: Path, error: BaseException) -> SystemExit:
+    reason = str(error).strip().split("\n")[0][:120]
+    return SystemExit(
+        f"{path} is no checkpoint of this example, or damaged ({reason}). "
+        "Delete it to begin this run anew, or write another folder"
+    )
 
 
 # -- runs side by side -----------------------------------------------------------------------------------------------
