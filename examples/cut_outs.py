@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from photographs import path_of, read, replacing
+from photographs import path_of, read
 from PIL import Image, ImageFilter
+from report import replacing
 
 STAMPS, STAMPS_FOLDER = "tuxpaint-stamps-default", "usr/share/tuxpaint/stamps"
 CLASSES = {
     "background": [],
     "mammal": ["animals/mammals", "animals/marsupials"],
     "bird": ["animals/birds"],
-    "other animal": ["animals/fish", "animals/insects", "animals/amphibians", "animals/lizards", "animals/shellfish"],
     "fruit": ["food/fruit", "food/vegetables", "food/nuts"],
     "flower": ["plants/flowers"],
     "vehicle": ["vehicles", "military/vehicles"],
@@ -137,9 +137,9 @@ def load(packages=None, cache=CACHE):
 
     `packages` is a folder of unpacked Debian packages; without it they are fetched into `cache`.
     """
-    path = Path(cache) / f"cut-outs-{LONGER_SIDE}.npz"
+    path = Path(cache) / "cut-outs.npz"
     arrays = _read(path)
-    if arrays is None:
+    if arrays is None or list(arrays["about"]) != _about():
         arrays = _collect(fetch(Path(cache) / "packages") if packages is None else packages)
         _write(path, arrays)
     splits = {}
@@ -150,6 +150,11 @@ def load(packages=None, cache=CACHE):
         classes = [int(label) for label in arrays["classes"][mine]]
         splits[name] = Split([pictures[i] for i in mine], classes, [scenery[i] for i in behind])
     return splits
+
+
+def _about():
+    """Return what decides the content of the cache file, as text."""
+    return [f"{LONGER_SIDE} {SCENERY_SIDE}", *(f"{name}: {folders}" for name, folders in CLASSES.items())]
 
 
 def _collect(packages):
@@ -182,6 +187,7 @@ def _collect(packages):
         "pictures_split": split,
         "scenery_split": np.array(split_of(names)),
         "names": np.array([*stamps, *names]),
+        "about": np.array(_about()),
     }
 
 
@@ -216,13 +222,18 @@ def _read(path):
 
 
 def scene(split, seed, index, size=96):
-    """Return scene `index` of a seed: uint8 [size, size, 3], and the class of each pixel, uint8 [size, size]."""
+    """Return scene `index` of a seed: uint8 [size, size, 3], and the class of each pixel, uint8 [size, size].
+
+    A class is drawn by the root of the number of its cut-outs: the rare ones are rare in the scenes, too.
+    """
     rng = np.random.default_rng([seed, index])
     image = _light(rng, _crop(rng, split.scenery[rng.integers(len(split.scenery))], size), 0.15)
     labels = np.zeros((size, size), np.uint8)
+    present, counts = np.unique(split.classes, return_counts=True)
     for _ in range(rng.integers(2, 6)):
-        i = rng.integers(len(split.pictures))
-        _paste(rng, image, labels, split.pictures[i], split.classes[i])
+        label = rng.choice(present, p=np.sqrt(counts) / np.sqrt(counts).sum())
+        i = rng.choice(np.flatnonzero(np.equal(split.classes, label)))
+        _paste(rng, image, labels, split.pictures[i], label)
     picture = Image.fromarray(np.rint(np.clip(image, 0, 255)).astype(np.uint8))
     picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.7)))
     noisy = np.asarray(picture) + rng.uniform(0, 8) * rng.standard_normal((size, size, 3), np.float32)
@@ -305,9 +316,7 @@ def main(arguments=None):
         Image.fromarray(np.vstack(rows)).save(options.sheet)
 
 
-COLOURS = np.uint8(
-    [(34, 34, 34), (230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (240, 228, 66), (213, 94, 0)]
-)
+COLOURS = np.uint8([(34, 34, 34), (230, 159, 0), (86, 180, 233), (204, 121, 167), (240, 228, 66), (0, 158, 115)])
 """The colour of each class in pictures: Okabe and Ito's, which remain apart for the colour-blind."""
 
 

@@ -1,0 +1,222 @@
+"""Semantic segmentation: is a transposed convolution better than interpolation on the way back to the picture?
+
+An FCN and a U-Net learn to name each pixel of scenes made of hand-cut photographs (cut_outs.py). Each is trained with
+several ways up, three times, from the same first weights and on the same scenes; held-out cut-outs and photographs are
+looked at once, at the end. About 12 minutes on two cores, and 230 MB of Debian packages that are fetched once:
+
+    pip install ".[test]"
+    python examples/segmentation.py                         # then open runs/segmentation/page.html
+    python examples/segmentation.py --packages FOLDER       # unpacked Debian packages, where there is no apt
+    python examples/segmentation.py --quick                 # under a minute; exit code 1 if nothing was learned
+    torchrun --nproc-per-node 2 examples/segmentation.py    # each run data-parallel
+
+A run that was killed goes on at its last checkpoint with the numbers of one that was not.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+import sys
+from pathlib import Path
+
+import cut_outs
+import numpy as np
+import segmentation_report
+import torch
+from report import Result
+from segmentation_networks import CLASSES, UPS, network, predict, stock, tensor_of
+from segmentation_scores import scores
+from torch.nn import functional
+from training import fit, parser, positive, spread, start_processes, step_times, together, wrap
+
+import tconv.torch
+
+POOLS = {"training": (0, 1), "validation": (1, 0.05), "held-out": (2, 0.1)}
+"""Seed of the scenes of each split, and how many there are, as a part of --scenes."""
+QUICK = {"output": Path("runs/segmentation-quick"), "steps": 60, "seeds": 1, "scenes": 400, "size": 64, "every": 30}
+QUICK_BOUND = 0.17
+"""Least mean IoU of the best network of --quick; to call every pixel background has 0.13."""
+PICTURE = 384
+"""Height and width of the picture whose inference is timed."""
+
+
+def scenes_of(recipe, packages, cache):
+    """Return {split: (images, labels)} of a recipe, from files in the folder `cache`."""
+    splits, pools = cut_outs.load(packages, cache), {}
+    for name, (seed, part) in POOLS.items():
+        count = max(20, round(part * recipe["scenes"]))
+        pools[name] = cut_outs.pool(splits, name, seed, count, recipe["size"], cache)
+    return pools
+
+
+def class_weights(labels):
+    """Return the weight of each class in the loss: one over the root of its frequency, with a mean of 1 over pixels."""
+    frequency = np.bincount(labels.ravel(), minlength=len(CLASSES)) / labels.size
+    weights = 1 / np.sqrt(np.maximum(frequency, 1e-6))
+    return torch.tensor(weights / (weights @ frequency), dtype=torch.float32)
+
+
+def rate(step, steps, highest):
+    """Return the learning rate: a short rise, then half a cosine down to nothing."""
+    rise = steps // 10 + 1
+    if step < rise:
+        return highest * (step + 1) / rise
+    return highest * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
+
+
+class Run:
+    """One training: a network, the same as it was at a quarter of the steps, an optimiser, and what a step does."""
+
+    def __init__(self, recipe, images, labels, change=None):
+        """`change` may replace the network that the recipe names, before the optimiser sees it."""
+        self.recipe, self.images, self.labels = recipe, images, labels
+        net = network(recipe)
+        self.net = net if change is None else change(net)
+        self.quarter = copy.deepcopy(self.net)
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe["rate"], weight_decay=1e-4)
+        self.weights, self.forward, self.mine = class_weights(labels), wrap(self.net), slice(None)
+        if together():
+            self.mine = slice(torch.distributed.get_rank(), None, torch.distributed.get_world_size())
+
+    def parts(self):
+        """Return all that changes."""
+        return {"net": self.net, "quarter": self.quarter, "optimiser": self.optimiser}
+
+    def batch(self, number):
+        """Return this process's share of the images and labels of a step. Half of the scenes are mirrored."""
+        rng, size = np.random.default_rng([self.recipe["seed"], number]), self.recipe["batch"]
+        chosen, mirrored = rng.integers(len(self.images), size=size)[self.mine], rng.random(size)[self.mine] < 0.5
+        images, labels = self.images[chosen], self.labels[chosen]
+        images[mirrored], labels[mirrored] = images[mirrored, :, ::-1], labels[mirrored, :, ::-1]
+        return tensor_of(images), torch.from_numpy(labels).long()
+
+    def step(self, number):
+        """Take an optimisation step, and return the loss."""
+        images, labels = self.batch(number)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate(number, self.recipe["steps"], self.recipe["rate"])
+        loss = functional.cross_entropy(self.forward(images), labels, self.weights)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        if number + 1 == max(1, self.recipe["steps"] // 4):
+            self.quarter.load_state_dict(self.net.state_dict())
+        return loss.item()
+
+
+def train(recipe, folder, show, *, packages, cache, every):
+    """Train a network to its end, and return its figures on the held-out scenes, at the end and at a quarter."""
+    pools = scenes_of(recipe, packages, cache)
+    run = Run(recipe, *pools["training"])
+    watched, known = pools["validation"]
+
+    def measure(step):
+        return {"mean IoU": scores(known, predict(run.net, watched), len(CLASSES))["mean IoU"]}
+
+    path = path_of(recipe, folder)
+    fitted = fit(run.parts(), run.step, recipe["steps"], path, recipe, every=every, measure=measure, show=show)
+    images, labels = pools["held-out"]
+    ends = {"at the end": run.net, "at a quarter": run.quarter}
+    found = {when: scores(labels, predict(net, images), len(CLASSES)) for when, net in ends.items()}
+    size = sum(each.numel() for each in run.net.parameters())
+    return {**found, "history": fitted.history, "seconds": fitted.seconds, "parameters": size}
+
+
+def path_of(recipe, folder):
+    """Return the path of the checkpoint of a run."""
+    return folder / f"{recipe['name'].replace(' ', '-')}.pt"
+
+
+def trained(recipe, folder):
+    """Return the trained network of a finished run, in eval mode."""
+    net = network(recipe)
+    net.load_state_dict(torch.load(path_of(recipe, folder), weights_only=True)["parts"]["net"])
+    return net.eval()
+
+
+def times_of(recipe, net, images, labels, rounds):
+    """Return the times of a training step and of inference with PyTorch's layers and with this package's.
+
+    net: The trained network of the recipe.
+    images, labels: The scenes that it was trained on.
+    """
+    ours, theirs = Run(recipe, images, labels), Run(recipe, images, labels, stock)
+    steps = step_times({"PyTorch": lambda: theirs.step(0), "tconv": lambda: ours.step(0)}, rounds)
+    net, tiles = stock(net), -(-PICTURE // len(images[0]))
+    picture = tensor_of(np.tile(images[:1], (1, tiles, tiles, 1))[:, :PICTURE, :PICTURE])
+    faster = copy.deepcopy(net)
+    with torch.inference_mode():
+        report = tconv.torch.accelerate(faster, picture, fuse=True)
+        passes = step_times({"PyTorch": lambda: net(picture), "accelerated": lambda: faster(picture)}, rounds)
+    about = {"shape": list(picture.shape), "difference": float(report.difference), "report": str(report)}
+    return {"training step": {**steps, "scenes": recipe["batch"]}, "inference": {**passes, **about}}
+
+
+def options_of(arguments):
+    options = parser(__doc__, "runs/segmentation", 600)
+    add = options.add_argument
+    add("--packages", type=Path, help="folder of unpacked Debian packages, one folder each; else they are fetched")
+    add("--cache", type=Path, default=cut_outs.CACHE, help=f"folder of packages and scenes ({cut_outs.CACHE})")
+    add("--seeds", type=positive, default=3, help="trainings of each network (3)")
+    add("--batch", type=positive, default=16, help="scenes of a step, of all processes together (16)")
+    add("--rate", type=float, default=3e-3, help="highest learning rate (0.003)")
+    add("--scenes", type=positive, default=4000, help="scenes to train on, drawn once (4000)")
+    add("--size", type=positive, default=96, help="their height and width in pixels, a multiple of 8 (96)")
+    found = options.parse_args(arguments)
+    if found.quick:
+        options.set_defaults(**QUICK)
+        found = options.parse_args(arguments)
+    if found.size % 8 or found.size < 32:
+        raise SystemExit(f"--size {found.size} is given; the networks need a multiple of 8 from 32 on. Write --size 96")
+    return found
+
+
+def recipes_of(options):
+    """Return the recipe of each run, the slow ones first, so that no process is idle at the end."""
+    shared = {name: getattr(options, name) for name in ("steps", "batch", "rate", "scenes", "size")}
+    ups = {"U-Net": ["transposed"], "FCN": ["transposed", "default"]} if options.quick else UPS
+    return [
+        {"name": f"{net} {up} {seed}", "net": net, "up": up, "seed": seed, **shared}
+        for net in ups
+        for seed in range(options.seed, options.seed + options.seeds)
+        for up in ups[net]
+    ]
+
+
+def main(arguments=None):
+    """Train all networks, compare them on the held-out scenes, and write the folder of results."""
+    options = options_of(arguments)
+    share, recipes = start_processes(options.batch), recipes_of(options)
+    if share.rank == 0:
+        torch.set_num_threads(options.threads)
+        about = {name: getattr(options, name) for name in ("seed", "seeds", "steps", "batch", "rate", "scenes", "size")}
+        result = Result(options.output, "Semantic segmentation: ways up", {**about, "processes": share.world})
+        pools = scenes_of(recipes[0], options.packages, options.cache)
+    if together():
+        torch.distributed.barrier()  # the first process writes the cache, the others wait for it
+    function = functools.partial(train, packages=options.packages, cache=options.cache, every=options.every)
+    results = spread(function, recipes, options.output, options.jobs, options.threads)
+    if together():
+        torch.distributed.destroy_process_group()
+    if share.rank:
+        return None
+    first = [recipe for recipe in recipes if recipe["seed"] == options.seed]
+    nets = {(recipe["net"], recipe["up"]): (network(recipe), trained(recipe, options.output)) for recipe in first}
+    rounds = 5 if options.quick else 25
+    times = {
+        recipe["net"]: times_of(recipe, nets[recipe["net"], recipe["up"]][1], *pools["training"], rounds)
+        for recipe in first
+        if recipe["up"] == "transposed"
+    }
+    runs = list(zip(recipes, results, strict=True))
+    best = segmentation_report.write(result, runs, nets, pools["held-out"], times, __doc__)
+    if options.quick and best < QUICK_BOUND:
+        print(f"the best mean IoU is {best:.3f}; at least {QUICK_BOUND} is needed")
+        return 1
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
