@@ -163,7 +163,7 @@ class TestCheckpoint:
     def test_another_recipe_is_named(self, tmp_path):
         self.write(tmp_path / "a.pt", {"seed": 1, "name": "a"})
         with pytest.raises(
-            SystemExit, match=r"is of a run with seed=1, and this one has seed=0\. Write the same options"
+            SystemExit, match=r"is of a run with seed=1, and this run has seed=0\. Write the same options"
         ):
             self.read(tmp_path / "a.pt")
 
