@@ -28,14 +28,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from photographs import HELD_OUT, LUMA, TRAINING, Data, bicubic, path_of, read, shrink
+from photographs import HELD_OUT, LUMA, TRAINING, Data, bicubic, measure, path_of, read, shrink
 from PIL import Image
 from report import replacing
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import safe_open
 from safetensors.torch import save_file
-from skimage.color import rgb2ycbcr
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -75,6 +73,33 @@ def border_of(net):
 
 def linear_layers(net):
     return [layer for layer in net if not isinstance(layer, nn.PReLU)]
+
+
+def grow(net, small):
+    """Let a network start as one with fewer channels or layers: it computes the same, and has more to learn with.
+
+    The first channels of each layer are those of `small` and read these alone; the others keep their start. Layers that
+    `small` lacks are the identity on the first channels. At another scale the last layer stays as it is.
+    """
+    old, new = linear_layers(small), linear_layers(net)
+    old_slopes, slopes = ([layer for layer in each if isinstance(layer, nn.PReLU)] for each in (small, net))
+    n = old[0].out_channels
+    if len(old) > len(new) or n > new[0].out_channels:
+        raise SystemExit(
+            f"the network to start from has {n} channels and {len(old) - 2} layers, this one {new[0].out_channels} and "
+            f"{len(new) - 2}. Write --channels {n} --layers {len(old) - 2}, or more"
+        )
+    with torch.no_grad():
+        for i, layer in enumerate(new[:-1]):
+            layer.weight[:n] = 0
+            if i < len(old) - 1:
+                layer.weight[:n, : old[i].in_channels] = old[i].weight
+                layer.bias[:n], slopes[i].weight[:n] = old[i].bias, old_slopes[i].weight
+            else:
+                layer.weight[:n, :n, 1, 1] = torch.eye(n)
+                layer.bias[:n], slopes[i].weight[:n] = 0, 1
+        if new[-1].weight.shape[2:] == old[-1].weight.shape[2:]:
+            new[-1].weight[:n], new[-1].bias[:] = old[-1].weight, old[-1].bias
 
 
 def multiply_adds(net):
@@ -201,17 +226,14 @@ class Run:
             self._resume()
 
     def _start_from(self, path):
-        """Load the weights of another run; if the scales differ, the last layer starts anew."""
+        """Start as the network of a weight file, or of another run, which may be smaller or of another scale."""
         if path.suffix == ".safetensors":
-            self.net.load_state_dict(load(path)[0].state_dict())
-            return
+            return grow(self.net, load(path)[0])
         state = torch.load(path, weights_only=True)
-        layers = state["recipe"]["layers"]
-        if layers != self.options.layers:
-            raise SystemExit(f"{path} has {layers} layers; this run has {self.options.layers}. Write --layers {layers}")
-        same = state["recipe"]["scale"] == self.options.scale
-        for i, layer in enumerate(self.net if same else self.net[:-1]):
-            layer.load_state_dict({name: state["mean"][f"module.{i}.{name}"] for name in layer.state_dict()})
+        recipe = state["recipe"]
+        small = network(recipe["scale"], recipe["layers"], recipe.get("channels", 12))
+        small.load_state_dict({name[7:]: value for name, value in state["mean"].items() if name.startswith("module.")})
+        return grow(self.net, small)
 
     def _resume(self):
         state = torch.load(self.last, weights_only=True)
@@ -284,14 +306,6 @@ def enlarge(net, small, scale):
     detail = detail_of(net, small @ LUMA)
     large = bicubic(np.moveaxis(small, -1, 0), scale) + 255 * detail
     return np.moveaxis(np.clip(np.rint(large), 0, 255).astype(np.uint8), 0, -1)
-
-
-def measure(truth, picture, scale):
-    """Return PSNR in dB and SSIM of the luma (BT.601, 16 to 235 of 255) without `scale` pixels of the border."""
-    inner = np.s_[scale:-scale, scale:-scale]
-    a, b = (rgb2ycbcr(image)[..., 0][inner] for image in (truth, picture))
-    gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return peak_signal_noise_ratio(a, b, data_range=255), structural_similarity(a, b, data_range=255, **gaussian)
 
 
 def scores(net, scale, packages):
