@@ -35,8 +35,8 @@ import tconv.torch
 
 POOLS = {"training": (0, 1), "validation": (1, 0.05), "held-out": (2, 0.1)}
 """Seed of the scenes of each split, and how many there are, as a part of --scenes."""
-QUICK = {"output": Path("runs/segmentation-quick"), "steps": 60, "seeds": 1, "scenes": 400, "size": 64, "every": 30}
-QUICK_BOUND = 0.17
+QUICK = {"output": Path("runs/segmentation-quick"), "steps": 90, "seeds": 1, "scenes": 400, "size": 64, "batch": 16}
+QUICK_BOUND = 0.15
 """Least mean IoU of the best network of --quick; to call every pixel background has 0.13."""
 PICTURE = 384
 """Height and width of the picture whose inference is timed."""
@@ -157,15 +157,16 @@ def times_of(recipe, net, images, labels, rounds):
 
 
 def options_of(arguments):
-    options = parser(__doc__, "runs/segmentation", 550)
+    options = parser(__doc__, "runs/segmentation", 400)
     add = options.add_argument
     add("--packages", type=Path, help="folder of unpacked Debian packages, one folder each; else they are fetched")
     add("--cache", type=Path, default=cut_outs.CACHE, help=f"folder of packages and scenes ({cut_outs.CACHE})")
     add("--seeds", type=positive, default=3, help="trainings of each network (3)")
-    add("--batch", type=positive, default=16, help="scenes of a step, of all processes together (16)")
+    add("--batch", type=positive, default=24, help="scenes of a step, of all processes together (24)")
     add("--rate", type=float, default=3e-3, help="highest learning rate (0.003)")
     add("--scenes", type=positive, default=4000, help="scenes to train on, drawn once (4000)")
     add("--size", type=positive, default=96, help="their height and width in pixels, a multiple of 16 (96)")
+    options.set_defaults(every=100)
     found = options.parse_args(arguments)
     if found.quick:
         options.set_defaults(**QUICK)

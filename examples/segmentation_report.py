@@ -130,7 +130,7 @@ def write(result, runs, nets, held_out, times, about):
     images, labels = (side[:: max(1, len(side) // 8)][:8] for side in held_out)
     guesses = {name_of(*key): predict(net, images) for key, (_, net) in nets.items()}
     kernels = {
-        UPS["FCN"][up]: tuple(net.up.weight.detach().numpy() for net in pair)
+        UPS["FCN"][up].split(", ")[1]: tuple(net.up.weight.detach().numpy() for net in pair)
         for (net, up), pair in nets.items()
         if net == "FCN" and hasattr(pair[0].up, "weight")
     }
