@@ -17,6 +17,7 @@ import tempfile
 import zipfile
 import zlib
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ import numpy as np
 from photographs import path_of, read
 from PIL import Image, ImageFilter
 from report import replacing
+from rich.progress import track
 
 STAMPS, STAMPS_FOLDER = "tuxpaint-stamps-default", "usr/share/tuxpaint/stamps"
 CLASSES = {
@@ -50,10 +52,23 @@ SCENERY = {
         *("Aqua.jpg", "Blinds.jpg", "Dune.jpg", "GreenMeadow.jpg", "RainDrops.jpg", "Storm.jpg", "Wood.jpg"),
     ],
     ("palapeli-data", "usr/share/palapeli/collection"): ["castle-maintenon.jpg", "cincinnati-bridge.jpg"],
-    ("scikit-image", ""): ["brick.png", "grass.png", "gravel.png", "coffee.png"],
+    ("scikit-image", ""): [
+        *(
+            "brick.png",
+            "grass.png",
+            "gravel.png",
+            "coffee.png",
+            "clock_motion.png",
+            "coins.png",
+            "moon.png",
+            "page.png",
+        ),
+        *("hubble_deep_field.jpg", "ihc.png"),
+    ],
+    ("scikit-learn", ""): ["china.jpg"],
 }
 """Photographs in which no class is to be seen; photographs.py names the authors and licences of most of them."""
-PACKAGES = [STAMPS, *(package for package, _ in SCENERY if package != "scikit-image")]
+PACKAGES = [STAMPS, *(package for package, _ in SCENERY if not package.startswith("scikit"))]
 SPLITS = ("training", "validation", "held-out")
 _SPLIT_OF_PLACE = (0, 2, 0, 0, 1, 0, 2, 0)
 """The split of every eighth group of files, in the order of a checksum of their names: 5 of 8 are for training."""
@@ -154,7 +169,7 @@ def load(packages=None, cache=CACHE):
 
 def _about():
     """Return what decides the content of the cache file, as text."""
-    return [f"{LONGER_SIDE} {SCENERY_SIDE}", *(f"{name}: {folders}" for name, folders in CLASSES.items())]
+    return [f"{LONGER_SIDE} {SCENERY_SIDE} {SCENERY}", *(f"{name}: {folders}" for name, folders in CLASSES.items())]
 
 
 def _collect(packages):
@@ -240,11 +255,14 @@ def scene(split, seed, index, size=96):
     return np.rint(np.clip(noisy, 0, 255)).astype(np.uint8), labels
 
 
-def scenes(split, seed, count, size=96, start=0):
-    """Return `count` scenes of a seed from `start` on: uint8 [N, size, size, 3], and uint8 labels [N, size, size]."""
+def scenes(split, seed, count, size=96, start=0, watch=iter):
+    """Return `count` scenes of a seed from `start` on: uint8 [N, size, size, 3], and uint8 labels [N, size, size].
+
+    `watch` passes the numbers of the scenes on, as a progress bar does.
+    """
     images = np.empty((count, size, size, 3), np.uint8)
     labels = np.empty((count, size, size), np.uint8)
-    for i in range(count):
+    for i in watch(range(count)):
         images[i], labels[i] = scene(split, seed, start + i, size)
     return images, labels
 
@@ -256,7 +274,8 @@ def pool(splits, name, seed, count, size=96, cache=CACHE):
     path = Path(cache) / f"scenes-{name}-{seed}-{count}x{size}-{drawn_from:08x}.npz"
     arrays = _read(path)
     if arrays is None:
-        images, labels = scenes(split, seed, count, size)
+        watch = partial(track, description=f"drawing {name} scenes, once", transient=True)
+        images, labels = scenes(split, seed, count, size, watch=watch)
         arrays = {"images": images, "labels": labels}
         _write(path, arrays)
     return arrays["images"], arrays["labels"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from cut_outs import COLOURS
+from cut_outs import CLASSES, COLOURS
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
@@ -33,9 +33,20 @@ def _sheet(rows, scale):
     for name, row in rows.items():
         strip = np.hstack(list(row)).repeat(scale, 0).repeat(scale, 1)
         title = Image.new("RGB", (strip.shape[1], 14), "white")
-        ImageDraw.Draw(title).text((2, 1), name, fill="black")
+        pen = ImageDraw.Draw(title)
+        pen.text((2, 1), name, fill="black")
+        if name == "labels":
+            _legend(pen)
         strips += [np.asarray(title), strip]
     return np.vstack(strips)
+
+
+def _legend(pen):
+    x = 60
+    for name, colour in zip(CLASSES, COLOURS, strict=True):
+        pen.rectangle((x, 2, x + 9, 11), fill=tuple(map(int, colour)))
+        pen.text((x + 13, 1), name, fill="black")
+        x += 28 + int(pen.textlength(name))
 
 
 def learning(curves):

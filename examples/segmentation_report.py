@@ -135,7 +135,7 @@ def write(result, runs, guesses, kernels, held_out, times, about):
     """
     images, labels = some(held_out)
     guesses = {name_of(*key): guess for key, guess in guesses.items()}
-    kernels = {UPS["FCN"][up]: pair for up, pair in kernels.items()}
+    kernels = {UPS["FCN"][up].split(", ")[1]: pair for up, pair in kernels.items()}
     boards = {
         start: [tconv.checkerboard(weight, stride=8, padding=4) for weight in pair] for start, pair in kernels.items()
     }

@@ -34,7 +34,7 @@ def parser(description: str | None, output: str, steps: int) -> argparse.Argumen
     add("-o", "--output", type=Path, default=Path(output), metavar="FOLDER", help=f"folder of the results ({output})")
     add("--steps", type=positive, default=steps, help=f"optimisation steps of a run ({steps})")
     add("--seed", type=int, default=0, help="of the first run (0)")
-    add("--every", type=positive, default=250, help="steps between checkpoints (250)")
+    add("--every", type=positive, default=250, help="steps between checkpoints (%(default)s)")
     add("--jobs", type=positive, default=os.cpu_count(), help="runs side by side (as many as there are cores)")
     add("--threads", type=positive, default=1, help="of each run (1: the numbers repeat to the digit)")
     add("--quick", action="store_true", help="a tiny run of everything, whose metrics must pass a bound")
