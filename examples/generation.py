@@ -51,11 +51,19 @@ STARTS = {
     "default-5": {"words": "PyTorch's start, kernel 5", "kernel": 5, "start": "default"},
     "icnr-5": {"words": "ICNR, kernel 5", "kernel": 5, "start": "icnr"},
     "default-4": {"words": "PyTorch's start, kernel 4", "kernel": 4, "start": "default"},
+    "resize": {"words": "resize, then convolve", "kernel": 3, "start": "resize"},
 }
 PERIODS = (2, 8)
 """Periods in pixels of the last layer's checkerboard, and of those of all three layers with stride 2."""
-QUICK = {"pictures": "digits", "runs": 1, "steps": 150, "every": 75, "batch": 32, "channels": 16}
-QUICK |= {"samples": 1000, "jobs": 1, "rounds": 3, "output": Path("runs/generation-quick")}
+QUICK = {"pictures": "digits", "starts": ["default-5", "icnr-5"], "runs": 1, "steps": 200, "every": 100, "batch": 16}
+QUICK |= {
+    "rate": 2e-3,
+    "channels": 16,
+    "samples": 1000,
+    "jobs": 1,
+    "rounds": 3,
+    "output": Path("runs/generation-quick"),
+}
 QUICK_DISTANCE, QUICK_ACCURACY = 0.5, 0.85
 """Bounds of --quick: the Fréchet distance, as a part of the untrained generator's, and the classifier's accuracy."""
 
@@ -89,6 +97,8 @@ class Reference:
 def weight_energies(net):
     """Return the energy of the checkerboard of each layer with stride 2, and of the three together, as shares."""
     layers = upsamplings(net)
+    if not layers:
+        return [0.0] * 4  # repeated pixels are equal in all phases
     return [tconv.checkerboard(part).score ** 2 for part in (*layers, layers)]
 
 
@@ -184,28 +194,32 @@ def between(rng, count):
     return (mixed / torch.sin(angle))[:, :, None, None]
 
 
-def spread_of(values):
-    """Return the mean of the runs' values, and half of its 95% interval by Student's t, or None for one run."""
-    half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)) if values[1:] else None
-    return float(np.mean(values)), None if half is None else float(half)
-
-
 def shown(values, form):
-    """Return the mean of the runs' values with its interval, as text."""
-    mean, half = spread_of(values)
-    return f"{mean:{form}}" + ("" if half is None else f" ± {half:{form}}")
+    """Return the mean of the runs' values, with half of its 95% interval by Student's t if there are several."""
+    mean = f"{np.mean(values):{form}}"
+    if len(values) < 2:
+        return mean
+    return f"{mean} ± {student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)):{form}}"
+
+
+COLUMNS = {
+    "Fréchet distance": (lambda figures: figures["distance"], ".1f"),
+    "last layer's weights": (lambda figures: 100 * figures["weights"][2], ".1f"),
+    "all layers' weights": (lambda figures: 100 * figures["weights"][3], ".1f"),
+    "pictures": (lambda figures: 100 * figures["pattern 2"], ".2f"),
+    "mean picture": (lambda figures: 100 * figures["fixed pattern 2"], ".3f"),
+}
+"""Columns of the table of starts: the figure, and its form. Energies are in percent."""
 
 
 def table_of(runs):
-    """Return the table of the starts: mean and 95% interval of the runs."""
+    """Return the table of the starts: before training, and after it with the 95% interval of the runs."""
     rows = []
     for name, found in runs.items():
         row = {"start": STARTS[name]["words"]}
-        for place in ("before", "after"):
-            part = [run[place] for run in found]
-            row[f"Fréchet distance {place}"] = shown([each["distance"] for each in part], ".1f")
-            row[f"last layer's weights {place}"] = shown([each["weights"][2] for each in part], ".3f")
-            row[f"pictures {place}"] = shown([100 * each["fixed pattern 2"] for each in part], ".3f") + " %"
+        for column, (figure, form) in COLUMNS.items():
+            before, after = ([figure(run[place]) for run in found] for place in ("before", "after"))
+            row[column] = f"{np.mean(before):{form}} → {shown(after, form)}"
         row["nearest training picture"] = shown([run["after"]["nearest"] for run in found], ".3f")
         rows.append(row)
     return rows
@@ -273,9 +287,11 @@ def options_of(arguments):
     add = parser.add_argument
     add("--pictures", choices=list(SOURCES), default="clothes", help="what is learned (clothes)")
     add("--packages", type=Path, help="folder of unpacked Debian packages; without it, the installed ones")
+    add("--starts", nargs="+", choices=list(STARTS), default=list(STARTS), help="which generators (all)")
     add("--runs", type=training.positive, default=3, help="of each start, with one seed each (3)")
     add("--batch", type=training.positive, default=64, help="pictures of a step, of all processes together (64)")
     add("--channels", type=training.positive, default=32, help="of the generator's last hidden layer (32)")
+    add("--rate", type=float, default=1e-3, help="highest learning rate of both networks (0.001)")
     add("--samples", type=training.positive, default=5000, help="pictures that are drawn to be scored (5000)")
     add("--rounds", type=training.positive, default=15, help="of timing a step, of which the median counts (15)")
     options = parser.parse_args(arguments)
@@ -287,20 +303,14 @@ def options_of(arguments):
 
 def recipes_of(options):
     """Return the recipe of every run: each start with each seed, the starts of one seed together."""
-    names = ("pictures", "steps", "every", "batch", "channels", "samples")
-    same = {name: getattr(options, name) for name in names} | {"rate": 1e-3, "ema": 0.99}
-    return [
-        {
-            "name": f"{start}-{seed}",
-            "of": start,
-            "seed": seed,
-            "kernel": about["kernel"],
-            "start": about["start"],
-            **same,
-        }
-        for seed in range(options.seed, options.seed + options.runs)
-        for start, about in STARTS.items()
-    ]
+    names = ("pictures", "steps", "every", "batch", "channels", "rate", "samples")
+    same = {name: getattr(options, name) for name in names} | {"ema": max(0.0, 1 - 10 / options.steps)}
+    recipes = []
+    for seed in range(options.seed, options.seed + options.runs):
+        for of in options.starts:
+            kernel, start = STARTS[of]["kernel"], STARTS[of]["start"]
+            recipes.append({"name": f"{of}-{seed}", "of": of, "seed": seed, "kernel": kernel, "start": start, **same})
+    return recipes
 
 
 def main(arguments=None):
@@ -310,7 +320,7 @@ def main(arguments=None):
     recipes, folder = recipes_of(options), options.output
     data = load(options.pictures, options.packages)
     same = {name: value for name, value in recipes[0].items() if name not in ("name", "of", "kernel", "start", "seed")}
-    whole = {**same, "seed": options.seed, "runs": options.runs, "processes": share.world}
+    whole = {**same, "seed": options.seed, "runs": options.runs, "starts": options.starts, "processes": share.world}
     result = report.Result(folder, "Generators and their checkerboards", whole) if share.rank == 0 else None
     judge = {"name": "classifier", "pictures": options.pictures, "seed": options.seed, "steps": min(800, options.steps)}
     (judged,) = training.spread(partial(train_classifier, options.packages), [judge], folder, 1, options.threads)
@@ -318,20 +328,26 @@ def main(arguments=None):
     done = training.spread(task, recipes, folder, options.jobs, options.threads)
     if result is None:
         return None
-    took = {kernel: times({**recipes[0], "kernel": kernel}, options.threads, options.rounds) for kernel in (4, 5)}
+    took = {
+        kernel: times({**recipes[0], "kernel": kernel, "start": "default"}, options.threads, options.rounds)
+        for kernel in ([5] if options.quick else [5, 4])
+    }
     result.figures(classifier=judged, runs=[{**r, **found} for r, found in zip(recipes, done, strict=True)], times=took)
-    runs = {start: [found for r, found in zip(recipes, done, strict=True) if r["of"] == start] for start in STARTS}
+    runs = {
+        start: [found for r, found in zip(recipes, done, strict=True) if r["of"] == start] for start in options.starts
+    }
     ends = limits(data, Reference(classifier_of(folder / "classifier.pt"), data.held_out.pixels), options.samples)
-    result.figures(limits=ends)
+    result.figures(limits=ends, ratios=ratios(runs))
     result.text(
         f"{SOURCES[options.pictures]}: {len(data.training.classes)} pictures to train on, "
         f"{len(data.validation.classes)} to choose with, {len(data.held_out.classes)} held out, which are compared "
         f"with. The classifier names {judged['accuracy']:.1%} of the held-out ones. Training pictures have a Fréchet "
         f"distance of {ends['training pictures']:.1f} from them, noise {ends['noise']:.0f}.",
     )
-    result.table("Starts", table_of(runs))
+    result.table("Fréchet distance, and energy of the checkerboard in percent, before → after training", table_of(runs))
+    result.text(*EXPLANATION, *(sentence(*each) for each in ratios(runs).items()))
     result.picture("curves", curves(runs), "Means of the runs over the training; the moving average's, and the start's")
-    show_pictures(result, data, recipes[: len(STARTS)], folder)
+    show_pictures(result, data, recipes[: len(options.starts)], folder)
     rows = [
         {
             "kernel": str(kernel),
@@ -343,8 +359,41 @@ def main(arguments=None):
         for what, found in each.items()
     ]
     result.table("Time per training step, and per batch of accelerated inference", rows)
-    print(report.markdown(table_of(runs)), report.markdown(rows), f"wrote {result.write()}", sep="\n\n")
+    print(report.markdown(table_of(runs)), report.markdown(rows), sep="\n\n", end="\n\n")
+    print(*(sentence(*each) for each in ratios(runs).items()), sep="\n")
+    print(f"wrote {result.write()}")
     return quick_verdict(runs, judged) if options.quick else None
+
+
+EXPLANATION = (
+    "Weights: the energy of the differences between phases for a constant input, as a share of the whole output's; of "
+    "the last layer, and of the three that double the size together, without what is between them.",
+    "Pictures: the energy of the mean spectrum, the mean of |FFT|², at the frequencies of a pattern of period 2 (1/2 "
+    "cycle per pixel along one axis or both), as a share of all energy but that of frequency 0, less the share of the "
+    "real pictures there. Mean picture: the same of the spectrum of the mean picture, in which only a pattern that has "
+    "the same place and sign in all pictures stays. Below 0: less than real pictures have.",
+    "Nearest training picture: the median over samples of the root mean square distance, pixels from 0 to 1.",
+)
+
+
+def ratios(runs):
+    """Return the energies of checkerboards after training from ICNR's start, as parts of those from PyTorch's start."""
+    if not {"default-5", "icnr-5"} <= set(runs):
+        return {}
+    found = {}
+    for column in ("last layer's weights", "all layers' weights", "mean picture"):
+        figure, _ = COLUMNS[column]
+        default, icnr = (np.mean([figure(run["after"]) for run in runs[start]]) for start in ("default-5", "icnr-5"))
+        found[column] = float(icnr / default)
+    return found
+
+
+def sentence(column, ratio):
+    """Return in words what a ratio of `ratios` says."""
+    verdict = "at most half" if ratio <= 0.5 else "not half"
+    return (
+        f"{column[0].upper()}{column[1:]}: ICNR's start leaves {ratio:.2f} of the energy of PyTorch's start, {verdict}."
+    )
 
 
 def limits(data, reference, count):
