@@ -138,7 +138,7 @@ def times_of(recipe, net, images, labels, rounds):
 
 def main(arguments=None):
     """Train all networks, compare them on the held-out scenes, and write the folder of results."""
-    options = options_of(arguments, __doc__, "runs/segmentation", 400, QUICK, every=100)
+    options = options_of(arguments, __doc__, "runs/segmentation", 360, QUICK, every=90)
     ups = {"U-Net": ["transposed"], "FCN": ["transposed", "default"]} if options.quick else UPS
     share, recipes = start_processes(options.batch), recipes_of(options, ups)
     if share.rank == 0:
