@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import re
-import subprocess
 import sys
-import tempfile
 import zipfile
 import zlib
 from contextlib import suppress
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from debian_packages import fetch
 from photographs import path_of, read
 from PIL import Image, ImageFilter
 from report import replacing
@@ -92,34 +91,6 @@ class Split(NamedTuple):
 # -- the packages ----------------------------------------------------------------------------------------------------
 
 
-def fetch(folder):
-    """Download and unpack the Debian packages that `folder` lacks, and return it. No rights of an administrator."""
-    for package in PACKAGES:
-        if (folder / package).is_dir():
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        print(f"fetching Debian's package {package} ...", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            try:
-                _run(["apt-get", "download", package], scratch)
-                (archive,) = Path(scratch).glob("*.deb")
-                _run(["dpkg-deb", "-x", archive.name, "unpacked"], scratch)
-            except (OSError, ValueError, subprocess.CalledProcessError) as error:
-                said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
-                raise SystemExit(
-                    f"the Debian package {package} could not be fetched: {said[-1] if said else error}\n"
-                    "Write: apt-get update, as root, and run this again. Or, on a system without apt, unpack the .deb "
-                    f"files of https://packages.debian.org/bookworm/{package} and of {', '.join(PACKAGES)} "
-                    "into FOLDER/NAME each, and write: --packages FOLDER"
-                ) from None
-            (Path(scratch) / "unpacked").rename(folder / package)
-    return folder
-
-
-def _run(command, folder):
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-
-
 def cut_out_files(packages):
     """Return [(path relative to the stamps, class)] of the photographs that were cut out, in a fixed order."""
     root = Path(packages) / STAMPS / STAMPS_FOLDER
@@ -160,7 +131,7 @@ def load(packages=None, cache=CACHE):
     path = Path(cache) / "cut-outs.npz"
     arrays = _read(path)
     if arrays is None or list(arrays["about"]) != _about():
-        arrays = _collect(fetch(Path(cache) / "packages") if packages is None else packages)
+        arrays = _collect(fetch(PACKAGES, Path(cache) / "packages") if packages is None else packages)
         _write(path, arrays)
     splits = {}
     pictures, scenery = (_unpack(arrays, kind) for kind in ("pictures", "scenery"))
