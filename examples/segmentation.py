@@ -2,7 +2,7 @@
 
 An FCN and a U-Net learn to name each pixel of scenes made of hand-cut photographs (cut_outs.py). Each is trained with
 several ways up, three times, from the same first weights and on the same scenes; held-out cut-outs and photographs are
-looked at once, at the end. About 12 minutes on two cores, and 230 MB of Debian packages that are fetched once:
+looked at once, at the end. About 12 minutes on two cores, and 320 MB of Debian packages that are fetched once:
 
     pip install ".[test]"
     python examples/segmentation.py                         # then open runs/segmentation/page.html
@@ -21,41 +21,23 @@ import math
 import sys
 from pathlib import Path
 
-import cut_outs
 import numpy as np
 import segmentation_report
 import torch
 from report import Result
-from segmentation_networks import CLASSES, UPS, network, predict, tensor_of
+from segmentation_networks import network, predict, tensor_of
 from segmentation_scores import intersection_over_union, scores
+from segmentation_task import CLASSES, RECIPE, UPS, batch_of, class_weights, options_of, recipes_of, scenes_of
 from torch.nn import functional
-from training import fit, parser, positive, spread, start_processes, step_times, together, wrap
+from training import fit, spread, start_processes, step_times, together, wrap
 
 import tconv.torch
 
-POOLS = {"training": (0, 1), "validation": (1, 0.05), "held-out": (2, 0.1)}
-"""Seed of the scenes of each split, and how many there are, as a part of --scenes."""
 QUICK = {"output": Path("runs/segmentation-quick"), "steps": 90, "seeds": 1, "scenes": 400, "size": 64, "batch": 16}
 QUICK_BOUND = 0.15
 """Least mean IoU of the best network of --quick; to call every pixel background has 0.13."""
 PICTURE = 384
 """Height and width of the picture whose inference is timed."""
-
-
-def scenes_of(recipe, packages, cache):
-    """Return {split: (images, labels)} of a recipe, from files in the folder `cache`."""
-    splits, pools = cut_outs.load(packages, cache), {}
-    for name, (seed, part) in POOLS.items():
-        count = max(20, round(part * recipe["scenes"]))
-        pools[name] = cut_outs.pool(splits, name, seed, count, recipe["size"], cache)
-    return pools
-
-
-def class_weights(labels):
-    """Return the weight of each class in the loss: one over the root of its frequency, with a mean of 1 over pixels."""
-    frequency = np.bincount(labels.ravel(), minlength=len(CLASSES)) / labels.size
-    weights = 1 / np.sqrt(np.maximum(frequency, 1e-6))
-    return torch.tensor(weights / (weights @ frequency), dtype=torch.float32)
 
 
 def rate(step, steps, highest):
@@ -74,7 +56,8 @@ class Run:
         self.net = network(recipe, layer)
         self.quarter = copy.deepcopy(self.net)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe["rate"], weight_decay=1e-4)
-        self.weights, self.forward, self.mine = class_weights(labels), wrap(self.net), slice(None)
+        self.weights = torch.from_numpy(class_weights(labels))
+        self.forward, self.mine = wrap(self.net), slice(None)
         if together():
             self.mine = slice(torch.distributed.get_rank(), None, torch.distributed.get_world_size())
 
@@ -83,12 +66,9 @@ class Run:
         return {"net": self.net, "quarter": self.quarter, "optimiser": self.optimiser}
 
     def batch(self, number):
-        """Return this process's share of the images and labels of a step. Half of the scenes are mirrored."""
-        rng, size = np.random.default_rng([self.recipe["seed"], number]), self.recipe["batch"]
-        chosen, mirrored = rng.integers(len(self.images), size=size)[self.mine], rng.random(size)[self.mine] < 0.5
-        images, labels = self.images[chosen], self.labels[chosen]
-        images[mirrored], labels[mirrored] = images[mirrored, :, ::-1], labels[mirrored, :, ::-1]
-        return tensor_of(images), torch.from_numpy(labels).long()
+        """Return this process's share of the images and labels of a step."""
+        images, labels = batch_of(self.recipe, number, self.images, self.labels)
+        return tensor_of(images[self.mine]), torch.from_numpy(labels[self.mine]).long()
 
     def step(self, number):
         """Take an optimisation step, and return the loss."""
@@ -156,47 +136,14 @@ def times_of(recipe, net, images, labels, rounds):
     return {"training step": {**steps, "scenes": recipe["batch"]}, "inference": {**passes, **about}}
 
 
-def options_of(arguments):
-    options = parser(__doc__, "runs/segmentation", 400)
-    add = options.add_argument
-    add("--packages", type=Path, help="folder of unpacked Debian packages, one folder each; else they are fetched")
-    add("--cache", type=Path, default=cut_outs.CACHE, help=f"folder of packages and scenes ({cut_outs.CACHE})")
-    add("--seeds", type=positive, default=3, help="trainings of each network (3)")
-    add("--batch", type=positive, default=24, help="scenes of a step, of all processes together (24)")
-    add("--rate", type=float, default=3e-3, help="highest learning rate (0.003)")
-    add("--scenes", type=positive, default=4000, help="scenes to train on, drawn once (4000)")
-    add("--size", type=positive, default=96, help="their height and width in pixels, a multiple of 16 (96)")
-    options.set_defaults(every=100)
-    found = options.parse_args(arguments)
-    if found.quick:
-        options.set_defaults(**QUICK)
-        found = options.parse_args(arguments)
-    if found.size % 16 or found.size < 32:
-        raise SystemExit(
-            f"--size {found.size} is given; the networks need a multiple of 16, 32 or more. Write --size 96"
-        )
-    return found
-
-
-def recipes_of(options):
-    """Return the recipe of each run, the slow ones first, so that no process is idle at the end."""
-    shared = {name: getattr(options, name) for name in ("steps", "batch", "rate", "scenes", "size")}
-    ups = {"U-Net": ["transposed"], "FCN": ["transposed", "default"]} if options.quick else UPS
-    return [
-        {"name": f"{net} {up} {seed}", "net": net, "up": up, "seed": seed, **shared}
-        for net in ups
-        for seed in range(options.seed, options.seed + options.seeds)
-        for up in ups[net]
-    ]
-
-
 def main(arguments=None):
     """Train all networks, compare them on the held-out scenes, and write the folder of results."""
-    options = options_of(arguments)
-    share, recipes = start_processes(options.batch), recipes_of(options)
+    options = options_of(arguments, __doc__, "runs/segmentation", 360, QUICK, every=90)
+    ups = {"U-Net": ["transposed"], "FCN": ["transposed", "default"]} if options.quick else UPS
+    share, recipes = start_processes(options.batch), recipes_of(options, ups)
     if share.rank == 0:
         torch.set_num_threads(options.threads)
-        about = {name: getattr(options, name) for name in ("seed", "seeds", "steps", "batch", "rate", "scenes", "size")}
+        about = {name: getattr(options, name) for name in ("seed", "seeds", *RECIPE)}
         result = Result(options.output, "Semantic segmentation: ways up", {**about, "processes": share.world})
         pools = scenes_of(recipes[0], options.packages, options.cache)
     if together():
@@ -216,7 +163,14 @@ def main(arguments=None):
         if recipe["up"] == "transposed"
     }
     runs = list(zip(recipes, results, strict=True))
-    best = segmentation_report.write(result, runs, nets, pools["held-out"], times, __doc__)
+    images = segmentation_report.some(pools["held-out"])[0]
+    guesses = {key: predict(net, images) for key, (_, net) in nets.items()}
+    kernels = {
+        up: [net.up.weight.detach().numpy() for net in pair]
+        for (net, up), pair in nets.items()
+        if net == "FCN" and hasattr(pair[0].up, "weight")
+    }
+    best = segmentation_report.write(result, runs, guesses, kernels, pools["held-out"], times, __doc__)
     if options.quick and best < QUICK_BOUND:
         print(f"the best mean IoU is {best:.3f}; at least {QUICK_BOUND} is needed")
         return 1

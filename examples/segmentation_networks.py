@@ -4,29 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import cut_outs
 import numpy as np
 import torch
+from segmentation_task import CLASSES
 from torch import nn
 from torch.nn import functional
 
 import tconv.torch
-
-CLASSES = list(cut_outs.CLASSES)
-UPS = {
-    "U-Net": {
-        "transposed": "transposed convolution, k2 s2",
-        "nearest": "nearest interpolation and 3x3 convolution",
-        "bilinear": "bilinear interpolation and 3x3 convolution",
-    },
-    "FCN": {
-        "transposed": "transposed convolution, bilinear start",
-        "default": "transposed convolution, PyTorch's start",
-        "nearest": "nearest interpolation",
-        "bilinear": "bilinear interpolation",
-    },
-}
-"""The ways up of each network; the first one is what the others are compared with."""
 
 
 def block(c_in, c_out, stride=1, dilation=1):

@@ -1,4 +1,4 @@
-"""What segmentation.py found: differences with intervals, tables, pictures, and the page of the results.
+"""What the segmentation examples found: differences with intervals, tables, pictures, and the page of the results.
 
 A run is (recipe, result): the recipe has "net", "up" and "seed", the result has the figures on the held-out scenes.
 """
@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 import segmentation_pictures as pictures
-from segmentation_networks import CLASSES, UPS, predict
 from segmentation_scores import interval
+from segmentation_task import CLASSES, UPS
 
 import tconv
 
@@ -35,7 +35,7 @@ def summary_of(runs):
     summary = {}
     for net, ups in groups_of(runs).items():
         for up, results in ups.items():
-            for figure in FIGURES:
+            for figure in (name for name in FIGURES if name in results[0]):
                 values, base = ([each[figure] for each in some] for some in (results, ups[next(iter(ups))]))
                 mean, half = interval(values)
                 difference, its_half = interval(np.subtract(values, base))
@@ -97,10 +97,10 @@ def time_rows(times):
     rows = []
     for net, kinds in times.items():
         for kind, found in kinds.items():
-            ((ours, ratio),) = found["ratio"].items()
+            ((ours, ratio),), stock = found["ratio"].items(), next(iter(found["seconds"]))
             size = f"{found['scenes']} scenes" if "scenes" in found else "x".join(map(str, found["shape"]))
-            milliseconds = [f"{1000 * found['seconds'][name]:.1f}" for name in ("PyTorch", ours)]
-            row = dict(zip(("PyTorch [ms]", "tconv [ms]"), milliseconds, strict=True))
+            milliseconds = [f"{1000 * found['seconds'][name]:.1f}" for name in (stock, ours)]
+            row = dict(zip((f"{stock} [ms]", "tconv [ms]"), milliseconds, strict=True))
             rows.append({"network": f"{net}, {kind}, {size}", **row, "times as fast": f"{ratio:.2f}"})
     return rows
 
@@ -119,24 +119,25 @@ def sentences(runs):
     return lines
 
 
-def write(result, runs, nets, held_out, times, about):
+def some(split):
+    """Return eight scenes of a split, and their labels."""
+    return tuple(side[:: max(1, len(side) // 8)][:8] for side in split)
+
+
+def write(result, runs, guesses, kernels, held_out, times, about):
     """Put tables, pictures and figures into the folder of the results, and return the best mean IoU.
 
-    nets: {(net, up): (the network with its first weights, trained)} of one seed.
+    guesses: {(net, up): classes that the trained network of one seed predicts of `some` held-out scenes}.
+    kernels: {up: (weight before training, after)} of the FCN, [classes, classes, 16, 16].
     held_out: Scenes and labels.
     times: What `times_of` measured, of each network.
     about: The description of the example; its second paragraph stands on the page.
     """
-    images, labels = (side[:: max(1, len(side) // 8)][:8] for side in held_out)
-    guesses = {name_of(*key): predict(net, images) for key, (_, net) in nets.items()}
-    kernels = {
-        UPS["FCN"][up].split(", ")[1]: tuple(net.up.weight.detach().numpy() for net in pair)
-        for (net, up), pair in nets.items()
-        if net == "FCN" and hasattr(pair[0].up, "weight")
-    }
+    images, labels = some(held_out)
+    guesses = {name_of(*key): guess for key, guess in guesses.items()}
+    kernels = {UPS["FCN"][up].split(", ")[1]: pair for up, pair in kernels.items()}
     boards = {
-        start: tuple(tconv.checkerboard(weight, stride=8, padding=4) for weight in pair)
-        for start, pair in kernels.items()
+        start: [tconv.checkerboard(weight, stride=8, padding=4) for weight in pair] for start, pair in kernels.items()
     }
     curves = {
         net: {
@@ -164,7 +165,7 @@ def write(result, runs, nets, held_out, times, about):
     result.table("Checkerboard: share of a pattern in the answer to constant inputs", patterns)
     result.heading("Time")
     threads = next(iter(times.values()))["inference"]["threads"]
-    result.table(f"A training step, and inference after accelerate(fuse=True), {threads} thread(s)", time_rows(times))
+    result.table(f"A training step, and inference after accelerate, {threads} thread(s)", time_rows(times))
     scores = {start: [board.score for board in pair] for start, pair in boards.items()}
     known = [{"recipe": recipe, **found} for recipe, found in runs]
     result.figures(summary=summary_of(runs), runs=known, checkerboard=scores, times=times)

@@ -20,6 +20,7 @@ import cut_outs  # noqa: E402
 import segmentation  # noqa: E402
 import segmentation_networks as networks  # noqa: E402
 import segmentation_scores as measures  # noqa: E402
+from debian_packages import fetch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 torch.set_num_threads(1)
@@ -155,6 +156,18 @@ def test_packages_that_cannot_be_had_are_an_error_that_says_what_to_write(tmp_pa
     ):
         cut_outs.load(None, tmp_path / "cache")
     assert not list((tmp_path / "cache" / "packages").iterdir())
+    for name, lines in {
+        "apt-get": [
+            "[ $2 = absent ] && { echo W: note >&2; echo E: Unable to locate package >&2; exit 100; }",
+            "> $2_1.deb",
+        ],
+        "dpkg-deb": ["/bin/mkdir $3", ": > $3/$2"],
+    }.items():
+        (tmp_path / name).write_text("\n".join(["#!/bin/sh", *lines, ""]))
+        (tmp_path / name).chmod(0o755)
+    with pytest.raises(SystemExit, match="absent could not be fetched: E: Unable to locate package"):
+        fetch(["present", "absent"], tmp_path / "found")
+    assert [path.name for path in (tmp_path / "found").rglob("*")] == ["present", "present_1.deb"]
     with pytest.raises(
         SystemExit, match=r"does not exist\. Write: apt-get download tuxpaint-stamps-default && dpkg-deb"
     ):
@@ -220,12 +233,12 @@ def test_the_interval_is_students():
 # -- networks and runs -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("net", networks.UPS)
+@pytest.mark.parametrize("net", segmentation.UPS)
 def test_all_ways_up_give_the_size_and_begin_with_the_same_weights_elsewhere(net):
     x, states = torch.randn(1, 3, 32, 48), {}
-    for up in networks.UPS[net]:
+    for up in segmentation.UPS[net]:
         made = networks.network({"net": net, "up": up, "seed": 1}).eval()
-        assert made(x).shape == (1, len(networks.CLASSES), 32, 48)
+        assert made(x).shape == (1, len(segmentation.CLASSES), 32, 48)
         states[up] = {name: each for name, each in made.state_dict().items() if not name.startswith("up")}
     first, *others = states.values()
     assert all(torch.equal(first[name], other[name]) for other in others for name in first)
@@ -274,9 +287,9 @@ def test_the_folder_has_the_figures_the_tables_and_the_pictures(undisturbed):
     folder, metrics = undisturbed
     assert {path.suffix for path in folder.iterdir()} >= {".png", ".html", ".json", ".md", ".pt"}
     text = (folder / "tables.md").read_text()
-    assert all(words in text for words in ("PyTorch's start", "95 % interval", "times as fast"))
+    assert all(words in text for words in ("default start", "95 % interval", "times as fast"))
     board = metrics["checkerboard"]
-    assert board["bilinear start"][0] < 1e-6 < board["PyTorch's start"][0]
+    assert board["bilinear start"][0] < 1e-6 < board["default start"][0]
     assert all(0 < value <= 1 for run in metrics["runs"] for value in [run["mean IoU"]])
 
 
@@ -287,7 +300,7 @@ def test_figures_of_the_quarter_are_those_of_the_network_then(packages, cache, u
     run = segmentation.Run(recipe, *pools["training"])
     segmentation.fit(run.parts(), run.step, 2, folder.parent / "two.pt", recipe)  # a quarter of 8
     predicted = networks.predict(run.net, pools["held-out"][0])
-    found = measures.scores(pools["held-out"][1], predicted, len(networks.CLASSES))
+    found = measures.scores(pools["held-out"][1], predicted, len(segmentation.CLASSES))
     assert found["mean IoU"] == metrics["runs"][0]["mean IoU at a quarter"]
 
 
