@@ -17,6 +17,13 @@ import tconv.torch
 
 NUMBERS = 64
 """Numbers that a picture is made from."""
+STARTS = {
+    "default-5": {"words": "PyTorch's start, kernel 5", "kernel": 5, "start": "default"},
+    "icnr-5": {"words": "ICNR, kernel 5", "kernel": 5, "start": "icnr"},
+    "default-4": {"words": "PyTorch's start, kernel 4", "kernel": 4, "start": "default"},
+    "resize": {"words": "resize, then convolve", "kernel": 3, "start": "resize"},
+}
+"""Generators that are compared: how their layers start, and the kernel of those that double the size."""
 
 
 def generator(kernel=4, start="default", channels=32, layer=tconv.torch.ConvTranspose2d):
@@ -91,6 +98,17 @@ def in_parts(net, x):
 def numbers_of(rng, count):
     """Return the numbers that `count` pictures are made from, [count, 64, 1, 1]."""
     return torch.from_numpy(rng.standard_normal((count, NUMBERS, 1, 1), np.float32))
+
+
+def settled(net, z):
+    """Return a copy of an untrained generator whose batch norms have the statistics of these inputs, as in training."""
+    net = copy.deepcopy(net).train()
+    for layer in net:
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 1.0
+    with torch.no_grad():
+        net(z)
+    return net
 
 
 def draw(net, z):

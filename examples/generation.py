@@ -17,17 +17,16 @@ A run that was killed goes on at its last checkpoint, with the same numbers.
 from __future__ import annotations
 
 import copy
-import math
 import sys
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import report
 import torch
 import training
 from adversaries import (
+    STARTS,
     Adversaries,
     Classifier,
     as_input,
@@ -38,21 +37,16 @@ from adversaries import (
     numbers_of,
     rate,
     set_rate,
+    settled,
     upsamplings,
 )
+from generation_page import EXPLANATION, curves, ratios, sentence, spectra, table_of, tiles
 from generation_scores import fixed_spectrum, frechet, nearest, pattern_share, spectrum
 from labelled_pictures import SOURCES, load
-from scipy.stats import t as student
 from torch import nn
 
 import tconv.torch
 
-STARTS = {
-    "default-5": {"words": "PyTorch's start, kernel 5", "kernel": 5, "start": "default"},
-    "icnr-5": {"words": "ICNR, kernel 5", "kernel": 5, "start": "icnr"},
-    "default-4": {"words": "PyTorch's start, kernel 4", "kernel": 4, "start": "default"},
-    "resize": {"words": "resize, then convolve", "kernel": 3, "start": "resize"},
-}
 PERIODS = (2, 8)
 """Periods in pixels of the last layer's checkerboard, and of those of all three layers with stride 2."""
 QUICK = {"pictures": "digits", "starts": ["default-5", "icnr-5"], "runs": 1, "steps": 200, "every": 100, "batch": 16}
@@ -94,6 +88,12 @@ class Reference:
         return found
 
 
+def untrained(recipe):
+    """Return the generator that a run begins with."""
+    z = numbers_of(np.random.default_rng([recipe["seed"], 0, 2]), 1000)
+    return settled(Adversaries(recipe).generator, z)
+
+
 def weight_energies(net):
     """Return the energy of the checkerboard of each layer with stride 2, and of the three together, as shares."""
     layers = upsamplings(net)
@@ -125,7 +125,7 @@ def train(packages, classifier, share, recipe, folder, show):
         return {**validation.compare(draw(pair.mean.module, z)), "weights": weight_energies(pair.mean.module)}
 
     held_out = Reference(judge, data.held_out.pixels)
-    before = {**held_out.compare(draw(pair.generator, z)), "weights": weight_energies(pair.generator)}
+    before = {**held_out.compare(draw(untrained(recipe), z)), "weights": weight_energies(pair.generator)}
     path = folder / f"{recipe['name']}.pt"
     fitted = training.fit(
         pair.parts(), step, recipe["steps"], path, recipe, every=recipe["every"], measure=measure, show=show
@@ -179,12 +179,6 @@ def times(recipe, threads, rounds):
 # -- the page --------------------------------------------------------------------------------------------------------
 
 
-def tiles(pictures, columns, zoom=3):
-    """Return pictures [N, 32, 32] side by side, in rows of `columns`, each pixel as zoom x zoom."""
-    rows = [np.concatenate(list(row), 1) for row in np.split(pictures, len(pictures) // columns)]
-    return np.concatenate(rows).repeat(zoom, 0).repeat(zoom, 1)
-
-
 def between(rng, count):
     """Return the numbers on the great circle from one picture to another: [count, 64, 1, 1]."""
     first, last = numbers_of(rng, 2).flatten(1)
@@ -194,66 +188,6 @@ def between(rng, count):
     return (mixed / torch.sin(angle))[:, :, None, None]
 
 
-def shown(values, form):
-    """Return the mean of the runs' values, with half of its 95% interval by Student's t if there are several."""
-    mean = f"{np.mean(values):{form}}"
-    if len(values) < 2:
-        return mean
-    return f"{mean} ± {student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)):{form}}"
-
-
-COLUMNS = {
-    "Fréchet distance": (lambda figures: figures["distance"], ".1f"),
-    "last layer's weights": (lambda figures: 100 * figures["weights"][2], ".1f"),
-    "all layers' weights": (lambda figures: 100 * figures["weights"][3], ".1f"),
-    "pictures": (lambda figures: 100 * figures["pattern 2"], ".2f"),
-    "mean picture": (lambda figures: 100 * figures["fixed pattern 2"], ".3f"),
-}
-"""Columns of the table of starts: the figure, and its form. Energies are in percent."""
-
-
-def table_of(runs):
-    """Return the table of the starts: before training, and after it with the 95% interval of the runs."""
-    rows = []
-    for name, found in runs.items():
-        row = {"start": STARTS[name]["words"]}
-        for column, (figure, form) in COLUMNS.items():
-            before, after = ([figure(run[place]) for run in found] for place in ("before", "after"))
-            row[column] = f"{np.mean(before):{form}} → {shown(after, form)}"
-        row["nearest training picture"] = shown([run["after"]["nearest"] for run in found], ".3f")
-        rows.append(row)
-    return rows
-
-
-def curves(runs):
-    """Return a figure of the Fréchet distance and of the last layer's checkerboard over the steps of training."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
-    for name, found in runs.items():
-        steps = [0, *(entry["step"] for entry in found[0]["history"])]
-        for axis, value in zip(axes, (lambda entry: entry["distance"], lambda entry: entry["weights"][2]), strict=True):
-            values = np.mean([[value(entry) for entry in (run["before"], *run["history"])] for run in found], 0)
-            axis.plot(steps, values, marker="o", label=STARTS[name]["words"])
-    for axis, label in zip(
-        axes, ("Fréchet distance", "checkerboard's energy in the last layer's weights"), strict=True
-    ):
-        axis.set(xlabel="steps", ylabel=label)
-        axis.grid(alpha=0.3)
-    axes[0].set_yscale("log")
-    axes[1].legend()
-    return figure
-
-
-def spectra(columns):
-    """Return a figure of the mean spectra of sets of pictures, {heading: pictures}, frequency 0 in the middle."""
-    figure, axes = plt.subplots(1, len(columns), figsize=(2.2 * len(columns), 2.6), squeeze=False)
-    for axis, (heading, pictures) in zip(axes[0], columns.items(), strict=True):
-        power = np.fft.fftshift(spectrum(pictures))
-        axis.imshow(np.log10(power + 1e-9), vmin=-7, vmax=-1.5, cmap="magma", extent=(-0.5, 0.5, 0.5, -0.5))
-        axis.set_title(heading, fontsize=9)
-        axis.set(xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5])
-    return figure
-
-
 def show_pictures(result, data, recipes, folder):
     """Put pictures of the first run of each start on the page: samples, spectra, interpolations, nearest ones."""
     rng = np.random.default_rng(0)
@@ -261,12 +195,12 @@ def show_pictures(result, data, recipes, folder):
     paths = [numbers_of(rng, 0), *(between(rng, 16) for _ in range(4))]
     held_out = data.held_out.pixels
     result.picture("real", tiles(held_out[:64], 16), "Real pictures, held out")
-    columns = {"real": held_out[:2000]}
+    columns = {}
     for recipe in recipes:
         words, path = STARTS[recipe["of"]]["words"], folder / f"{recipe['name']}.pt"
         net = generator_of(path)
         made = draw(net, z)
-        columns |= {f"{words}\nbefore": draw(Adversaries(recipe).generator, z), f"{words}\nafter": made}
+        columns[words] = {"before": draw(untrained(recipe), z), "after": made}
         result.picture(f"samples-{recipe['of']}", tiles(made[:64], 16), f"Samples, not chosen: {words}")
         between_two = tiles(draw(net, torch.cat(paths)), 16)
         result.picture(f"between-{recipe['of']}", between_two, f"From one picture to another, four times: {words}")
@@ -274,8 +208,10 @@ def show_pictures(result, data, recipes, folder):
         caption = f"Samples, and below each the training picture nearest to it: {words}"
         result.picture(f"nearest-{recipe['of']}", tiles(np.concatenate([made[:16], near]), 16), caption)
     caption = (
-        "Mean spectra (decades of power, cycles per pixel). A checkerboard is a point at a multiple of 1/2, 1/4 or 1/8"
+        "Mean spectra as shares (decades, from 0.000001 to 0.1; cycles per pixel), and those of real pictures. "
+        "A checkerboard is a point at a multiple of 1/2, 1/4 or 1/8"
     )
+    columns["real pictures"] = {"to train on": data.training.pixels[:2000], "held out": held_out[:2000]}
     result.picture("spectra", spectra(columns), caption)
 
 
@@ -283,7 +219,8 @@ def show_pictures(result, data, recipes, folder):
 
 
 def options_of(arguments):
-    parser = training.parser(__doc__, "runs/generation", 1000)
+    parser = training.parser(__doc__, "runs/generation", 800)
+    parser.set_defaults(every=200)
     add = parser.add_argument
     add("--pictures", choices=list(SOURCES), default="clothes", help="what is learned (clothes)")
     add("--packages", type=Path, help="folder of unpacked Debian packages; without it, the installed ones")
@@ -326,6 +263,8 @@ def main(arguments=None):
     (judged,) = training.spread(partial(train_classifier, options.packages), [judge], folder, 1, options.threads)
     task = partial(train, options.packages, "classifier.pt", share)
     done = training.spread(task, recipes, folder, options.jobs, options.threads)
+    if training.together():
+        torch.distributed.destroy_process_group()  # the first process does the rest alone
     if result is None:
         return None
     took = {
@@ -363,37 +302,6 @@ def main(arguments=None):
     print(*(sentence(*each) for each in ratios(runs).items()), sep="\n")
     print(f"wrote {result.write()}")
     return quick_verdict(runs, judged) if options.quick else None
-
-
-EXPLANATION = (
-    "Weights: the energy of the differences between phases for a constant input, as a share of the whole output's; of "
-    "the last layer, and of the three that double the size together, without what is between them.",
-    "Pictures: the energy of the mean spectrum, the mean of |FFT|², at the frequencies of a pattern of period 2 (1/2 "
-    "cycle per pixel along one axis or both), as a share of all energy but that of frequency 0, less the share of the "
-    "real pictures there. Mean picture: the same of the spectrum of the mean picture, in which only a pattern that has "
-    "the same place and sign in all pictures stays. Below 0: less than real pictures have.",
-    "Nearest training picture: the median over samples of the root mean square distance, pixels from 0 to 1.",
-)
-
-
-def ratios(runs):
-    """Return the energies of checkerboards after training from ICNR's start, as parts of those from PyTorch's start."""
-    if not {"default-5", "icnr-5"} <= set(runs):
-        return {}
-    found = {}
-    for column in ("last layer's weights", "all layers' weights", "mean picture"):
-        figure, _ = COLUMNS[column]
-        default, icnr = (np.mean([figure(run["after"]) for run in runs[start]]) for start in ("default-5", "icnr-5"))
-        found[column] = float(icnr / default)
-    return found
-
-
-def sentence(column, ratio):
-    """Return in words what a ratio of `ratios` says."""
-    verdict = "at most half" if ratio <= 0.5 else "not half"
-    return (
-        f"{column[0].upper()}{column[1:]}: ICNR's start leaves {ratio:.2f} of the energy of PyTorch's start, {verdict}."
-    )
 
 
 def limits(data, reference, count):
