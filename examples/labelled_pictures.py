@@ -71,7 +71,7 @@ def folder_of(packages=None):
     folder = (fetch([PACKAGE], CACHE) if packages is None else Path(packages)) / PACKAGE / INSTALLED.relative_to("/")
     if not folder.is_dir():
         raise SystemExit(
-            f"{folder} does not exist. Unpack the Debian package {PACKAGE} into {folder.parents[4]}, or write the "
+            f"{folder} does not exist. Unpack the Debian package {PACKAGE} into {folder.parents[3]}, or write the "
             "command without --packages, which fetches it"
         )
     return folder
