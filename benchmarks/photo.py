@@ -2,11 +2,11 @@
 
     python benchmarks/photo.py [NETWORK[@WIDTHxHEIGHT] ...] [--rounds 15] [--threads 2] [--memory] [-o RESULT.json]
 
-NETWORK is photo, that of `tconv upsample`, or a file that `tconv.models.load` reads. Each engine has a process of
-its own, as in `tconv bench`. In each round every engine takes one sample, in an order that is shuffled anew. Before
-anything is timed, each output is compared with float64. The network alone is timed, from a padded picture to output,
-in the layout that suits each engine. `--memory` runs each engine once, and reports the most bytes that it needs beside
-input and output.
+NETWORK is photo or photo-large, those of `tconv upsample`, or a file that `tconv.models.load` reads. Each engine has a
+process of its own, as in `tconv bench`. In each round every engine takes one sample, in an order that is shuffled anew.
+Before anything is timed, each output is compared with float64. The network alone is timed, from a padded picture to
+output, in the layout that suits each engine. `--memory` runs each engine once, and reports the most bytes that it needs
+beside input and output.
 """
 
 from __future__ import annotations

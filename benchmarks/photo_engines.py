@@ -1,6 +1,6 @@
 """Engines that run the networks of benchmarks/photo.py, each in a process of its own.
 
-    python benchmarks/photo_engines.py ENGINE FOLDER THREADS FILE|photo    answers JSON lines, for photo.py
+    python benchmarks/photo_engines.py ENGINE FOLDER THREADS FILE|photo|photo-large    answers JSON lines, for photo.py
 
 The folder has x.npy, the input of the network, and model.onnx, which the engine "reference" has written beside its
 output in float64. All engines but tconv run the layers as the file has them, with none of tconv's simplifications.
@@ -20,6 +20,7 @@ from tconv import models, set_num_threads
 from tconv.bench import timing
 from tconv.models import simplification
 from tconv.models.network import Network
+from tconv.upsampling import learned
 from tconv.upsampling.network_in_torch import in_torch
 
 Run = Callable[[], Any]
@@ -27,10 +28,10 @@ Read = Callable[[Any], np.ndarray]
 
 
 def model_of(name: str, simplified: bool = True) -> models.Model:
-    """Return the model of a file, or the network of photographs that comes with tconv."""
+    """Return the model of a file, or a network of photographs that comes with tconv."""
     if not simplified:
         simplification.RULES = ()
-    return models.photo(2) if name == "photo" else models.load(name)
+    return learned.from_name(name, 2).model if name in learned.NAMES else models.load(name)
 
 
 def _tconv(network: Network, x: np.ndarray, threads: int, folder: Path, name: str) -> tuple[Run, Read]:

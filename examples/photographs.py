@@ -12,6 +12,8 @@ import numpy as np
 import skimage.data
 from PIL import Image
 from report import replacing
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tconv.weights import interpolation
 
@@ -143,6 +145,14 @@ def pair(picture, scale):
     """Return the luma [h, w] of the small picture and the detail [s*h, s*w] that its interpolation lacks, float32."""
     large, small = (image @ LUMA for image in shrink(picture, scale))
     return small, large - bicubic(small, scale)
+
+
+def measure(truth, picture, scale):
+    """Return PSNR in dB and SSIM of the luma (BT.601, 16 to 235 of 255) without `scale` pixels of the border."""
+    inner = np.s_[scale:-scale, scale:-scale]
+    a, b = (rgb2ycbcr(image)[..., 0][inner] for image in (truth, picture))
+    gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return peak_signal_noise_ratio(a, b, data_range=255), structural_similarity(a, b, data_range=255, **gaussian)
 
 
 class Data:

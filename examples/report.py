@@ -54,6 +54,26 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def same_recipe(where: str, before: dict[str, Any], recipe: dict[str, Any]) -> None:
+    """Raise SystemExit unless two recipes are the same; `where` are the words before what is there."""
+    for name in {**recipe, **before}:
+        there, here = before.get(name), recipe.get(name)
+        if there != here:
+            raise SystemExit(
+                f"{where} {name}={there!r}, and this run has {name}={here!r}. "
+                "Write the same options, or another -o FOLDER"
+            )
+
+
+def damaged(path: Path, error: BaseException) -> SystemExit:
+    """Return what to raise for a file that is no checkpoint."""
+    reason = str(error).strip().split("\n")[0][:120]
+    return SystemExit(
+        f"{path} is no checkpoint of this example, or damaged ({reason}). "
+        "Delete it to begin this run anew, or write another folder"
+    )
+
+
 def markdown(rows: list[dict[str, str]]) -> str:
     """Return rows, all with the same columns, as a Markdown table."""
     names = list(rows[0])
@@ -74,12 +94,14 @@ class Result:
     def __init__(self, folder: Path, title: str, recipe: dict[str, Any]) -> None:
         self.folder, self.title, self.recipe = folder, title, json.loads(json.dumps(recipe))
         self._parts: list[str] = []
-        self._tables: list[str] = []
+        self._tables: dict[str, list[dict[str, str]]] = {}
         self._figures: dict[str, Any] = {}
         known = folder / "recipe.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            others = [path.name for path in folder.iterdir() if path.name != ".lock"]
+            others = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+            if others and not known.exists():
+                raise SystemExit(f"{folder} holds other files ({others[0]}, ...). Write -o with a new folder")
             self._lock = FileLock(folder / ".lock")
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -88,23 +110,15 @@ class Result:
             raise SystemExit(f"{folder} cannot be used: {error.strerror}. Write another -o FOLDER") from None
         if known.exists():
             self._compare(known)
-        elif others:
-            raise SystemExit(f"{folder} holds other files ({others[0]}, ...). Write -o with a new folder")
         else:
             self._write("recipe.json", json.dumps(self.recipe, indent=1))
 
     def _compare(self, known: Path) -> None:
         try:
-            before = json.loads(known.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            before = dict(json.loads(known.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
             raise SystemExit(f"{known} is damaged. Write another -o FOLDER") from None
-        for name in {**self.recipe, **(before if isinstance(before, dict) else {})}:
-            there, here = before.get(name), self.recipe.get(name)
-            if there != here:
-                raise SystemExit(
-                    f"{self.folder} holds results of {name}={there!r}, and this run has {name}={here!r}. "
-                    "Write the same options, or another -o FOLDER"
-                )
+        same_recipe(f"{self.folder} holds results of", before, self.recipe)
 
     def text(self, *paragraphs: str) -> None:
         """Add paragraphs to the page."""
@@ -119,8 +133,8 @@ class Result:
         self._figures.update(values)
 
     def table(self, title: str, rows: list[dict[str, str]]) -> None:
-        """Add a table to the page and to tables.md."""
-        self._tables.append(f"### {title}\n\n{markdown(rows)}\n")
+        """Add a table to the page, to tables.md, and to metrics.json."""
+        self._tables[title] = rows
         head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in rows[0])
         body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row.values())}</tr>" for row in rows)
         table = f"<table><caption>{html.escape(title)}</caption><tr>{head}</tr>{body}</table>"
@@ -144,8 +158,9 @@ class Result:
     def write(self) -> Path:
         """Write metrics.json, tables.md and page.html, and return the page's path."""
         about = {"title": self.title, "recipe": self.recipe, "machine": machine()}
-        self._write("metrics.json", json.dumps({**about, **self._figures}, indent=1))
-        self._write("tables.md", "\n".join(self._tables))
+        self._write("metrics.json", json.dumps({**about, "tables": self._tables, **self._figures}, indent=1))
+        parts = [f"### {title}\n\n{markdown(rows)}\n" for title, rows in self._tables.items()]
+        self._write("tables.md", "\n".join(parts))
         title = html.escape(self.title)
         head = (
             '<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">'

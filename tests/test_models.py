@@ -9,6 +9,7 @@ import sys
 import threading
 import tracemalloc
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from PIL import Image
 
 import tconv
 from tconv import Geometry, TconvError, definition
-from tconv.errors import FileError, GeometryError, ShapeError
+from tconv.errors import ArgumentError, FileError, GeometryError, ShapeError
 from tconv.io.picture_reading import open_picture
 from tconv.kernels.activation import activation_of
 from tconv.models import Convolution, Model, Network, Node, Pointwise, Sum, layers, load, network, photo
@@ -538,27 +539,57 @@ def test_graphs_that_do_not_fit():
             Convolution.ordinary(np.ones((2, 2, 3, 3), "f4"), groups=groups)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_the_networks_that_come_with_tconv(scale):
-    model = photo(scale)
-    assert (model.scale, model.adds, model.name) == (scale, "bicubic", f"photo x{scale}")
+PHOTOS = [(2, "small", "photo"), (3, "small", "photo"), (4, "small", "photo"), (2, "large", "photo-large")]
+"""The networks that come with tconv: scale, size, and name."""
+
+
+@pytest.mark.parametrize(("scale", "size", "name"), PHOTOS)
+def test_the_networks_that_come_with_tconv(scale, size, name):
+    model = photo(scale, size)
+    assert (model.scale, model.adds, model.name) == (scale, "bicubic", f"{name} x{scale}")
     assert model.network.channels[0] == model.network.channels[-1] == 1
     x = np.random.default_rng(0).random((3, 9, 8)).astype("f4")
     detail = model(x) - upsample(x, scale)
     np.testing.assert_allclose(detail, np.broadcast_to(detail[:1], detail.shape), atol=1e-6)
-    with pytest.raises(TconvError, match=r"scale is 5; networks come with tconv for \(2, 3, 4\)"):
-        photo(5)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_the_network_enlarges_the_photograph_better_than_bicubic(scale):
-    """The only test of the quality of the trained weights."""
+def test_networks_that_do_not_come_with_tconv_are_refused():
+    for arguments, message in {
+        (5,): r"scale is 5; networks come with tconv for \(2, 3, 4\). Write photo\(2\)",
+        (3, "large"): r'scale is 3; the large network comes with tconv for \(2,\). Write photo\(2, size="large"\)',
+        (2, "huge"): r"size is 'huge'; small and large come with tconv. Write photo\(2, size=\"large\"\)",
+    }.items():
+        with pytest.raises(ArgumentError, match=message):
+            photo(*arguments)
+
+
+def test_the_large_network_has_at_most_twice_the_work_and_the_bytes_that_were_asked_for():
+    files = Path(tconv.models.__file__).parent / "data"
+    sizes = {path.name: path.stat().st_size for path in files.glob("*.safetensors")}
+    work = [sum(each.macs.exact for each in photo(2, size).network.problems((256, 256))) for size in ("small", "large")]
+    assert work[1] <= 2 * work[0]
+    assert sum(sizes.values()) <= 300_000
+
+
+def of_the_photograph(scale, size):
+    """Return PSNR and SSIM of the photograph that comes with tconv, shrunk, enlarged by a network and by bicubic."""
     original = sample_photo.photograph(scale)
     shrunk = sample_photo.shrink(original, scale)
-    made = np.rint(np.clip(255 * photo(scale)(shrunk / np.float32(255)), 0, 255)).astype("u1")
-    plain = sample_photo.enlarged(shrunk, scale, "bicubic")
-    assert metrics.psnr(original, made) > metrics.psnr(original, plain)
-    assert metrics.ssim(original, made) > metrics.ssim(original, plain)
+    made = np.rint(np.clip(255 * photo(scale, size)(shrunk / np.float32(255)), 0, 255)).astype("u1")
+    results = made, sample_photo.enlarged(shrunk, scale, "bicubic")
+    return [(metrics.psnr(original, each), metrics.ssim(original, each)) for each in results]
+
+
+@pytest.mark.parametrize(("scale", "size", "name"), PHOTOS)
+def test_the_network_enlarges_the_photograph_better_than_bicubic(scale, size, name):
+    """With the next one, the only tests of the quality of the trained weights."""
+    made, plain = of_the_photograph(scale, size)
+    assert made > plain
+    assert made[1] > plain[1]
+
+
+def test_the_large_network_enlarges_it_better_than_the_small_one():
+    assert of_the_photograph(2, "large")[0] > of_the_photograph(2, "small")[0]
 
 
 # -- the command -------------------------------------------------------------------------------------------------
@@ -770,6 +801,30 @@ def test_detail_at_other_scales_is_interpolated_where_it_belongs(run, scale, mon
     assert abs(error.reshape(-1, scale).mean()) < 0.02
 
 
+@pytest.mark.parametrize(
+    ("scale", "words", "note"),
+    [
+        ("2", "photo-large x2 (a network of 15 convolutions, added to bicubic)", None),
+        ("1.5", "photo-large x2 (a network of 15 convolutions, added to bicubic): x2 by the network, then x0.75", None),
+        ("3", "photo x3 (a network of 14 convolutions", "photo-large is a network of x2; x3 is photo's"),
+        ("4", "photo x4 (a network of 14 convolutions", "photo-large is a network of x2; x4 is photo's"),
+        ("5/2", "photo x3 (a network of 14 convolutions", "photo-large is a network of x2; x3 is photo's"),
+    ],
+)
+def test_the_large_network_by_name(run, scale, words, note):
+    picture("a.png", 6, 7, 3)
+    code, out, _ = run("a.png", "--model", "photo-large", "--scale", scale, "-o", "b.png")
+    assert code == 0
+    assert words in out
+    assert (note in out) if note else ("photo-large is" not in out)
+    exact = tconv.upsample("a.png", Fraction(scale), model="photo-large")
+    with Image.open("b.png") as made:
+        np.testing.assert_array_equal(np.asarray(made), exact)
+    same = tconv.models.photo(2, "large") if scale == "2" else None
+    small = tconv.upsample("a.png", Fraction(scale), weights=same) if same else tconv.upsample("a.png", Fraction(scale))
+    assert np.array_equal(exact, small) == (scale != "1.5")
+
+
 @given(st.integers(1, 60), st.integers(1, 40), st.sampled_from([2, 3, 4, 5, 7]), st.integers(1, 5), seeds)
 @settings(max_examples=40)
 def test_strips_of_a_learned_picture_leave_no_seam(height, width, scale, pieces, seed):
@@ -831,7 +886,8 @@ def test_the_memory_of_a_run_is_predicted(scale, channels):
     ("words", "message"),
     [
         (["a.png", "--model", "photo", "--scale", "1"], "--scale is 1, and --model makes pictures larger. Write --scale 2"),
-        (["a.png", "--model", "cartoon"], "--model is 'cartoon'; there is photo. Write --model photo, or --weights FILE"),
+        (["a.png", "--model", "cartoon"], "--model is 'cartoon'; there are photo and photo-large. Write --model photo, or --weights FILE"),
+        (["a.png", "--model", "photo-big"], "--model is 'photo-big'; there are photo and photo-large. Write --model photo-large, or --weights FILE"),
         (["a.npy", "--model", "photo"], "a.npy contains feature maps, and --model is for pictures. Write --kernel bicubic, or the name of a picture"),
         (["a.npy", "--weights", "w.safetensors"], "a.npy contains feature maps, and --weights is for pictures"),
         (["a.png", "--model", "photo", "--kernel", "bicubic"], "--model and --kernel were given; each selects an upsampling method. Use one of them"),

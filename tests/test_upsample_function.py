@@ -449,7 +449,7 @@ X = np.zeros((4, 5, 3), np.uint8)
         (X, {"check": 0}, ArgumentError, "check is 0; True or False is needed. Write check=True"),
         (X, {"scale": 10**9}, TooLargeError, "the result would be 5000000000 x 4000000000 with 3 channels"),
         (X, {"scale": 1, "model": "photo"}, ArgumentError, 'scale is 1, and model makes pictures larger. Write scale=2, or kernel="bicubic"'),
-        (X, {"model": "cartoon"}, ArgumentError, "model is 'cartoon'; there is photo. Write model=\"photo\", or weights=\"FILE\""),
+        (X, {"model": "cartoon"}, ArgumentError, "model is 'cartoon'; there are photo and photo-large. Write model=\"photo\", or weights=\"FILE\""),
         (X, {"model": "photo", "kernel": "bicubic"}, ArgumentError, "model and kernel were given; each selects an upsampling method. Use one of them"),
         (X, {"kernel": "cubic"}, ArgumentError, "kernel is 'cubic'; nearest, bilinear, bicubic, lanczos, or a .npy file of weights is needed. Write kernel=\"bicubic\""),
         (X, {"kernel": np.ones(3)}, ShapeError, "kernel has shape (3,); a kernel [kh, kw] or weights [C_in, C_out, kh, kw] are needed"),

@@ -90,7 +90,8 @@ def upsample(
     width, height
         Pixels of the result, instead of a scale. One of them keeps the aspect ratio, both may change it.
     model
-        "photo", the network that comes with tconv: what pictures are enlarged with if nothing else is given.
+        "photo", the network that comes with tconv: what pictures are enlarged with if nothing else is given. Or
+        "photo-large", one of twice the size for scale 2, and scales that it is made smaller to.
     kernel
         "nearest", "bilinear", "bicubic" (for feature maps, bands of TIFF, and scale 1, if not given) or "lanczos";
         or weights as an array or a .npy file: [kh, kw] for each channel, [C_in, C_out, kh, kw] across channels.

@@ -13,7 +13,7 @@ import numpy as np
 from tconv._arrays import Array
 from tconv._cached_property import cached_property
 from tconv.errors import ArgumentError, ShapeError
-from tconv.models import PHOTO_SCALES, load, photo
+from tconv.models import PHOTO_SCALES, PHOTO_SIZES, load, photo
 from tconv.models.error_bound import Piece, piece
 from tconv.models.image_model import Model
 from tconv.models.layers import Convolution
@@ -28,8 +28,8 @@ from tconv.upsampling.resizing import runs_once
 from tconv.upsampling.upsampler import Frame, Load, Pass, Truth, WholeScale, even_parts, reach, row_strips
 from tconv.weights.interpolation import Interpolation
 
-PHOTO = "photo"
-"""Name of the networks that come with tconv."""
+PHOTO, PHOTO_LARGE = NAMES = "photo", "photo-large"
+"""Names of the networks that come with tconv."""
 
 _LONG = 300_000_000
 """Products of one square of the check above which a network is checked layer by layer instead."""
@@ -39,11 +39,13 @@ _FLOAT32 = np.dtype(np.float32)
 def from_name(name: str, scale: int, naming: Naming = PYTHON) -> LearnedUpsampler:
     """Return a network that comes with tconv at any scale from 2: one whose scale divides it, or detail resampled.
 
-    Raises ArgumentError for another name or scale.
+    The large one runs at its own scale; at others the small one runs, and a note says so. Raises ArgumentError for
+    another name or scale.
     """
-    if name != PHOTO:
+    if name not in NAMES:
         raise ArgumentError(
-            f"{naming.name('model')} is {name!r}; there is {PHOTO}. Write {naming.example('model', PHOTO)}, or "
+            f"{naming.name('model')} is {name!r}; there are {PHOTO} and {PHOTO_LARGE}. Write "
+            f"{naming.example('model', PHOTO_LARGE if str(name).startswith(PHOTO) else PHOTO)}, or "
             f"{naming.example('weights', 'FILE')}"
         )
     if scale < 2:
@@ -51,8 +53,14 @@ def from_name(name: str, scale: int, naming: Naming = PYTHON) -> LearnedUpsample
             f"{naming.name('scale')} is {scale}, and {naming.name('model')} makes pictures larger. Write "
             f"{naming.example('scale', 2)}, or {naming.example('kernel', 'bicubic')}"
         )
+    if name == PHOTO_LARGE and scale in PHOTO_SIZES["large"]:
+        return LearnedUpsampler(photo(scale, "large"), scale, name, naming)
     fitting = [each for each in PHOTO_SCALES if scale % each == 0]
-    return LearnedUpsampler(photo(max(fitting, default=3)), scale, name, naming)
+    upsampler = LearnedUpsampler(photo(max(fitting, default=3)), scale, PHOTO, naming)
+    if name == PHOTO_LARGE:
+        own = " and ".join(f"x{each}" for each in PHOTO_SIZES["large"])
+        upsampler.notes.append(f"{PHOTO_LARGE} is a network of {own}; x{scale} is {PHOTO}'s")
+    return upsampler
 
 
 def from_weights(

@@ -1,0 +1,184 @@
+"""What the segmentation examples found: differences with intervals, tables, pictures, and the page of the results.
+
+A run is (recipe, result): the recipe has "net", "up" and "seed", the result has the figures on the held-out scenes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import segmentation_pictures as pictures
+from segmentation_scores import interval
+from segmentation_task import CLASSES, UPS
+
+import tconv
+
+FIGURES = ["mean IoU", "mean IoU at a quarter", "boundary F", "outline F"]
+"""The figures of a result that are compared."""
+
+
+def groups_of(runs):
+    """Return {net: {up: [result of each seed]}}."""
+    groups = {}
+    for recipe, result in runs:
+        groups.setdefault(recipe["net"], {}).setdefault(recipe["up"], []).append(result)
+    return groups
+
+
+def summary_of(runs):
+    """Return {net: {up: {figure: ...}}}: the values of all seeds, their mean and interval, and the difference.
+
+    The difference is to the first way up of the network, seed by seed, because these runs share first weights and
+    scenes. Each half width is that of the 95 % interval of Student's t over the seeds.
+    """
+    summary = {}
+    for net, ups in groups_of(runs).items():
+        for up, results in ups.items():
+            for figure in (name for name in FIGURES if name in results[0]):
+                values, base = ([each[figure] for each in some] for some in (results, ups[next(iter(ups))]))
+                mean, half = interval(values)
+                difference, its_half = interval(np.subtract(values, base))
+                found = {"values": values, "mean": mean, "half width": half}
+                found |= {"difference": difference, "half width of the difference": its_half}
+                summary.setdefault(net, {}).setdefault(up, {})[figure] = found
+    return summary
+
+
+def points(mean, half, sign=""):
+    """Return a figure times 100 and the half width of its interval, as text."""
+    return f"{100 * mean:{sign}.1f}" + ("" if math.isnan(half) else f" ± {100 * half:.1f}")
+
+
+def name_of(net, up):
+    """Return the words for a network and its way up."""
+    return f"{net}, {UPS[net][up]}"
+
+
+def score_rows(runs):
+    """Return the rows of the table of figures, in points."""
+    rows = []
+    for net, ups in summary_of(runs).items():
+        for up, figures in ups.items():
+            mine = groups_of(runs)[net][up]
+            cells = {name: points(found["mean"], found["half width"]) for name, found in figures.items()}
+            about = {
+                "parameters": str(mine[0]["parameters"]),
+                "s": f"{np.mean([each['seconds'] for each in mine]):.0f}",
+            }
+            rows.append({"network, way up": name_of(net, up), **cells, **about})
+    return rows
+
+
+def difference_rows(runs):
+    """Return the rows of the table of differences to the transposed convolution, in points."""
+    return [
+        {"network, way up": name_of(net, up)}
+        | {name: points(f["difference"], f["half width of the difference"], "+") for name, f in figures.items()}
+        for net, ups in summary_of(runs).items()
+        for up, figures in list(ups.items())[1:]
+    ]
+
+
+def class_rows(runs):
+    """Return the rows of the table of each class's IoU, in points, the mean over the seeds."""
+    rows = []
+    for net, ups in groups_of(runs).items():
+        for up, results in ups.items():
+            each = 100 * np.mean([result["IoU"] for result in results], 0)
+            rows.append(
+                {"network, way up": name_of(net, up)} | {n: f"{v:.1f}" for n, v in zip(CLASSES, each, strict=True)}
+            )
+    return rows
+
+
+def time_rows(times):
+    """Return the rows of the table of times."""
+    rows = []
+    for net, kinds in times.items():
+        for kind, found in kinds.items():
+            ((ours, ratio),), stock = found["ratio"].items(), next(iter(found["seconds"]))
+            size = f"{found['scenes']} scenes" if "scenes" in found else "x".join(map(str, found["shape"]))
+            milliseconds = [f"{1000 * found['seconds'][name]:.1f}" for name in (stock, ours)]
+            row = dict(zip((f"{stock} [ms]", "tconv [ms]"), milliseconds, strict=True))
+            rows.append({"network": f"{net}, {kind}, {size}", **row, "times as fast": f"{ratio:.2f}"})
+    return rows
+
+
+def sentences(runs):
+    """Return what the differences say. One whose interval holds 0 is none."""
+    lines = []
+    for net, ups in summary_of(runs).items():
+        for up, figures in list(ups.items())[1:]:
+            words = []
+            for name, found in figures.items():
+                mean, half = found["difference"], found["half width of the difference"]
+                sure = not math.isnan(half) and abs(mean) > half
+                words.append(f"{name} {('higher' if mean > 0 else 'lower') if sure else 'not to be told apart'}")
+            lines.append(f"{name_of(net, up)}, against {UPS[net][next(iter(ups))]}: {', '.join(words)}.")
+    return lines
+
+
+def some(split):
+    """Return eight scenes of a split, and their labels."""
+    return tuple(side[:: max(1, len(side) // 8)][:8] for side in split)
+
+
+def write(result, runs, guesses, kernels, held_out, times, about):
+    """Put tables, pictures and figures into the folder of the results, and return the best mean IoU.
+
+    guesses: {(net, up): classes that the trained network of one seed predicts of `some` held-out scenes}.
+    kernels: {up: (weight before training, after)} of the FCN, [classes, classes, 16, 16].
+    held_out: Scenes and labels.
+    times: What `times_of` measured, of each network.
+    about: The description of the example; its second paragraph stands on the page.
+    """
+    images, labels = some(held_out)
+    guesses = {name_of(*key): guess for key, guess in guesses.items()}
+    kernels = {UPS["FCN"][up].split(", ")[1]: pair for up, pair in kernels.items()}
+    boards = {
+        start: [tconv.checkerboard(weight, stride=8, padding=4) for weight in pair] for start, pair in kernels.items()
+    }
+    curves = {
+        net: {
+            up: [[(point["step"], point["mean IoU"]) for point in each["history"]] for each in results]
+            for up, results in ups.items()
+        }
+        for net, ups in groups_of(runs).items()
+    }
+    patterns = [
+        {"kernel of the FCN": start, "before training": f"{pair[0].score:.3f}", "after": f"{pair[1].score:.3f}"}
+        for start, pair in boards.items()
+    ]
+    result.text(about.split("\n\n")[1].split(" About")[0].replace("\n", " "))
+    result.table("Held-out scenes, in points: mean over the seeds ± 95 % interval (Student's t)", score_rows(runs))
+    if difference_rows(runs):
+        title = "Difference to the transposed convolution, seed by seed, in points ± 95 % interval"
+        result.table(title, difference_rows(runs))
+    result.text(MEANING, *sentences(runs))
+    result.picture("predictions", pictures.predictions(images, labels, guesses), "Scenes, labels, and predictions.")
+    result.picture("errors", pictures.errors(images, labels, guesses), "The same scenes: wrong pixels are red.")
+    result.picture("learning", pictures.learning(curves), "Mean IoU on the validation scenes, a line for each seed.")
+    result.table("IoU of each class, in points", class_rows(runs))
+    result.heading("What training did to the kernel")
+    result.picture("kernel", pictures.kernels(kernels, boards), KERNELS)
+    result.table("Checkerboard: share of a pattern in the answer to constant inputs", patterns)
+    result.heading("Time")
+    threads = next(iter(times.values()))["inference"]["threads"]
+    result.table(f"A training step, and inference after accelerate, {threads} thread(s)", time_rows(times))
+    scores = {start: [board.score for board in pair] for start, pair in boards.items()}
+    known = [{"recipe": recipe, **found} for recipe, found in runs]
+    result.figures(summary=summary_of(runs), runs=known, checkerboard=scores, times=times)
+    print(f"wrote {result.write()}")
+    return max(figures["mean IoU"]["mean"] for ups in summary_of(runs).values() for figures in ups.values())
+
+
+MEANING = (
+    "Mean IoU: intersection over union over all pixels, the mean over the classes, with the background. Boundary F: "
+    "precision and recall of a class's boundary within 0.75 % of the diagonal (Csurka et al. 2013), the mean over the "
+    "classes and the scenes. Outline F: the same of all that is not background, whatever its class."
+)
+KERNELS = (
+    "The FCN's kernel from a class to itself, the mean over the classes; its frequency response; and the gain of its "
+    "8 x 8 phases for a constant input. Each before and after training."
+)

@@ -1,0 +1,242 @@
+"""What the training examples share: runs that go on as if never killed, two processes as one, results that stay."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+
+import report  # noqa: E402
+import torch  # noqa: E402
+import training  # noqa: E402
+
+SCRIPT = Path(__file__).with_name("tiny_training.py")
+
+
+def start(folder, *arguments, launcher=()):
+    return subprocess.Popen(
+        [sys.executable, *launcher, SCRIPT, "-o", folder, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process):
+    """Return the exit code and the output of a process."""
+    try:
+        output, _ = process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return process.returncode, output
+
+
+def runs_of(folder):
+    return json.loads((folder / "metrics.json").read_text())["runs"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of runs that nothing disturbed, one after another."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    code, output = finish(start(folder, "--jobs", 1))
+    assert code == 0, output
+    return folder
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_killed_run_equals_one_that_was_not(tmp_path, whole):
+    folder = tmp_path / "killed"
+    process = start(folder, "--jobs", 2, "--pause", 0.05)
+    while not (folder / "run1.pt").exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    for _ in range(200):  # the runs end with the process that started them
+        if not any(map(alive, children)):
+            break
+        time.sleep(0.05)
+    assert children
+    assert not any(map(alive, children))
+    assert not (folder / "metrics.json").exists()
+    assert torch.load(folder / "run1.pt", weights_only=True)["step"] < 20
+
+    code, output = finish(start(folder, "--jobs", 2, "--pause", 0.05))
+    assert code == 0, output
+    assert runs_of(folder) == runs_of(whole)  # side by side or one after another, to the digit
+    assert len({tuple(each["weights"]) for each in runs_of(whole)}) == 3
+
+
+def test_two_processes_train_as_one(tmp_path, whole):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    code, output = finish(start(tmp_path / "two", launcher=launcher))
+    assert code == 0, output
+    for a, b in zip(runs_of(tmp_path / "two"), runs_of(whole), strict=True):
+        np.testing.assert_allclose(a["weights"], b["weights"], atol=1e-5)
+        assert [each["step"] for each in a["history"]] == [5, 10, 15, 20]
+
+
+def fails(recipe, folder, show):
+    """Stand in for a run that fails; it has to be importable."""
+    raise SystemExit("this run is broken")
+
+
+def test_an_error_of_one_run_ends_all(tmp_path):
+    recipes = [{"name": f"run{i}"} for i in range(3)]
+    with pytest.raises(SystemExit, match="this run is broken"):
+        training.spread(fails, recipes, tmp_path, 2, 1)
+
+
+def test_other_options_are_refused_and_results_stay(whole):
+    before = {path.name: path.read_bytes() for path in whole.iterdir() if path.suffix}
+    code, output = finish(start(whole, "--steps", 30))
+    assert code == 1
+    assert "holds results of steps=20, and this run has steps=30. Write the same options, or another -o" in output
+    assert {path.name: path.read_bytes() for path in whole.iterdir() if path.suffix} == before
+
+
+def test_options_are_checked(capsys):
+    parser = training.parser("words", "runs/x", 10)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--steps", "0"])
+    assert "0 is given, and a whole number above 0 is needed" in capsys.readouterr().err
+
+
+RECIPE = {"seed": 0, "name": "a"}
+
+
+class TestCheckpoint:
+    def write(self, path, recipe=None):
+        net = torch.nn.Linear(3, 3)
+        state = {"step": 4, "history": [], "seconds": 0.0, "ends": [[0, 4]], "recipe": recipe or RECIPE}
+        training.write_checkpoint(path, {**state, "parts": {"net": net.state_dict()}})
+        return net
+
+    def read(self, path, net=None):
+        return training.read_checkpoint(path, RECIPE, {"net": net or torch.nn.Linear(3, 3)})
+
+    def test_it_is_read_again(self, tmp_path):
+        written, read = self.write(tmp_path / "a.pt"), torch.nn.Linear(3, 3)
+        assert self.read(tmp_path / "a.pt", read)["step"] == 4
+        assert torch.equal(written.weight, read.weight)
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda path: path.write_bytes(path.read_bytes()[:500]),
+            lambda path: path.write_bytes(b""),
+            lambda path: path.write_text("words"),
+            lambda path: torch.save({"weights": torch.zeros(3)}, path),
+            lambda path: torch.save([1, 2], path),
+            lambda path: torch.save(torch.nn.Linear(3, 3), path),
+        ],
+    )
+    def test_damage_is_named(self, tmp_path, damage):
+        path = tmp_path / "a.pt"
+        self.write(path)
+        damage(path)
+        damaged = path.read_bytes()
+        with pytest.raises(SystemExit, match=r"a\.pt is no checkpoint of this example, or damaged .* Delete it"):
+            self.read(path)
+        assert path.read_bytes() == damaged
+
+    def test_another_recipe_is_named(self, tmp_path):
+        self.write(tmp_path / "a.pt", {"seed": 1, "name": "a"})
+        with pytest.raises(
+            SystemExit, match=r"is of a run with seed=1, and this run has seed=0\. Write the same options"
+        ):
+            self.read(tmp_path / "a.pt")
+
+    def test_another_network_is_named(self, tmp_path):
+        self.write(tmp_path / "a.pt")
+        with pytest.raises(SystemExit, match="damaged"):
+            self.read(tmp_path / "a.pt", torch.nn.Linear(2, 2))
+
+    def test_a_full_disk_keeps_the_older_one(self, tmp_path, monkeypatch):
+        path = tmp_path / "a.pt"
+        self.write(path)
+        before = path.read_bytes()
+
+        def full(part, content):
+            with part.open("wb") as stream:
+                stream.write(content[:10])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(Path, "write_bytes", full)
+        with pytest.raises(
+            SystemExit, match=r"could not be written: No space left on device; the older one is as it was"
+        ):
+            self.write(path)
+        assert path.read_bytes() == before
+        assert [each.name for each in tmp_path.iterdir()] == ["a.pt"]
+
+
+class TestResult:
+    def test_what_is_written(self, tmp_path):
+        result = report.Result(tmp_path / "new" / "folder", "A <b> title", {"seed": 3})
+        result.heading("Scores")
+        result.text("a & b")
+        result.table("T", [{"net": "U-Net", "IoU": "0.5"}, {"net": "FCN", "IoU": "<0.4>"}])
+        result.picture("scene", np.zeros((4, 5, 3), np.uint8), 'black "square"')
+        result.figures(iou=[0.5, 0.4])
+        page = result.write()
+        text = page.read_text()
+        assert all(part in text for part in ("A &lt;b&gt; title", "a &amp; b", "&lt;0.4&gt;", "data:image/png;base64,"))
+        assert 'alt="black &quot;square&quot;"' in text
+        metrics = json.loads((page.parent / "metrics.json").read_text())
+        assert (metrics["iou"], metrics["recipe"]) == ([0.5, 0.4], {"seed": 3})
+        assert "| U-Net | 0.5 |\n| FCN | <0.4> |" in (page.parent / "tables.md").read_text()
+        assert (page.parent / "scene.png").read_bytes()[:4] == b"\x89PNG"
+
+    def test_a_folder_of_other_files_is_refused(self, tmp_path):
+        (tmp_path / "thesis.tex").write_text("x")
+        with pytest.raises(SystemExit, match=r"holds other files \(thesis\.tex"):
+            report.Result(tmp_path, "t", {})
+        assert {path.name for path in tmp_path.iterdir()} == {"thesis.tex"}
+
+    def test_a_file_is_no_folder(self, tmp_path):
+        (tmp_path / "file").write_text("x")
+        with pytest.raises(SystemExit, match=r"cannot be used: .* Write another -o FOLDER"):
+            report.Result(tmp_path / "file", "t", {})
+
+    def test_two_processes_do_not_share_a_folder(self, tmp_path):
+        first = report.Result(tmp_path / "a", "t", {"seed": 0})
+        with pytest.raises(SystemExit, match="another process works in"):
+            report.Result(tmp_path / "a", "t", {"seed": 0})
+        del first
+        report.Result(tmp_path / "a", "t", {"seed": 0})
+
+    @pytest.mark.parametrize("text", ["{", "[1]", '{"seed": 1}', "{}"])
+    def test_a_foreign_or_damaged_recipe_is_refused(self, tmp_path, text):
+        report.Result(tmp_path / "a", "t", {"seed": 0})
+        (tmp_path / "a" / "recipe.json").write_text(text)
+        with pytest.raises(SystemExit, match=r"Write (the same options, or )?another -o FOLDER"):
+            report.Result(tmp_path / "a", "t", {"seed": 0})
+
+
+def test_step_times_are_taken_in_turns():
+    order = []
+    times = training.step_times({"stock": lambda: order.append("s"), "ours": lambda: order.append("o")}, 4)
+    assert sorted(order) == ["o"] * 5 + ["s"] * 5
+    assert all({*order[i : i + 2]} == {"s", "o"} for i in range(0, 10, 2))
+    assert set(times["ratio"]) == {"ours"}
