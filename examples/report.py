@@ -94,7 +94,7 @@ class Result:
     def __init__(self, folder: Path, title: str, recipe: dict[str, Any]) -> None:
         self.folder, self.title, self.recipe = folder, title, json.loads(json.dumps(recipe))
         self._parts: list[str] = []
-        self._tables: list[str] = []
+        self._tables: dict[str, list[dict[str, str]]] = {}
         self._figures: dict[str, Any] = {}
         known = folder / "recipe.json"
         try:
@@ -133,8 +133,8 @@ class Result:
         self._figures.update(values)
 
     def table(self, title: str, rows: list[dict[str, str]]) -> None:
-        """Add a table to the page and to tables.md."""
-        self._tables.append(f"### {title}\n\n{markdown(rows)}\n")
+        """Add a table to the page, to tables.md, and to metrics.json."""
+        self._tables[title] = rows
         head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in rows[0])
         body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row.values())}</tr>" for row in rows)
         table = f"<table><caption>{html.escape(title)}</caption><tr>{head}</tr>{body}</table>"
@@ -158,8 +158,9 @@ class Result:
     def write(self) -> Path:
         """Write metrics.json, tables.md and page.html, and return the page's path."""
         about = {"title": self.title, "recipe": self.recipe, "machine": machine()}
-        self._write("metrics.json", json.dumps({**about, **self._figures}, indent=1))
-        self._write("tables.md", "\n".join(self._tables))
+        self._write("metrics.json", json.dumps({**about, "tables": self._tables, **self._figures}, indent=1))
+        parts = [f"### {title}\n\n{markdown(rows)}\n" for title, rows in self._tables.items()]
+        self._write("tables.md", "\n".join(parts))
         title = html.escape(self.title)
         head = (
             '<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">'

@@ -2,7 +2,7 @@
 
 An FCN and a U-Net learn to name each pixel of scenes made of hand-cut photographs (cut_outs.py). Each is trained with
 several ways up, three times, from the same first weights and on the same scenes; held-out cut-outs and photographs are
-looked at once, at the end. About 12 minutes on two cores, and 230 MB of Debian packages that are fetched once:
+looked at once, at the end. About 12 minutes on two cores, and 320 MB of Debian packages that are fetched once:
 
     pip install ".[test]"
     python examples/segmentation.py                         # then open runs/segmentation/page.html
@@ -138,7 +138,7 @@ def times_of(recipe, net, images, labels, rounds):
 
 def main(arguments=None):
     """Train all networks, compare them on the held-out scenes, and write the folder of results."""
-    options = options_of(arguments, __doc__, "runs/segmentation", 400, QUICK, every=100)
+    options = options_of(arguments, __doc__, "runs/segmentation", 360, QUICK, every=90)
     ups = {"U-Net": ["transposed"], "FCN": ["transposed", "default"]} if options.quick else UPS
     share, recipes = start_processes(options.batch), recipes_of(options, ups)
     if share.rank == 0:

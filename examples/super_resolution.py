@@ -1,47 +1,60 @@
 """Train a small network that makes photographs larger with more detail than bicubic interpolation has.
 
 The network maps the luma of a picture to the detail that bicubic interpolation lacks; its last layer is a transposed
-convolution. The photographs come from Debian packages and from scikit-image; no GPU is needed:
+convolution. Held-out photographs are looked at once, at the end: scores beside interpolation, tconv's own networks and
+waifu2x's (where its package is), details of each picture, and the time per step against stock PyTorch. About 12 minutes
+with scikit-image's pictures alone; no GPU is needed:
 
-    pip install ".[test]" scikit-learn
+    pip install ".[test]"
+    python examples/super_resolution.py --compile           # then open runs/x2/page.html
+    python examples/super_resolution.py --quick             # under a minute; exit code 1 if nothing was learned
+    torchrun --nproc-per-node 2 examples/super_resolution.py                            # data-parallel
+    python examples/super_resolution.py --card              # measure tconv's own weights, rewrite their card, show them
+
+Better networks need more photographs, from Debian packages, and more time:
+
     mkdir -p pictures && cd pictures
     for p in lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 mate-backgrounds palapeli-data plasma-workspace-wallpapers
     do apt-get download $p && dpkg-deb -x ${p}_*.deb $p; done; cd ..
-    python examples/super_resolution.py --scale 2 --packages pictures --folder runs/x2 --compile
-    python examples/super_resolution.py --scale 3 --packages pictures --folder runs/x3 --compile --start runs/x2/last.pt
-    torchrun --nproc-per-node 2 examples/super_resolution.py --packages pictures --folder runs/x2     # data-parallel
-    python examples/super_resolution.py --card                   # measure the weights again, rewrite the model card
-    python examples/super_resolution.py --quick                  # 200 steps, scikit-image only; exit code 1 on failure
+    x="python examples/super_resolution.py --packages pictures --compile"
+    $x --steps 16000 -o runs/x2
+    $x --steps 4000 -o runs/x3 --scale 3 --start runs/x2/last.pt
+    $x --steps 12000 -o runs/large --channels 16 --layers 13 --start runs/x2/last.pt
 
-A run that was killed continues at its last checkpoint, with the same samples that an undisturbed run would draw.
+A run that was killed goes on at its last checkpoint with the numbers of one that was not.
 """
 
 from __future__ import annotations
 
-import argparse
+import copy
+import functools
 import json
 import math
-import os
+import pickle
 import sys
-import time
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import torch
-from photographs import HELD_OUT, LUMA, TRAINING, Data, bicubic, measure, path_of, read, shrink
-from PIL import Image
-from report import replacing
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import safe_open
-from safetensors.torch import save_file
+from photographs import HELD_OUT, Data
+from report import Result, replacing
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialized
+from super_resolution_scores import digest, rivals, show, write_card
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from training import fit, parser, positive, spread, start_processes, step_times, wrap
+
+import tconv.torch
 
 WEIGHTS = Path(__file__).parents[1] / "src/tconv/models/data"
-QUICK = {"folder": Path("runs/quick"), "steps": 200, "layers": 4, "batch": 8, "patch": 32, "ema": 0.99, "every": 100}
+QUICK = {"output": Path("runs/super-resolution-quick"), "steps": 200, "layers": 4, "batch": 8, "patch": 32}
+QUICK |= {"ema": 0.99, "every": 100}
 QUICK_GAIN = 0.3
 """Least gain of --quick over bicubic interpolation, in dB, as the mean over scikit-image's held-out pictures."""
+RECIPE = ("scale", "layers", "channels", "batch", "patch", "lr", "ema", "late", "seed")
+"""The options that determine the weights, beside the pictures, the start and the steps."""
 
 # -- the network -----------------------------------------------------------------------------------------------------
 
@@ -60,7 +73,7 @@ def network(scale, layers, channels=12):
             conv.weight.mul_(0.5)
             conv.weight[:, :, 1, 1] += torch.eye(channels)
         body += [conv, nn.PReLU(channels)]
-    tail = nn.ConvTranspose2d(channels, 1, 3 * scale, scale, 2 * scale)
+    tail = tconv.torch.ConvTranspose2d(channels, 1, 3 * scale, scale, 2 * scale)
     nn.init.zeros_(tail.weight)
     nn.init.zeros_(tail.bias)
     return nn.Sequential(nn.Conv2d(1, channels, 5), nn.PReLU(channels), *body, tail)
@@ -130,7 +143,7 @@ def save(path, net, scale, about):
     path.parent.mkdir(parents=True, exist_ok=True)
     rounded = {name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as part:
-        save_file(rounded, part, {"tconv": json.dumps(described), "training": json.dumps(about)})
+        part.write_bytes(serialized(rounded, {"tconv": json.dumps(described), "training": json.dumps(about)}))
 
 
 def load(path):
@@ -190,7 +203,7 @@ def validate(net, pairs, scale):
         inner = np.s_[scale:-scale, scale:-scale]
         errors = detail[inner].astype(np.float32), (detail - detail_of(net, luma))[inner]
         psnr.append([-10 * math.log10(float(np.mean(error.astype(np.float64) ** 2))) for error in errors])
-    before, after = np.mean(psnr, 0)
+    before, after = np.mean(psnr, 0).tolist()
     return after - before, after
 
 
@@ -207,182 +220,154 @@ def loss_of(error, late):
     return 100 * error.square().mean() if late else torch.sqrt(error.square() + 1e-6).mean()
 
 
-class Run:
-    """One training run in a folder: network, its moving average, optimiser, and the current step."""
-
-    def __init__(self, options, rank=0, world=1):
-        self.options, self.rank, self.world = options, rank, world
-        torch.manual_seed(options.seed)
-        self.net = network(options.scale, options.layers, options.channels).to(memory_format=torch.channels_last)
-        self.last = options.folder / "last.pt"
-        if options.start and not self.last.exists():
-            self._start_from(options.start)
-        decay = get_ema_multi_avg_fn(options.ema)
-        self.mean = AveragedModel(self.net, multi_avg_fn=decay)
-        self.optimiser = torch.optim.Adam(self.net.parameters(), options.lr)
-        self.step, self.seconds = 0, 0.0
-        self.ends = [[0, options.steps]]
-        if self.last.exists():
-            self._resume()
-
-    def _start_from(self, path):
-        """Start as the network of a weight file, or of another run, which may be smaller or of another scale."""
+def start_of(path):
+    """Return the network of a weight file, or of the checkpoint of another run: the mean of its weights."""
+    try:
         if path.suffix == ".safetensors":
-            return grow(self.net, load(path)[0])
+            return load(path)[0]
         state = torch.load(path, weights_only=True)
-        recipe = state["recipe"]
-        small = network(recipe["scale"], recipe["layers"], recipe.get("channels", 12))
-        small.load_state_dict({name[7:]: value for name, value in state["mean"].items() if name.startswith("module.")})
-        return grow(self.net, small)
-
-    def _resume(self):
-        state = torch.load(self.last, weights_only=True)
-        if state["recipe"] != self.recipe():
-            raise SystemExit(
-                f"{self.last} is of a run with {state['recipe']}; this one has {self.recipe()}. "
-                "Write the same options, or another --folder"
-            )
-        for name in ("net", "mean", "optimiser"):
-            getattr(self, name).load_state_dict(state[name])
-        self.step, self.seconds, self.ends = state["step"], state["seconds"], state["ends"]
-        if self.ends[-1][1] != self.options.steps:  # allowed, as time may be short, but recorded
-            self.ends.append([self.step, self.options.steps])
-
-    def recipe(self):
-        """Return the options that determine the weights and must not change during the run."""
-        names = ("scale", "layers", "channels", "batch", "patch", "lr", "ema", "late", "seed")
-        return {name: getattr(self.options, name) for name in names}
-
-    def checkpoint(self):
-        state = {name: getattr(self, name).state_dict() for name in ("net", "mean", "optimiser")}
-        state |= {"step": self.step, "seconds": self.seconds, "ends": self.ends, "recipe": self.recipe()}
-        with replacing(self.last) as part:
-            torch.save(state, part)
-
-    def train(self, data):
-        """Run all remaining steps; the moving average is the result."""
-        o, net = self.options, self.net
-        samples = Samples(data.training, o.scale, border_of(net), o.patch, o.batch, o.seed)
-        if self.world > 1:
-            net = DistributedDataParallel(net)
-        forward = torch.compile(net) if o.compile else net
-        columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}")]
-        with Progress(*columns, TimeRemainingColumn(), disable=self.rank > 0) as bar:
-            task = bar.add_task("training", total=o.steps, completed=self.step)
-            began = time.monotonic()
-            while self.step < o.steps:
-                luma, detail = samples(self.step, self.rank, self.world)
-                for group in self.optimiser.param_groups:
-                    group["lr"] = rate(self.step, o.steps, o.lr)
-                loss = loss_of(forward(luma) - detail, self.step >= o.late * o.steps)
-                self.optimiser.zero_grad()
-                loss.backward()
-                self.optimiser.step()
-                self.mean.update_parameters(self.net)
-                self.step += 1
-                bar.advance(task)
-                if self.step % 20 == 0:
-                    bar.update(task, description=f"loss {loss.item():.5f}")
-                if self.step % o.every and self.step < o.steps:
-                    continue
-                self.seconds, began = self.seconds + time.monotonic() - began, time.monotonic()
-                if self.rank == 0:
-                    self.checkpoint()
-                    gain, psnr = validate(self.mean.module, data.validation, o.scale)
-                    bar.console.print(
-                        f"step {self.step}, {self.seconds:.0f} s, loss {loss.item():.5f}: "
-                        f"validation {psnr:.3f} dB, {gain:+.3f} dB on bicubic"
-                    )
+        recipe, mean = state["recipe"], state["parts"]["mean"]
+        net = network(recipe["scale"], recipe["layers"], recipe["channels"])
+        net.load_state_dict({name.removeprefix("module."): mean[name] for name in mean if name != "n_averaged"})
+    except (OSError, EOFError, RuntimeError, LookupError, TypeError, pickle.UnpicklingError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0][:120]
+        raise SystemExit(
+            f"{path} is no network of this example, or damaged ({reason}). "
+            "Write --start with a last.pt or a .safetensors file that it wrote"
+        ) from None
+    return net
 
 
-# -- scores ----------------------------------------------------------------------------------------------------------
+def train(recipe, folder, show, *, data, options, share):
+    """Train a network and return it with the history of its validation, and how its steps were ended."""
+    torch.manual_seed(recipe["seed"])
+    net = network(recipe["scale"], recipe["layers"], recipe["channels"]).to(memory_format=torch.channels_last)
+    if options.start:
+        grow(net, start_of(options.start))
+    mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe["ema"]))
+    optimiser = torch.optim.Adam(net.parameters(), recipe["lr"])
+    sides = recipe["scale"], border_of(net), recipe["patch"], recipe["batch"]
+    samples, steps = Samples(data.training, *sides, recipe["seed"]), options.steps
+    forward = wrap(net)
+    if options.compile:
+        forward = torch.compile(forward)
+    latest = ""
 
-METHODS = {name: Image.Resampling[name.upper()] for name in ("nearest", "bicubic", "lanczos")}
-"""Pillow's filters that the network is compared with."""
+    def step(i):
+        luma, detail = samples(i, *share)
+        for group in optimiser.param_groups:
+            group["lr"] = rate(i, steps, recipe["lr"])
+        loss = loss_of(forward(luma) - detail, i >= recipe["late"] * steps)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        mean.update_parameters(net)
+        return loss.item()
 
+    def measure(done):
+        nonlocal latest
+        gain, psnr = validate(mean.module, data.validation, recipe["scale"])
+        latest = f", validation {gain:+.3f} dB on bicubic"
+        return {"validation_psnr": psnr, "validation_gain": gain}
 
-def enlarge(net, small, scale):
-    """Return the 8-bit picture enlarged: bicubic interpolation, and the same detail added to red, green and blue."""
-    detail = detail_of(net, small @ LUMA)
-    large = bicubic(np.moveaxis(small, -1, 0), scale) + 255 * detail
-    return np.moveaxis(np.clip(np.rint(large), 0, 255).astype(np.uint8), 0, -1)
+    def tell(words, done, total):
+        show(words + latest, done, total)
 
-
-def scores(net, scale, packages):
-    """Return {picture: {method: (PSNR, SSIM)}} of the held-out pictures."""
-    table = {}
-    for package in packages:
-        for file in HELD_OUT[package]:
-            large, small = shrink(read(path_of(package, file)), scale)
-            size = large.shape[1::-1]
-            pictures = {name: np.asarray(Image.fromarray(small).resize(size, how)) for name, how in METHODS.items()}
-            pictures["network"] = enlarge(net, small, scale)
-            table[Path(file).stem] = {name: measure(large, picture, scale) for name, picture in pictures.items()}
-    table["mean"] = {name: tuple(np.mean([row[name] for row in table.values()], 0)) for name in (*METHODS, "network")}
-    return table
-
-
-def lines_of(table):
-    """Return the scores as rows of a Markdown table: PSNR / SSIM."""
-    names = [*METHODS, "network"]
-    rows = [["picture", *names, "network - bicubic"], ["---", *["---:"] * (len(names) + 1)]]
-    for picture, row in table.items():
-        cells = [f"{row[name][0]:.2f} / {row[name][1]:.4f}" for name in names]
-        rows.append([picture, *cells, f"{row['network'][0] - row['bicubic'][0]:+.2f} dB"])
-    return ["| " + " | ".join(row) + " |" for row in rows]
-
-
-def write_card(folder):
-    """Measure every weight file of a folder and put the tables, and the list of pictures, into its README.md."""
-    lines = []
-    for path in sorted(folder.glob("photo_x*.safetensors")):
-        net, scale, about = load(path)
-        lines += [f"### `{path.name}`", "", *lines_of(scores(net, scale, HELD_OUT)), ""]
-        cost = f"{multiply_adds(net)} multiply-adds per small pixel, {path.stat().st_size} bytes"
-        lines += [f"{cost}; {about['words']}.", ""]
-    pictures = ["| package | picture | author | licence |", "| --- | --- | --- | --- |"]
-    for source in TRAINING:
-        pictures += [f"| {source.package} | {file} | {source.author} | {source.licence} |" for file in source.files]
-    card = folder / "README.md"
-    text = card.read_text(encoding="utf-8")
-    for name, block in {"scores": lines, "pictures": pictures}.items():
-        before, rest = text.split(f"<!-- {name} -->\n")[0], text.split(f"<!-- end of {name} -->")[1]
-        text = f"{before}<!-- {name} -->\n" + "\n".join(block).strip() + f"\n<!-- end of {name} -->{rest}"
-    with replacing(card) as part:
-        part.write_text(text, encoding="utf-8")
+    parts, about = {"net": net, "mean": mean, "optimiser": optimiser}, {"every": options.every, "measure": measure}
+    fitted = fit(parts, step, steps, folder / "last.pt", recipe, **about, show=tell)
+    return {"net": mean.module, "history": fitted.history, "seconds": fitted.seconds, "ends": fitted.ends}
 
 
-# -- the command line ------------------------------------------------------------------------------------------------
+def times_per_step(recipe, compiled, rounds):
+    """Return the time of a training step with stock PyTorch's layers and with this example's, in turns."""
+    net = network(recipe["scale"], recipe["layers"], recipe["channels"])
+    small, large = recipe["patch"] + 2 * border_of(net), recipe["patch"] * recipe["scale"]
+    luma, detail = (torch.rand(recipe["batch"], 1, side, side) for side in (small, large))
+
+    def stepper(net, compiled):
+        optimiser = torch.optim.Adam(net.parameters(), 1e-6)
+        forward = torch.compile(net) if compiled else net
+
+        def step():
+            loss = loss_of(forward(luma) - detail, False)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+
+        return step
+
+    stock = copy.deepcopy(net)
+    tconv.torch.restore(stock)
+    calls = {"stock PyTorch": stepper(stock, False)}
+    if compiled:
+        same = copy.deepcopy(stock).to(memory_format=torch.channels_last)
+        calls["stock PyTorch, channels last, compiled"] = stepper(same, True)
+    calls["this example"] = stepper(net.to(memory_format=torch.channels_last), compiled)
+    return step_times(calls, rounds)
+
+
+# -- the result ------------------------------------------------------------------------------------------------------
+
+
+def write_result(result, recipe, run, weights, options):
+    """Score the written weight file on the held-out pictures and write the folder's page; return its gain in dB."""
+    scale = recipe["scale"]
+    methods = {**rivals(scale), "this run": str(weights)}
+    result.text(
+        f"{options.steps} steps of {recipe['batch']} patches in {run['seconds'] / 60:.1f} minutes; {weights.name} has "
+        f"{weights.stat().st_size} bytes. No training and no choice has used the photographs of the scores."
+    )
+    mean = show(result, methods, scale, ["scikit-image"] if options.quick else HELD_OUT)["mean"]
+    result.heading("Training")
+    if run["history"]:
+        result.picture("validation", curve(run["history"]), "Gain on bicubic interpolation, of the validation pictures")
+    times = times_per_step(recipe, options.compile, 3 if options.quick else 9)
+    result.table(
+        f"Time per step, {times['threads']} thread{'s' * (times['threads'] != 1)}",
+        [
+            {"layers": name, "ms": f"{1e3 * seconds:.0f}", "stock / this": f"{times['ratio'].get(name, 1):.2f}"}
+            for name, seconds in times["seconds"].items()
+        ],
+    )
+    result.figures(history=run["history"], step_times=times, seconds=run["seconds"], ends=run["ends"])
+    return mean["this run"][0] - mean["bicubic"][0]
+
+
+def curve(history):
+    """Return a figure of the validation pictures' gain on bicubic interpolation after so many steps."""
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 3))
+    axes.plot([each["step"] for each in history], [each["validation_gain"] for each in history], marker=".")
+    axes.set_xlabel("step")
+    axes.set_ylabel("dB")
+    return figure
 
 
 def options_of(arguments):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
+    """Return the options; those of --quick hold where nothing else is written."""
+    options = parser(__doc__, "runs/x2", 5000)
+    add = options.add_argument
+    add("--folder", type=Path, dest="output", help="another name of -o")
     add("--scale", type=int, default=2, choices=[2, 3, 4], help="how many times larger (2)")
     add("--packages", type=Path, help="folder of unpacked Debian packages; without it only scikit-image's pictures")
-    add("--folder", type=Path, help="folder of the cache and the checkpoint, where a run goes on (runs/x<scale>)")
-    add("--start", type=Path, help="checkpoint of another run whose weights, as far as they fit, this one starts from")
-    add("--out", type=Path, help="weight file to write (photo_x<scale>.safetensors in the run's folder)")
-    add("--steps", type=int, default=16000, help="at which the learning rate has fallen to its end (16000)")
-    add("--layers", type=int, default=12, help="3 x 3 convolutions between the first and the last layer (12)")
-    add("--channels", type=int, default=12, help="of each layer but the last (12)")
-    add("--batch", type=int, default=16, help="patches of a step, of all processes together (16)")
-    add("--patch", type=int, default=48, help="their side, in small pixels (48)")
+    add("--start", type=Path, help="last.pt or weight file of another run: this one starts as its network")
+    add("--out", type=Path, help="weight file to write (photo_x<scale>.safetensors in the folder)")
+    add("--layers", type=positive, default=12, help="3 x 3 convolutions between the first and the last layer (12)")
+    add("--channels", type=positive, default=12, help="of each layer but the last (12)")
+    add("--batch", type=positive, default=16, help="patches of a step, of all processes together (16)")
+    add("--patch", type=positive, default=48, help="their side, in small pixels (48)")
     add("--lr", type=float, default=2e-3, help="highest learning rate (0.002)")
     add("--ema", type=float, default=0.999, help="decay of the moving average of the weights (0.999)")
     add("--late", type=float, default=1.0, help="part of the steps after which the loss is the square (1: never)")
-    add("--seed", type=int, default=0)
-    add("--every", type=int, default=500, help="steps between checkpoints (500)")
-    add("--threads", type=int, default=2, help="of each process (2)")
     add("--compile", action="store_true", help="let torch.compile fuse the layers: faster, after a minute")
-    add("--quick", action="store_true", help="a tiny run on scikit-image's pictures that must beat bicubic by 0.3 dB")
-    add("--card", action="store_true", help="only measure the weights of the package again and rewrite its model card")
-    options = parser.parse_args(arguments)
-    if options.quick:
-        parser.set_defaults(**QUICK)
-        options = parser.parse_args(arguments)
-    options.folder = options.folder or Path(f"runs/x{options.scale}")
-    return options
+    add("--card", action="store_true", help="only measure tconv's own weights again, rewrite their card, and show them")
+    given = options.parse_args(arguments)
+    options.set_defaults(output=Path("runs/card" if given.card else f"runs/x{given.scale}"))
+    if given.quick:
+        options.set_defaults(**QUICK)
+    return options.parse_args(arguments)
 
 
 def main(arguments=None):
@@ -390,34 +375,36 @@ def main(arguments=None):
     options = options_of(arguments)
     torch.set_num_threads(options.threads)
     if options.card:
-        return write_card(WEIGHTS)
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if options.batch % world:
-        raise SystemExit(f"{world} processes cannot share --batch {options.batch} evenly. Write --batch {16 * world}")
-    if world > 1:
-        torch.distributed.init_process_group("gloo")
-    cache = options.folder / f"pairs_x{options.scale}.npz"
-    if rank == 0:
-        options.folder.mkdir(parents=True, exist_ok=True)
-        data = Data(cache, options.scale, options.packages)
-    if world > 1:
+        result = Result(options.output, "The networks of photographs of tconv", {"weights": write_card(WEIGHTS)})
+        show(result, rivals(2), 2, HELD_OUT)
+        return print(f"see {result.write()}")
+    share = start_processes(options.batch)
+    try:
+        start = digest(options.start) if options.start else None
+    except OSError as error:
+        raise SystemExit(f"{options.start} cannot be read: {error.strerror}. Write --start with another file") from None
+    own = {name: getattr(options, name) for name in RECIPE}
+    recipe = {**own, "packages": options.packages is not None, "start": start}
+    first, s = share.rank == 0, options.scale
+    result = Result(options.output, f"Photographs {s} times larger", recipe) if first else None
+    cache = options.output / f"pairs_x{s}.npz"
+    if first:
+        data = Data(cache, s, options.packages)
+    if share.world > 1:
         torch.distributed.barrier()  # one process writes the cache, the others wait for it
-    if rank:
-        data = Data(cache, options.scale, options.packages)
-    run = Run(options, rank, world)
-    run.train(data)
-    if world > 1:
+    if not first:
+        data = Data(cache, s, options.packages)
+    function = functools.partial(train, data=data, options=options, share=share)
+    (run,) = spread(function, [{"name": f"x{s}", **recipe}], options.output, 1, options.threads)
+    if share.world > 1:
         torch.distributed.destroy_process_group()
-    if rank:
+    if not first:
         return None
-    out = options.out or options.folder / f"photo_x{options.scale}.safetensors"
-    words = f"{run.step} steps of {options.batch} patches, {run.seconds / 60:.0f} minutes"
-    save(out, run.mean.module, options.scale, {**run.recipe(), "ends": run.ends, "words": words})
-    net, scale, _ = load(out)  # the written file is scored
-    table = scores(net, scale, ["scikit-image"] if options.quick else HELD_OUT)
-    print("\n".join(lines_of(table)))
-    print(f"wrote {out}: {words}")
-    gain = table["mean"]["network"][0] - table["mean"]["bicubic"][0]
+    out = options.out or options.output / f"photo_x{s}.safetensors"
+    words = f"{options.steps} steps of {options.batch} patches, {run['seconds'] / 60:.0f} minutes"
+    save(out, run["net"], s, {**recipe, "ends": run["ends"], "words": words})
+    gain = write_result(result, recipe, run, out, options)
+    print(f"wrote {out}: {words}; {gain:+.2f} dB from bicubic interpolation\nsee {result.write()}")
     if options.quick and gain < QUICK_GAIN:
         print(f"the network is {gain:+.2f} dB from bicubic interpolation; at least {QUICK_GAIN:+.2f} dB is needed")
         return 1

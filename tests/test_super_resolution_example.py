@@ -1,4 +1,4 @@
-"""The training example: its data, that it learns, and that a killed run continues with the same result."""
+"""The super-resolution example: its data, that it learns, that a killed run continues with the same result, its card."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPT = EXAMPLES / "super_resolution.py"
@@ -29,7 +30,7 @@ def photographs(monkeypatch):
 def start(run, *arguments, launcher=()):
     """Start the example in a process group of its own, with the folder `run`."""
     return subprocess.Popen(
-        [sys.executable, *launcher, SCRIPT, "--folder", run, *arguments],
+        [sys.executable, *launcher, SCRIPT, "-o", run, *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -93,6 +94,13 @@ def test_a_missing_picture_is_refused_with_its_package(photographs, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 half of one"])
+def test_a_damaged_cache_is_named(photographs, tmp_path, content):
+    (tmp_path / "pairs.npz").write_bytes(content)
+    with pytest.raises(SystemExit, match=r"pairs.npz is damaged .*\. Delete it, and write the same command"):
+        photographs.Data(tmp_path / "pairs.npz", 2)
+
+
 @pytest.mark.timeout(300)
 def test_a_run_that_was_killed_gives_the_same_weights(tmp_path, python):
     arguments = [*TINY, "--steps", "60", "--every", "7"]
@@ -106,22 +114,28 @@ def test_a_run_that_was_killed_gives_the_same_weights(tmp_path, python):
     assert not (tmp_path / "killed" / "photo_x2.safetensors").exists()
 
     for run in ("killed", "whole"):
-        code, output = finish(start(tmp_path / run, *arguments))
-        assert code in (0, 1), output  # so short a run need not reach what --quick asks for
-        assert ("step 7," in output) == (run == "whole")
+        _, output = finish(start(tmp_path / run, *arguments))
+        assert "photo_x2.safetensors: 60 steps" in output  # so short a run need not reach what --quick asks for
     compare = """
 import sys, torch
 a, b = (torch.load(path, weights_only=True) for path in sys.argv[1:])
 assert a["step"] == b["step"] == 60
+assert a["history"] == b["history"]
 for part in ("net", "mean"):
-    assert a[part].keys() == b[part].keys()
-    assert all(torch.equal(a[part][name], b[part][name]) for name in a[part]), part
+    a_part, b_part = a["parts"][part], b["parts"][part]
+    assert a_part.keys() == b_part.keys()
+    assert all(torch.equal(a_part[name], b_part[name]) for name in a_part), part
 """
     python(compare, tmp_path / "killed" / "last.pt", tmp_path / "whole" / "last.pt")
+    killed, whole = (json.loads((tmp_path / run / "metrics.json").read_text()) for run in ("killed", "whole"))
+    assert killed["scores"] == whole["scores"]
+    assert [each["step"] for each in whole["history"]] == [*range(7, 60, 7), 60]
 
+    before = (tmp_path / "whole" / "last.pt").read_bytes()
     code, output = finish(start(tmp_path / "whole", *arguments, "--seed", "1"))
     assert code == 1
-    assert "Write the same options, or another --folder" in output
+    assert "holds results of seed=0, and this run has seed=1. Write the same options, or another -o FOLDER" in output
+    assert (tmp_path / "whole" / "last.pt").read_bytes() == before
 
 
 @pytest.mark.timeout(300)
@@ -149,20 +163,29 @@ def test_two_processes_train_as_one(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_quick_run_beats_bicubic(tmp_path):
-    code, output = finish(start(tmp_path, "--quick"), seconds=280)
+def test_the_quick_run_beats_bicubic_and_shows_it(tmp_path):
+    code, output = finish(start(tmp_path / "quick", "--quick"), seconds=280)
     assert code == 0, output
-    assert "| astronaut |" in output
-    assert "| china |" not in output
+    page = (tmp_path / "quick" / "page.html").read_text()
+    metrics = json.loads((tmp_path / "quick" / "metrics.json").read_text())
+    pictures = ["astronaut", "coffee", "chelsea", "camera"]
+    assert list(metrics["scores"]) == [*pictures, "mean"]
+    assert {"bicubic", "photo", "photo-large", "this run"} < set(metrics["scores"]["mean"])
+    for picture in pictures:
+        with Image.open(tmp_path / "quick" / f"{picture}.png") as detail:
+            assert detail.size[1] == 192
+        assert f'alt="{picture}, from left: bicubic ' in page
+    assert metrics["scores"]["mean"]["this run"][0] > metrics["scores"]["mean"]["bicubic"][0] + 0.3
+    assert "this example" in metrics["step_times"]["ratio"]
 
 
 @pytest.mark.timeout(200)
-def test_a_run_that_does_not_beat_bicubic_fails_and_another_scale_can_start_from_it(tmp_path):
+def test_a_run_that_does_not_beat_bicubic_fails_and_others_can_start_from_it(tmp_path):
     code, output = finish(start(tmp_path / "x2", *TINY, "--steps", "1"))
     assert code == 1
     assert "at least +0.30 dB is needed" in output
 
-    other = [*TINY, "--scale", "3", "--steps", "0", "--start", tmp_path / "x2" / "last.pt"]
+    other = [*TINY, "--scale", "3", "--steps", "1", "--lr", "0", "--start", tmp_path / "x2" / "last.pt"]
     code, output = finish(start(tmp_path / "x3", *other))
     assert code == 1, output
     (before, _), (after, described) = weights(tmp_path / "x2"), weights(tmp_path / "x3", scale=3)
@@ -172,6 +195,52 @@ def test_a_run_that_does_not_beat_bicubic_fails_and_another_scale_can_start_from
     assert after["2.weight"].shape == (12, 1, 9, 9)
     assert not after["2.weight"].any()
 
-    code, output = finish(start(tmp_path / "deep", *other, "--layers", "2"))
-    assert code == 1
-    assert "last.pt has 1 layers; this run has 2. Write --layers 1" in output
+    for path, message in {
+        tmp_path / "x2" / "metrics.json": "is no network of this example, or damaged",
+        tmp_path / "none.pt": "none.pt cannot be read: No such file or directory. Write --start with another file",
+    }.items():
+        code, output = finish(start(tmp_path / "other", *TINY, "--start", path))
+        assert code == 1
+        assert message in output
+
+
+def test_a_network_with_more_channels_and_layers_starts_as_the_one_that_it_grows_from(python):
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import super_resolution as example, torch
+torch.manual_seed(0)
+for scale in (2, 3):
+    small, large = example.network(2, 2, 5), example.network(scale, 4, 7)
+    torch.nn.init.normal_(small[-1].weight)
+    for layer in small:
+        torch.nn.init.normal_(layer.weight, 0, 0.3)
+    fresh = large[0].weight[5:].clone()
+    example.grow(large, small)
+    assert torch.equal(large[0].weight[5:], fresh)
+    x = torch.rand(1, 1, 20, 21)
+    y = large[:-1](x)[:, :5] if scale == 3 else large(x)
+    inner = x[..., 2:-2, 2:-2]
+    expected = small[:-1](inner) if scale == 3 else small(inner)
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+    assert large[-1].weight[:5].any() == (scale == 2)
+    try:
+        example.grow(small, large)
+    except SystemExit as error:
+        assert "Write --channels 7 --layers 4, or more" in str(error)
+    else:
+        raise AssertionError
+"""
+    python(code, EXAMPLES)
+
+
+@pytest.mark.parametrize("name", ["photo_x2", "photo_x3", "photo_x4", "photo_large_x2"])
+def test_the_card_has_the_scores_of_the_weights(photographs, monkeypatch, name):
+    import super_resolution_scores as example
+
+    monkeypatch.setitem(photographs.HELD_OUT, "scikit-image", ["camera.png"])
+    folder, scale = EXAMPLES.parent / "src/tconv/models/data", int(name[-1])
+    pictures = example.enlargements({"network": str(folder / f"{name}.safetensors")}, scale, ["scikit-image"])
+    measured, _mean = example.rows(example.scores(pictures, scale))
+    card = (folder / "README.md").read_text(encoding="utf-8").split(f"### `{name}.safetensors`")[1]
+    assert f"| {' | '.join(measured.values())} |" in card.split("###")[0].splitlines()

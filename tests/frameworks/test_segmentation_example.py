@@ -20,6 +20,7 @@ import cut_outs  # noqa: E402
 import segmentation  # noqa: E402
 import segmentation_networks as networks  # noqa: E402
 import segmentation_scores as measures  # noqa: E402
+from debian_packages import fetch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 torch.set_num_threads(1)
@@ -155,6 +156,18 @@ def test_packages_that_cannot_be_had_are_an_error_that_says_what_to_write(tmp_pa
     ):
         cut_outs.load(None, tmp_path / "cache")
     assert not list((tmp_path / "cache" / "packages").iterdir())
+    for name, lines in {
+        "apt-get": [
+            "[ $2 = absent ] && { echo W: note >&2; echo E: Unable to locate package >&2; exit 100; }",
+            "> $2_1.deb",
+        ],
+        "dpkg-deb": ["/bin/mkdir $3", ": > $3/$2"],
+    }.items():
+        (tmp_path / name).write_text("\n".join(["#!/bin/sh", *lines, ""]))
+        (tmp_path / name).chmod(0o755)
+    with pytest.raises(SystemExit, match="absent could not be fetched: E: Unable to locate package"):
+        fetch(["present", "absent"], tmp_path / "found")
+    assert [path.name for path in (tmp_path / "found").rglob("*")] == ["present", "present_1.deb"]
     with pytest.raises(
         SystemExit, match=r"does not exist\. Write: apt-get download tuxpaint-stamps-default && dpkg-deb"
     ):

@@ -16,6 +16,7 @@ except ImportError:
     raise MissingExtraError("tconv.torch", "torch", "torch") from None
 
 from tconv.acceleration.report import LayerReport, Report
+from tconv.torch.conv_modules import Conv1d, Conv2d, Conv3d
 from tconv.torch.decoder_stream import ModuleStream, stream
 from tconv.torch.functional import conv_transpose
 from tconv.torch.fusion import fold_batchnorm
@@ -28,6 +29,9 @@ from tconv.torch.streaming_istft import StreamingISTFT
 from tconv.torch.streaming_layers import StreamingConvTranspose1d, StreamingConvTranspose2d
 
 __all__ = [
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from tconv._arrays.torch_names import cast, count_flops
+from tconv.torch.gradients import BackwardCall, compute_gradients
 from tconv.torch.kernel_call import Arguments, format_of, run
 
 torch.library.define(
@@ -113,7 +114,14 @@ class Differentiable(torch.autograd.Function):
         trained = ctx.needs_input_grad[1]
         return compute(input, weight, bias, stride, padding, output_padding, dilation, groups, trained)
 
-    backward = staticmethod(_backward)
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        """Return the gradients, on the kernel where that is faster."""
+        stride, padding, output_padding, dilation, groups = ctx.arguments
+        arguments = Arguments(tuple(stride), tuple(padding), tuple(output_padding), tuple(dilation), groups)
+        given = BackwardCall(arguments, True, ctx.bias_sizes, ctx.needs_input_grad[:3])
+        x, weight = ctx.saved_tensors
+        return (*compute_gradients(grad, x, weight, given), None, None, None, None, None)
 
 
 # -- transforms, autocast, counting ------------------------------------------------------------------------------------

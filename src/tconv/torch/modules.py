@@ -10,11 +10,21 @@ from tconv.torch.functional import apply
 from tconv.torch.kernel_call import Arguments
 
 
-class DropIn:
-    """Forward pass of all three layers; everything else is inherited from PyTorch's layer."""
+class Replacement:
+    """A layer that inherits from PyTorch's layer all but what it runs."""
 
-    _stock: type[torch.nn.Module]
+    _stock: Any
     """PyTorch's class that this one replaces."""
+
+    def __prepare_scriptable__(self: Any) -> torch.nn.Module:
+        """Return the layer that TorchScript compiles: PyTorch's, with the same parameters."""
+        stock = self._stock.__new__(self._stock)
+        stock.__dict__ = self.__dict__
+        return stock
+
+
+class DropIn(Replacement):
+    """Forward pass of all three layers; everything else is inherited from PyTorch's layer."""
 
     def forward(self: Any, input: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
         """Run the layer on input [N, C_in, *spatial] or [C_in, *spatial]; output_size is the output's spatial size."""
@@ -29,12 +39,6 @@ class DropIn:
             if output is not None:
                 return output
         return apply(input, self.weight, self.bias, arguments)
-
-    def __prepare_scriptable__(self: Any) -> torch.nn.Module:
-        """Return the layer that TorchScript compiles: PyTorch's, with the same parameters."""
-        stock = self._stock.__new__(self._stock)
-        stock.__dict__ = self.__dict__
-        return stock
 
 
 class ConvTranspose1d(DropIn, torch.nn.ConvTranspose1d):

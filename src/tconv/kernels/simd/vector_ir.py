@@ -309,6 +309,11 @@ class Function:
             inside.append(self.b.icmp_signed(sign, numbers, self.splat_of(narrow, self.bits)))
         return Value(self, self.b.and_(*inside))
 
+    def mask_of(self, bits: Value) -> Value:
+        """Return the mask of the lanes whose bits are set in an integer."""
+        narrow = self.b.trunc(bits.ir, ir.IntType(self.lanes))
+        return Value(self, self.b.bitcast(narrow, ir.VectorType(I1, self.lanes)))
+
     def masked_load(self, base: Value, index: Operand, mask: Value) -> Value:
         """Return base[index:] in the lanes of the mask and 0 in the others, whose memory is not touched."""
         return Value(self, self.load_masked(self.vector, base, index, mask))
@@ -421,6 +426,14 @@ class Function:
         """Return the lanes with these numbers: those of a begin at 0, those of b at `self.lanes`."""
         picked = ir.Constant(ir.VectorType(I32, self.lanes), list(lanes))
         return Value(self, self.b.shuffle_vector(a.ir, b.ir, picked))
+
+    def total(self, a: Value) -> Value:
+        """Return the sum of all lanes: of both halves, and of the halves of their sum."""
+        count = self.lanes
+        while count > 1:
+            count //= 2
+            a = a + self.shuffle(a, a, [(lane + count) % self.lanes for lane in range(self.lanes)])
+        return Value(self, self.b.extract_element(a.ir, I64(0)))
 
     # -- calls --------------------------------------------------------------------------------------------------
 

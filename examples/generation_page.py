@@ -1,0 +1,111 @@
+"""The page of `generation.py`: its table, figures and words, from the runs' figures and pictures."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+from adversaries import STARTS
+from generation_scores import spectrum
+from scipy.stats import t as student
+
+
+def tiles(pictures, columns, zoom=3):
+    """Return pictures [N, 32, 32] side by side, in rows of `columns`, each pixel as zoom x zoom."""
+    rows = [np.concatenate(list(row), 1) for row in np.split(pictures, len(pictures) // columns)]
+    return np.concatenate(rows).repeat(zoom, 0).repeat(zoom, 1)
+
+
+def shown(values, form):
+    """Return the mean of the runs' values, with half of its 95% interval by Student's t if there are several."""
+    mean = f"{np.mean(values):{form}}"
+    if len(values) < 2:
+        return mean
+    return f"{mean} ± {student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)):{form}}"
+
+
+COLUMNS = {
+    "Fréchet distance": (lambda figures: figures["distance"], ".1f"),
+    "last layer's weights": (lambda figures: 100 * figures["weights"][2], ".1f"),
+    "all layers' weights": (lambda figures: 100 * figures["weights"][3], ".1f"),
+    "pictures": (lambda figures: 100 * figures["pattern 2"], ".2f"),
+    "mean picture": (lambda figures: 100 * figures["fixed pattern 2"], ".3f"),
+}
+"""Columns of the table of starts: the figure, and its form. Energies are in percent."""
+
+
+def table_of(runs):
+    """Return the table of the starts: before training, and after it with the 95% interval of the runs."""
+    rows = []
+    for name, found in runs.items():
+        row = {"start": STARTS[name]["words"]}
+        for column, (figure, form) in COLUMNS.items():
+            before, after = ([figure(run[place]) for run in found] for place in ("before", "after"))
+            row[column] = f"{np.mean(before):{form}} → {shown(after, form)}"
+        row["nearest training picture"] = shown([run["after"]["nearest"] for run in found], ".3f")
+        rows.append(row)
+    return rows
+
+
+def curves(runs):
+    """Return a figure of the Fréchet distance and of the last layer's checkerboard over the steps of training."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
+    for name, found in runs.items():
+        steps = [0, *(entry["step"] for entry in found[0]["history"])]
+        for axis, value in zip(axes, (lambda entry: entry["distance"], lambda entry: entry["weights"][2]), strict=True):
+            values = np.mean([[value(entry) for entry in (run["before"], *run["history"])] for run in found], 0)
+            axis.plot(steps, values, marker="o", label=STARTS[name]["words"])
+    for axis, label in zip(
+        axes, ("Fréchet distance", "checkerboard's energy in the last layer's weights"), strict=True
+    ):
+        axis.set(xlabel="steps", ylabel=label)
+        axis.grid(alpha=0.3)
+    axes[0].set_yscale("log")
+    axes[1].legend()
+    return figure
+
+
+def spectra(columns):
+    """Return a figure of the mean spectra of {heading: {when: pictures}}, frequency 0 in the middle."""
+    figure, axes = plt.subplots(2, len(columns), figsize=(2.2 * len(columns), 4.8), layout="constrained", squeeze=False)
+    for place, (heading, sets) in enumerate(columns.items()):
+        for axis, (when, pictures) in zip(axes[:, place], sets.items(), strict=True):
+            power = spectrum(pictures)
+            power[0, 0] = 0
+            shares = np.fft.fftshift(power / power.sum())
+            axis.imshow(np.log10(shares + 1e-9), vmin=-6, vmax=-1, cmap="magma", extent=(-0.5, 0.5, 0.5, -0.5))
+            axis.set_title(f"{heading},\n{when}", fontsize=9)
+            axis.set(xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5])
+    return figure
+
+
+EXPLANATION = (
+    "Weights: the energy of the differences between phases for a constant input, as a share of the whole output's; of "
+    "the last layer, and of the three that double the size together, without what is between them.",
+    "Pictures: the energy of the mean spectrum, the mean of |FFT|², at the frequencies of a pattern of period 2 (1/2 "
+    "cycle per pixel along one axis or both), as a share of all energy but that of frequency 0, less the share of the "
+    "real pictures there. Mean picture: the same of the spectrum of the mean picture, in which only a pattern that has "
+    "the same place and sign in all pictures stays. Below 0: less than real pictures have.",
+    "Nearest training picture: the median over samples of the root mean square distance, pixels from 0 to 1.",
+)
+
+
+def ratios(runs):
+    """Return the energies of checkerboards after training from ICNR's start, as parts of those from PyTorch's start."""
+    if not {"default-5", "icnr-5"} <= set(runs):
+        return {}
+    found = {}
+    for column in ("last layer's weights", "all layers' weights", "mean picture"):
+        figure, _ = COLUMNS[column]
+        default, icnr = (np.mean([figure(run["after"]) for run in runs[start]]) for start in ("default-5", "icnr-5"))
+        found[column] = float(icnr / default)
+    return found
+
+
+def sentence(column, ratio):
+    """Return in words what a ratio of `ratios` says."""
+    verdict = "at most half" if ratio <= 0.5 else "not half"
+    return (
+        f"{column[0].upper()}{column[1:]}: ICNR's start leaves {ratio:.2f} of the energy of PyTorch's start, {verdict}."
+    )
