@@ -94,7 +94,7 @@ EXPLANATION = (
     "Pictures' energy: that of the mean spectrum, the mean of |FFT|², at the frequencies of a pattern of period 2 (1/2 "
     "cycle per pixel along one axis or both), as a share of all energy but that of frequency 0, less the share that "
     "held-out pictures have there. Below 0: less than theirs.",
-    "Peaks: the power at the frequencies of a pattern of that period over the power of the frequencies around each, the "
+    "Peaks: the power at the frequencies of a pattern of that period over that of the frequencies around each, the "
     "geometric mean. 1: nothing stands out. A grid in smooth parts stands out, though sharp edges, of which real "
     "pictures have more, hold more energy at the same frequencies.",
     "Nearest: the median distance of 500 samples from the training picture that is nearest, the root mean square of "
