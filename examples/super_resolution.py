@@ -9,7 +9,7 @@ with scikit-image's pictures alone; no GPU is needed:
     python examples/super_resolution.py --compile           # then open runs/x2/page.html
     python examples/super_resolution.py --quick             # under a minute; exit code 1 if nothing was learned
     torchrun --nproc-per-node 2 examples/super_resolution.py                            # data-parallel
-    python examples/super_resolution.py --card              # measure tconv's own weights, rewrite their model card
+    python examples/super_resolution.py --card              # measure tconv's own weights, rewrite their card, show them
 
 Better networks need more photographs, from Debian packages, and more time:
 
@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
 import json
 import math
 import pickle
@@ -42,7 +41,7 @@ from photographs import HELD_OUT, Data
 from report import Result, replacing
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
-from super_resolution_scores import details, enlargements, rivals, rows, scores, write_card
+from super_resolution_scores import digest, rivals, show, write_card
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from training import fit, parser, positive, spread, start_processes, step_times, wrap
@@ -239,14 +238,6 @@ def start_of(path):
     return net
 
 
-def digest(path):
-    """Return the first digits of a file's SHA-256, which the recipe has of the network that a run starts as."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    except OSError as error:
-        raise SystemExit(f"{path} cannot be read: {error.strerror}. Write --start with another file") from None
-
-
 def train(recipe, folder, show, *, data, options, share):
     """Train a network and return it with the history of its validation, and how its steps were ended."""
     torch.manual_seed(recipe["seed"])
@@ -322,21 +313,11 @@ def write_result(result, recipe, run, weights, options):
     """Score the written weight file on the held-out pictures and write the folder's page; return its gain in dB."""
     scale = recipe["scale"]
     methods = {**rivals(scale), "this run": str(weights)}
-    pictures = enlargements(methods, scale, ["scikit-image"] if options.quick else HELD_OUT)
-    table = scores(pictures, scale)
-    gain = table["mean"]["this run"][0] - table["mean"]["bicubic"][0]
     result.text(
         f"{options.steps} steps of {recipe['batch']} patches in {run['seconds'] / 60:.1f} minutes; {weights.name} has "
-        f"{weights.stat().st_size} bytes. The network is {gain:+.2f} dB from bicubic interpolation, as the mean over "
-        "photographs that no training and no choice has used."
+        f"{weights.stat().st_size} bytes. No training and no choice has used the photographs of the scores."
     )
-    result.table("PSNR in dB / SSIM of the luma", rows(table))
-    result.heading("Details")
-    result.text(
-        "The square of each picture in which bicubic interpolation is farthest from the original, pixels repeated."
-    )
-    for name, picture, caption in details(pictures, table):
-        result.picture(name, picture, caption)
+    mean = show(result, methods, scale, ["scikit-image"] if options.quick else HELD_OUT)["mean"]
     result.heading("Training")
     if run["history"]:
         result.picture("validation", curve(run["history"]), "Gain on bicubic interpolation, of the validation pictures")
@@ -348,8 +329,8 @@ def write_result(result, recipe, run, weights, options):
             for name, seconds in times["seconds"].items()
         ],
     )
-    result.figures(scores=table, history=run["history"], step_times=times, seconds=run["seconds"], ends=run["ends"])
-    return gain
+    result.figures(history=run["history"], step_times=times, seconds=run["seconds"], ends=run["ends"])
+    return mean["this run"][0] - mean["bicubic"][0]
 
 
 def curve(history):
@@ -381,9 +362,9 @@ def options_of(arguments):
     add("--ema", type=float, default=0.999, help="decay of the moving average of the weights (0.999)")
     add("--late", type=float, default=1.0, help="part of the steps after which the loss is the square (1: never)")
     add("--compile", action="store_true", help="let torch.compile fuse the layers: faster, after a minute")
-    add("--card", action="store_true", help="only measure the weights of the package again and rewrite its model card")
+    add("--card", action="store_true", help="only measure tconv's own weights again, rewrite their card, and show them")
     given = options.parse_args(arguments)
-    options.set_defaults(output=Path(f"runs/x{given.scale}"))
+    options.set_defaults(output=Path("runs/card" if given.card else f"runs/x{given.scale}"))
     if given.quick:
         options.set_defaults(**QUICK)
     return options.parse_args(arguments)
@@ -394,9 +375,14 @@ def main(arguments=None):
     options = options_of(arguments)
     torch.set_num_threads(options.threads)
     if options.card:
-        return write_card(WEIGHTS)
+        result = Result(options.output, "The networks of photographs of tconv", {"weights": write_card(WEIGHTS)})
+        show(result, rivals(2), 2, HELD_OUT)
+        return print(f"see {result.write()}")
     share = start_processes(options.batch)
-    start = digest(options.start) if options.start else None
+    try:
+        start = digest(options.start) if options.start else None
+    except OSError as error:
+        raise SystemExit(f"{options.start} cannot be read: {error.strerror}. Write --start with another file") from None
     own = {name: getattr(options, name) for name in RECIPE}
     recipe = {**own, "packages": options.packages is not None, "start": start}
     first, s = share.rank == 0, options.scale

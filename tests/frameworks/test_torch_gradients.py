@@ -14,10 +14,10 @@ from torch.nn import functional
 
 import tconv.torch as ours
 from tconv.torch import convolution, custom_op, gradients, training_choice
-from tconv.torch.training_choice import NOTHING, Choice
+from tconv.torch.training_choice import NOTHING, TrainingChoice
 
 LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
-EVERYTHING = Choice(True, True, True)
+EVERYTHING = TrainingChoice(True, True, True)
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-14, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 """Largest error as a share of the largest value, per multiply-add of a long sum a little less than one."""
 
@@ -356,8 +356,8 @@ def _arguments(layer):
         ((12, 12), {}, 64, True, NOTHING),
         ((64, 64), {}, 64, False, NOTHING),
         ((12, 12), {}, 12, False, NOTHING),
-        ((3, 64), {"stride": 2}, 64, False, Choice(False, True, False)),
-        ((3, 64), {"stride": 2}, 64, True, Choice(False, True, False)),
+        ((3, 64), {"stride": 2}, 64, False, TrainingChoice(False, True, False)),
+        ((3, 64), {"stride": 2}, 64, True, TrainingChoice(False, True, False)),
         ((64, 128), {"stride": 2}, 64, False, NOTHING),
     ],
 )

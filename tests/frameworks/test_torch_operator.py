@@ -331,7 +331,7 @@ def test_opinfo_samples(ndim):
 def test_moduleinfos(training):
     from torch.testing._internal.common_modules import module_db
 
-    infos = {info.module_cls.__name__: info for info in module_db if "ConvTranspose" in info.module_cls.__name__}
+    infos = {info.module_cls.__name__: info for info in module_db}
     count = 0
     for name, (mine, stock) in CLASSES.items():
         info = infos[name]
@@ -432,8 +432,9 @@ def test_signature_initialisation_and_state_dict():
             assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True))
             assert str(target.load_state_dict(source.state_dict())) == "<All keys matched successfully>"
         assert repr(made) == repr(other)
-        with pytest.raises(ValueError, match='Only "zeros" padding mode'):
-            mine(2, 2, 3, padding_mode="reflect")
+        if "Transpose" in mine.__name__:
+            with pytest.raises(ValueError, match='Only "zeros" padding mode'):
+                mine(2, 2, 3, padding_mode="reflect")
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])

@@ -12,7 +12,7 @@ import torch
 
 from tconv.torch.custom_op import Differentiable
 from tconv.torch.functional import select_route
-from tconv.torch.gradients import Pass, gradients, swapped, swapped_arguments
+from tconv.torch.gradients import BackwardCall, compute_gradients, swapped, swapped_arguments
 from tconv.torch.kernel_call import Arguments, Call, cached_call
 from tconv.torch.training_choice import choose
 
@@ -74,6 +74,6 @@ class DifferentiableConv(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         """Return the gradients, each on the kernel or PyTorch's."""
-        given = Pass(ctx.arguments, False, ctx.bias_sizes, ctx.needs_input_grad[:3])
+        given = BackwardCall(ctx.arguments, False, ctx.bias_sizes, ctx.needs_input_grad[:3])
         x, weight = ctx.saved_tensors
-        return (*gradients(grad, x, weight, given), None)
+        return (*compute_gradients(grad, x, weight, given), None)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from tconv._arrays.torch_names import cast, count_flops
-from tconv.torch.gradients import Pass, gradients
+from tconv.torch.gradients import BackwardCall, compute_gradients
 from tconv.torch.kernel_call import Arguments, format_of, run
 
 torch.library.define(
@@ -119,9 +119,9 @@ class Differentiable(torch.autograd.Function):
         """Return the gradients, on the kernel where that is faster."""
         stride, padding, output_padding, dilation, groups = ctx.arguments
         arguments = Arguments(tuple(stride), tuple(padding), tuple(output_padding), tuple(dilation), groups)
-        given = Pass(arguments, True, ctx.bias_sizes, ctx.needs_input_grad[:3])
+        given = BackwardCall(arguments, True, ctx.bias_sizes, ctx.needs_input_grad[:3])
         x, weight = ctx.saved_tensors
-        return (*gradients(grad, x, weight, given), None, None, None, None, None)
+        return (*compute_gradients(grad, x, weight, given), None, None, None, None, None)
 
 
 # -- transforms, autocast, counting ------------------------------------------------------------------------------------

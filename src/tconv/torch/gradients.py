@@ -22,8 +22,8 @@ from tconv.torch.openmp_threads import pytorch_threads
 from tconv.torch.training_choice import choose
 
 
-class Pass(NamedTuple):
-    """What a backward pass has: the arguments of its forward pass, and which gradients are asked for."""
+class BackwardCall(NamedTuple):
+    """Arguments of the forward pass of a call, and the gradients that are asked for."""
 
     arguments: Arguments
     transposed: bool
@@ -32,7 +32,7 @@ class Pass(NamedTuple):
     """by x, by the weight, by the bias"""
 
 
-def gradients(grad: Any, x: Any, weight: Any, given: Pass) -> tuple[Any, Any, Any]:
+def compute_gradients(grad: Any, x: Any, weight: Any, given: BackwardCall) -> tuple[Any, Any, Any]:
     """Return the gradients by x, weight and bias that are asked for, and None for the others.
 
     If they have to be differentiable, or a mode or a transform looks at them, all of them are PyTorch's.
@@ -87,7 +87,7 @@ def swapped_arguments(arguments: Arguments, kernel: Any) -> Arguments | None:
     return arguments._replace(padding=padding, output_padding=tuple(-op for op in arguments.output_padding))
 
 
-def _by_input(grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, given: Pass) -> torch.Tensor | None:
+def _by_input(grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, given: BackwardCall) -> torch.Tensor | None:
     """Return the gradient by x on the kernel; None if it cannot compute it."""
     arguments, w = given.arguments, weight
     if given.transposed:
@@ -101,7 +101,7 @@ def _by_input(grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, given: 
     return None if call.reasons else call(grad, w, None, True)
 
 
-def _by_weight(grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, given: Pass) -> torch.Tensor | None:
+def _by_weight(grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, given: BackwardCall) -> torch.Tensor | None:
     """Return the gradient by the weight on the kernel; None if it cannot compute it."""
     a, b = (x, grad) if given.transposed else (grad, x)
     call = _weight_call(a.shape, b.shape, a.stride(), b.stride(), x.dtype, weight.shape[2:], given.arguments)
@@ -126,7 +126,7 @@ def _weight_call(
     return WeightGradientCall(g, tuple(a_shape), tuple(b_shape), a_strides, b_strides, NUMPY[dtype])
 
 
-def _has_slow_bias(grad: torch.Tensor, given: Pass) -> bool:
+def _has_slow_bias(grad: torch.Tensor, given: BackwardCall) -> bool:
     """Return True where PyTorch takes as long for the bias as for the weight: transposed, with channels last."""
     return given.transposed and suggest_memory_format(grad) in LAST.values()
 
@@ -137,7 +137,7 @@ def _remainders(sizes: Any, kernel: Any, arguments: Arguments) -> tuple[int, ...
     return tuple((size + 2 * p - d * (k - 1) - 1) % s for size, k, s, p, d in axes)
 
 
-def _pytorch(grad: Any, x: Any, weight: Any, given: Pass, wanted: list[bool]) -> Any:
+def _pytorch(grad: Any, x: Any, weight: Any, given: BackwardCall, wanted: list[bool]) -> Any:
     stride, padding, output_padding, dilation, groups = given.arguments.uncut
     if any(given.arguments.cut):  # what was cut has no gradient
         grad = torch.nn.functional.pad(grad, [side for count in reversed(given.arguments.cut) for side in (0, count)])

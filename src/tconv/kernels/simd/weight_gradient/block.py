@@ -15,7 +15,7 @@ from tconv.kernels.simd.weight_gradient.places import ENTRY, FRAME, fields
 _MOST_TAPS = 6
 
 
-class Block(NamedTuple):
+class SumBlock(NamedTuple):
     """Channels of a and b, and taps along the last axis with the distance between them."""
 
     a: int
@@ -55,7 +55,7 @@ def fits(a: int, b: int, taps: int, registers: int) -> bool:
     return a * b * taps + min(a + 1, taps + 1) + min(a, taps) <= registers
 
 
-def address(block: Block, elements: Elements) -> int:
+def address(block: SumBlock, elements: Elements) -> int:
     """Return the address of the function `(frame, entry, a, b, rows of b, first row, last row, sums)`.
 
     It adds to the sums, vectors in the order of taps, channels of a and channels of b, the fastest last.
@@ -64,7 +64,7 @@ def address(block: Block, elements: Elements) -> int:
     return OBJECT_CACHE.address(name, lambda: _write(name, block, elements))
 
 
-def _write(name: str, block: Block, elements: Elements) -> str:
+def _write(name: str, block: SumBlock, elements: Elements) -> str:
     f = Function(name, 8, elements)
     base, entry_base, a_base, b_base, b_rows, first, last, memory = f.arguments
     frame, entry = fields(f, base, FRAME), fields(f, entry_base, ENTRY)

@@ -96,7 +96,7 @@ class WeightGradientCall:
             self._masks.append(masks)
             most = block.channels_of(taps, group_a, group_b)
             for group, a, b in product(range(g.groups), range(0, group_a, most[0]), range(0, group_b, most[1])):
-                sums = block.Block(min(most[0], group_a - a), min(most[1], group_b - b), taps, dilation)
+                sums = block.SumBlock(min(most[0], group_a - a), min(most[1], group_b - b), taps, dilation)
                 place = (group * group_a + a) * group_b + b
                 entry = {
                     "function": block.address(sums, elements),
