@@ -21,6 +21,7 @@ STARTS = {
     "default-5": {"words": "PyTorch's start, kernel 5", "kernel": 5, "start": "default"},
     "icnr-5": {"words": "ICNR, kernel 5", "kernel": 5, "start": "icnr"},
     "default-4": {"words": "PyTorch's start, kernel 4", "kernel": 4, "start": "default"},
+    "icnr-4": {"words": "ICNR, kernel 4", "kernel": 4, "start": "icnr"},
     "resize": {"words": "resize, then convolve", "kernel": 3, "start": "resize"},
 }
 """Generators that are compared: how their layers start, and the kernel of those that double the size."""

@@ -27,24 +27,32 @@ def shown(values, form):
 
 COLUMNS = {
     "Fréchet distance": (lambda figures: figures["distance"], ".1f"),
-    "last layer's weights": (lambda figures: 100 * figures["weights"][2], ".1f"),
-    "all layers' weights": (lambda figures: 100 * figures["weights"][3], ".1f"),
-    "pictures": (lambda figures: 100 * figures["pattern 2"], ".2f"),
-    "mean picture": (lambda figures: 100 * figures["fixed pattern 2"], ".3f"),
+    "last layer's weights, %": (lambda figures: 100 * figures["weights"][2], ".1f"),
+    "all layers' weights, %": (lambda figures: 100 * figures["weights"][3], ".1f"),
+    "pictures' energy, %": (lambda figures: 100 * figures["pattern 2"], ".2f"),
+    "peaks, period 2": (lambda figures: figures["peaks 2"], ".2f"),
+    "peaks, period 8": (lambda figures: figures["peaks 8"], ".2f"),
 }
-"""Columns of the table of starts: the figure, and its form. Energies are in percent."""
+"""Columns of the table of starts: the figure, and its form."""
 
 
-def table_of(runs):
-    """Return the table of the starts: before training, and after it with the 95% interval of the runs."""
+def table_of(runs, ends):
+    """Return the table of the starts: before training, and after it with the 95% interval of the runs.
+
+    ends: Figures of real pictures and of noise, between which those of the starts are expected.
+    """
     rows = []
     for name, found in runs.items():
         row = {"start": STARTS[name]["words"]}
         for column, (figure, form) in COLUMNS.items():
             before, after = ([figure(run[place]) for run in found] for place in ("before", "after"))
             row[column] = f"{np.mean(before):{form}} → {shown(after, form)}"
-        row["nearest training picture"] = shown([run["after"]["nearest"] for run in found], ".3f")
-        rows.append(row)
+        rows.append({**row, "nearest": shown([run["after"]["nearest"] for run in found], ".3f")})
+    for name, figures in ends.items():
+        row = {"start": name}
+        for column, (figure, form) in COLUMNS.items():
+            row[column] = "" if "weights" in column else f"{figure(figures):{form}}"
+        rows.append({**row, "nearest": f"{figures['nearest']:.3f}" if "nearest" in figures else ""})
     return rows
 
 
@@ -83,11 +91,14 @@ def spectra(columns):
 EXPLANATION = (
     "Weights: the energy of the differences between phases for a constant input, as a share of the whole output's; of "
     "the last layer, and of the three that double the size together, without what is between them.",
-    "Pictures: the energy of the mean spectrum, the mean of |FFT|², at the frequencies of a pattern of period 2 (1/2 "
-    "cycle per pixel along one axis or both), as a share of all energy but that of frequency 0, less the share of the "
-    "real pictures there. Mean picture: the same of the spectrum of the mean picture, in which only a pattern that has "
-    "the same place and sign in all pictures stays. Below 0: less than real pictures have.",
-    "Nearest training picture: the median over samples of the root mean square distance, pixels from 0 to 1.",
+    "Pictures' energy: that of the mean spectrum, the mean of |FFT|², at the frequencies of a pattern of period 2 (1/2 "
+    "cycle per pixel along one axis or both), as a share of all energy but that of frequency 0, less the share that "
+    "held-out pictures have there. Below 0: less than theirs.",
+    "Peaks: the power at the frequencies of a pattern of that period over that of the frequencies around each, the "
+    "geometric mean. 1: nothing stands out. A grid in smooth parts stands out, though sharp edges, of which real "
+    "pictures have more, hold more energy at the same frequencies.",
+    "Nearest: the median distance of 500 samples from the training picture that is nearest, the root mean square of "
+    "pixels from 0 to 1. Samples much nearer than held-out pictures would be copies.",
 )
 
 
@@ -96,10 +107,10 @@ def ratios(runs):
     if not {"default-5", "icnr-5"} <= set(runs):
         return {}
     found = {}
-    for column in ("last layer's weights", "all layers' weights", "mean picture"):
+    for column in ("last layer's weights, %", "all layers' weights, %"):
         figure, _ = COLUMNS[column]
         default, icnr = (np.mean([figure(run["after"]) for run in runs[start]]) for start in ("default-5", "icnr-5"))
-        found[column] = float(icnr / default)
+        found[column.removesuffix(", %")] = float(icnr / default)
     return found
 
 

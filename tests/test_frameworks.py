@@ -31,7 +31,7 @@ GROUPS = {
     "torch_models": "torch_models torch_rewrite",
     "torch_streams": "decoder_streams streaming_layers streaming_istft_torch stream_recurrent_torch window_streams "
     "streaming_examples stream_benchmark",
-    "training_examples": "training_examples generation_example",
+    "training_examples": "training_examples segmentation_example generation_example",
     "onnx": "onnx onnxruntime diagnose_onnxruntime targets_onnxruntime",
     "openvino": "openvino diagnose_openvino targets_openvino",
     "ncnn": "ncnn diagnose_ncnn ncnn_inventory targets_ncnn",
