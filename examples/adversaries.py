@@ -49,7 +49,7 @@ def doubling(before, after, kernel, start, layer):
         return [nn.Upsample(scale_factor=2), nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=bias)]
     up = layer(before, after, kernel, 2, (kernel - 1) // 2, output_padding=kernel % 2, bias=bias)
     if start == "icnr":
-        bound = 1 / math.sqrt(after * kernel**2)  # PyTorch's: only the phases differ from its start
+        bound = 1 / math.sqrt(after * kernel**2)  # PyTorch's; the fifth taps of kernel 5 start at 0
         tconv.torch.icnr_(up.weight, up.stride, init=partial(nn.init.uniform_, a=-bound, b=bound))
     return [up]
 

@@ -40,7 +40,7 @@ from adversaries import (
 )
 from generation_page import EXPLANATION, curves, ratios, sentence, spectra, table_of, tiles
 from generation_scores import fixed_spectrum, frechet, nearest, pattern_share, peaks, spectrum
-from labelled_pictures import SOURCES, load
+from labelled_pictures import SOURCES, load, spaced
 from torch import nn
 
 import tconv.torch
@@ -136,7 +136,9 @@ def train(packages, classifier, share, recipe, folder, show):
     made = draw(pair.mean.module, z)
     after = {**held_out.score(made), "weights": weight_energies(pair.mean.module)}
     after["nearest"] = float(np.median(nearest(made[:500], pixels)[1]))
-    return {"before": before, "after": after, "history": fitted.history, "seconds": fitted.seconds}
+    size = sum(each.numel() for each in pair.generator.parameters())
+    about = {"history": fitted.history, "seconds": fitted.seconds, "parameters": size}
+    return {"before": before, "after": after, **about}
 
 
 def train_classifier(packages, recipe, folder, show):
@@ -197,7 +199,7 @@ def show_pictures(result, data, recipes, folder):
     z = numbers_of(rng, 2000)
     paths = [numbers_of(rng, 0), *(between(rng, 16) for _ in range(4))]
     held_out = data.held_out.pixels
-    result.picture("real", tiles(held_out[:64], 16), "Real pictures, held out")
+    result.picture("real", tiles(spaced(held_out, 64), 16), "Real pictures, held out")
     columns = {}
     for recipe in recipes:
         words, path = STARTS[recipe["of"]]["words"], folder / f"{recipe['name']}.pt"
@@ -214,7 +216,7 @@ def show_pictures(result, data, recipes, folder):
         "Mean spectra as shares (decades, from 0.000001 to 0.1; cycles per pixel), and those of real pictures. "
         "A checkerboard is a point at a multiple of 1/2, 1/4 or 1/8"
     )
-    columns["real pictures"] = {"to train on": data.training.pixels[:2000], "held out": held_out[:2000]}
+    columns["real pictures"] = {"to train on": spaced(data.training.pixels, 2000), "held out": spaced(held_out, 2000)}
     result.picture("spectra", spectra(columns), caption)
 
 
@@ -231,13 +233,15 @@ def options_of(arguments):
     add("--runs", type=training.positive, default=3, help="of each start, with one seed each (3)")
     add("--batch", type=training.positive, default=64, help="pictures of a step, of all processes together (64)")
     add("--channels", type=training.positive, default=32, help="of the generator's last hidden layer (32)")
-    add("--rate", type=float, default=1e-3, help="highest learning rate of both networks (0.001)")
+    add("--rate", type=training.amount, default=1e-3, help="highest learning rate of both networks (0.001)")
     add("--samples", type=training.positive, default=5000, help="pictures that are drawn to be scored (5000)")
     add("--rounds", type=training.positive, default=15, help="of timing a step, of which the median counts (15)")
     options = parser.parse_args(arguments)
     if options.quick:
         parser.set_defaults(**QUICK)
         options = parser.parse_args(arguments)
+    if options.samples < 2:
+        raise SystemExit("--samples 1 is given; a Fréchet distance needs two or more. Write --samples 5000")
     return options
 
 
@@ -324,9 +328,8 @@ def limits(data, reference, count):
     noise = rng.integers(0, 256, (count, *known.shape[1:]), np.uint8)
     found = {name: reference.score(pixels) for name, pixels in (("training pictures", known), ("noise", noise))}
     found["held-out pictures"] = reference.score(data.held_out.pixels)
-    found["held-out pictures"]["nearest"] = float(
-        np.median(nearest(data.held_out.pixels[:500], data.training.pixels)[1])
-    )
+    some = spaced(data.held_out.pixels, 500)
+    found["held-out pictures"]["nearest"] = float(np.median(nearest(some, data.training.pixels)[1]))
     return found
 
 

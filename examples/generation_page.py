@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 from adversaries import STARTS
 from generation_scores import spectrum
+from matplotlib.figure import Figure
 from scipy.stats import t as student
 
 
@@ -47,18 +47,21 @@ def table_of(runs, ends):
         for column, (figure, form) in COLUMNS.items():
             before, after = ([figure(run[place]) for run in found] for place in ("before", "after"))
             row[column] = f"{np.mean(before):{form}} → {shown(after, form)}"
-        rows.append({**row, "nearest": shown([run["after"]["nearest"] for run in found], ".3f")})
+        row["nearest"] = shown([run["after"]["nearest"] for run in found], ".3f")
+        rows.append({**row, "parameters": str(found[0]["parameters"])})
     for name, figures in ends.items():
         row = {"start": name}
         for column, (figure, form) in COLUMNS.items():
             row[column] = "" if "weights" in column else f"{figure(figures):{form}}"
-        rows.append({**row, "nearest": f"{figures['nearest']:.3f}" if "nearest" in figures else ""})
+        row["nearest"] = f"{figures['nearest']:.3f}" if "nearest" in figures else ""
+        rows.append({**row, "parameters": ""})
     return rows
 
 
 def curves(runs):
     """Return a figure of the Fréchet distance and of the last layer's checkerboard over the steps of training."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
+    figure = Figure((10, 3.6))
+    axes = figure.subplots(1, 2)
     for name, found in runs.items():
         steps = [0, *(entry["step"] for entry in found[0]["history"])]
         for axis, value in zip(axes, (lambda entry: entry["distance"], lambda entry: entry["weights"][2]), strict=True):
@@ -76,7 +79,8 @@ def curves(runs):
 
 def spectra(columns):
     """Return a figure of the mean spectra of {heading: {when: pictures}}, frequency 0 in the middle."""
-    figure, axes = plt.subplots(2, len(columns), figsize=(2.2 * len(columns), 4.8), layout="constrained", squeeze=False)
+    figure = Figure((2.2 * len(columns), 4.8), layout="constrained")
+    axes = figure.subplots(2, len(columns), squeeze=False)
     for place, (heading, sets) in enumerate(columns.items()):
         for axis, (when, pictures) in zip(axes[:, place], sets.items(), strict=True):
             power = spectrum(pictures)
@@ -103,20 +107,22 @@ EXPLANATION = (
 
 
 def ratios(runs):
-    """Return the energies of checkerboards after training from ICNR's start, as parts of those from PyTorch's start."""
+    """Return the energies of checkerboards after training from ICNR's start, as parts of those from PyTorch's start.
+
+    Without those of which PyTorch's start leaves none: an energy less that of real pictures can be below 0.
+    """
     if not {"default-5", "icnr-5"} <= set(runs):
         return {}
     found = {}
     for column in ("last layer's weights, %", "all layers' weights, %"):
         figure, _ = COLUMNS[column]
         default, icnr = (np.mean([figure(run["after"]) for run in runs[start]]) for start in ("default-5", "icnr-5"))
-        found[column.removesuffix(", %")] = float(icnr / default)
+        if default > 0:
+            found[column.removesuffix(", %")] = float(icnr / default)
     return found
 
 
 def sentence(column, ratio):
     """Return in words what a ratio of `ratios` says."""
-    verdict = "at most half" if ratio <= 0.5 else "not half"
-    return (
-        f"{column[0].upper()}{column[1:]}: ICNR's start leaves {ratio:.2f} of the energy of PyTorch's start, {verdict}."
-    )
+    leaves = f"ICNR's start leaves {max(ratio, 0):.2f} of the energy of PyTorch's start"
+    return f"{column[0].upper()}{column[1:]}: {leaves}, {'at most half' if ratio <= 0.5 else 'not half'}."

@@ -15,7 +15,7 @@ import torch  # noqa: E402
 import training  # noqa: E402
 from adversaries import Adversaries, draw, generator, numbers_of, upsamplings  # noqa: E402
 from generation_scores import fixed_spectrum, frechet, nearest, pattern_share, peaks, phase_bins, spectrum  # noqa: E402
-from labelled_pictures import INSTALLED, PACKAGE, Pictures, folder_of, framed, idx, load, split  # noqa: E402
+from labelled_pictures import INSTALLED, PACKAGE, Pictures, folder_of, framed, idx, load, spaced, split  # noqa: E402
 from scipy.linalg import sqrtm  # noqa: E402
 
 torch.set_num_threads(1)
@@ -208,6 +208,13 @@ def test_digits_are_split_without_a_picture_in_two_parts():
     assert len(np.unique(every, axis=0)) == 5000
 
 
+def test_pictures_that_stand_for_all_are_of_all_classes():
+    held_out = load("digits").held_out
+    assert set(spaced(held_out.classes, 64)) == set(range(10))
+    assert len(np.unique(spaced(np.arange(100), 30))) == 30
+    assert len(spaced(np.arange(5), 30)) == 5
+
+
 def test_parts_are_the_same_in_every_run():
     pictures = Pictures(np.arange(200), np.arange(200) % 7)
     first, second = (split(pictures, [0.5, 0.75]) for _ in range(2))
@@ -313,7 +320,8 @@ def test_processes_draw_parts_of_the_same_batch(tmp_path, packages, monkeypatch)
 
 def run_of(before, after, energy=0.1):
     figures = {"pattern 2": 0.0, "peaks 2": 1.5, "peaks 8": 1.2, "weights": [energy] * 4, "nearest": 0.2}
-    return {"before": {"distance": before, **figures}, "after": {"distance": after, **figures}}
+    about = {"history": [], "seconds": 1.0, "parameters": 9}
+    return {"before": {"distance": before, **figures}, "after": {"distance": after, **figures}, **about}
 
 
 def test_quick_fails_by_each_of_its_bounds(capsys):
@@ -344,6 +352,17 @@ def test_the_table_has_intervals_and_the_ratio_of_the_two_starts():
     assert generation.ratios(runs)["last layer's weights"] == pytest.approx(0.25)
     assert "at most half" in generation.sentence("mean picture", 0.25)
     assert "not half" in generation.sentence("mean picture", 0.51)
+
+
+def test_a_start_that_leaves_no_checkerboard_has_no_ratio():
+    runs = {"default-5": [run_of(700, 41, -0.01)], "icnr-5": [run_of(700, 42, 0.1)]}
+    assert generation.ratios(runs) == {}
+    assert "leaves 0.00 of" in generation.sentence("mean picture", -0.2)
+
+
+def test_a_single_sample_is_refused():
+    with pytest.raises(SystemExit, match="--samples 1 is given; a Fréchet distance needs two or more"):
+        generation.options_of(["--samples", "1"])
 
 
 def test_the_rate_rises_and_falls_and_stays_above_0():
