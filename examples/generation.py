@@ -1,7 +1,8 @@
 """Train generators of small pictures that differ in the start and the kernel of their transposed convolutions.
 
 A DCGAN makes 32 x 32 pictures from 64 numbers. Whether its layers leave a checkerboard is measured, in the weights and
-in the pictures, before and after training, and how near the pictures come to held-out ones. No GPU is needed:
+in the pictures, before and after training, and how near the pictures come to held-out ones. Fifteen runs take 21
+minutes of processor time, about 11 minutes on two cores; no GPU is needed, and a Debian package of 31 MB is fetched:
 
     pip install ".[test]"
     python examples/generation.py                       # photographs of clothes; then open runs/generation/page.html
