@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -163,7 +164,7 @@ def main() -> None:
         "machine": machine_facts(),
         "torch": torch.__version__,
     }
-    rows = []
+    rows, load = [], os.getloadavg()[0]  # of other programs
     heads = f"{'ratio':>7}{'PyTorch cl':>12}{'tconv cl':>10}{'ratio':>7}{'best':>7}"
     print(f"{'ms per step, cl: channels last':32}{'PyTorch':>9}{'tconv':>9}{heads}")
     for name in options.networks or TRAININGS:
@@ -175,6 +176,7 @@ def main() -> None:
             flush=True,
         )
     if options.output:
+        about["load before"] = load
         result = {**about, "threads": options.threads, "rounds": options.rounds, "networks": rows}
         options.output.write_text(json.dumps(result, indent=1) + "\n")
 
