@@ -11,8 +11,9 @@ output is written. Each form of the sum has a package:
 - `winograd_channels`: the same for channels last, with lanes over output channels
 - `winograd_f43`: three rows of taps with fewer multiplications, for layers of networks
 
-Between layers `planes` adds and copies pictures, and `elementwise` has functions of single numbers and the cell of an
-LSTM. `call_sequence` runs many short calls after one call from Python, for streams.
+`weight_gradient` has the gradient by the weight, for training. Between layers `planes` adds and copies pictures, and
+`elementwise` has functions of single numbers and the cell of an LSTM. `call_sequence` runs many short calls after one
+call from Python, for streams.
 
 They share these modules. `phase_axes` lists the inputs and taps of each phase; `row_offsets` and `call_frame` are the
 tables and the arguments of the machine code. `microkernel` has the multiply-adds, `epilogue` bias, activation and the
