@@ -239,7 +239,7 @@ def main(arguments=None):
     options = options_of(arguments, __doc__, "runs/keras-segmentation", 300, QUICK, every=75)
     if options.steps % options.every:
         raise SystemExit(
-            f"--every {options.every} does not divide {options.steps} steps. Write --every {options.steps}"
+            f"--every {options.every} does not divide --steps {options.steps}. Write --every {options.steps}"
         )
     set_threads(options.threads)
     recipes = recipes_of(options, UPS, every=options.every, backend=BACKEND)

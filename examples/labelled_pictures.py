@@ -104,3 +104,8 @@ def split(pictures, places):
         for part, chosen in zip(parts, np.split(found, [round(place * len(found)) for place in places]), strict=True):
             part.append(chosen)
     return [Pictures(*(array[np.sort(np.concatenate(part))] for array in pictures)) for part in parts]
+
+
+def spaced(pixels, count):
+    """Return so many of the pictures, or all if they are fewer, evenly spaced: they may be in the order of classes."""
+    return pixels[np.linspace(0, len(pixels) - 1, min(count, len(pixels))).astype(int)]

@@ -34,9 +34,9 @@ import pickle
 import sys
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from photographs import HELD_OUT, Data
 from report import Result, replacing
 from safetensors import SafetensorError, safe_open
@@ -44,7 +44,7 @@ from safetensors.torch import save as serialized
 from super_resolution_scores import digest, rivals, show, write_card
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from training import fit, parser, positive, spread, start_processes, step_times, wrap
+from training import amount, fit, parser, positive, spread, start_processes, step_times, wrap
 
 import tconv.torch
 
@@ -279,7 +279,10 @@ def train(recipe, folder, show, *, data, options, share):
 
 
 def times_per_step(recipe, compiled, rounds):
-    """Return the time of a training step with stock PyTorch's layers and with this example's, in turns."""
+    """Return the time of a training step with stock PyTorch's layers and with this example's, in turns.
+
+    The example's are channels last: PyTorch's own are timed so, too.
+    """
     net = network(recipe["scale"], recipe["layers"], recipe["channels"])
     small, large = recipe["patch"] + 2 * border_of(net), recipe["patch"] * recipe["scale"]
     luma, detail = (torch.rand(recipe["batch"], 1, side, side) for side in (small, large))
@@ -299,9 +302,9 @@ def times_per_step(recipe, compiled, rounds):
     stock = copy.deepcopy(net)
     tconv.torch.restore(stock)
     calls = {"stock PyTorch": stepper(stock, False)}
-    if compiled:
+    for also in (False, True)[: 1 + compiled]:
         same = copy.deepcopy(stock).to(memory_format=torch.channels_last)
-        calls["stock PyTorch, channels last, compiled"] = stepper(same, True)
+        calls[f"stock PyTorch, channels last{', compiled' * also}"] = stepper(same, also)
     calls["this example"] = stepper(net.to(memory_format=torch.channels_last), compiled)
     return step_times(calls, rounds)
 
@@ -335,10 +338,8 @@ def write_result(result, recipe, run, weights, options):
 
 def curve(history):
     """Return a figure of the validation pictures' gain on bicubic interpolation after so many steps."""
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 3))
+    figure = Figure((6, 3))
+    axes = figure.subplots()
     axes.plot([each["step"] for each in history], [each["validation_gain"] for each in history], marker=".")
     axes.set_xlabel("step")
     axes.set_ylabel("dB")
@@ -358,9 +359,9 @@ def options_of(arguments):
     add("--channels", type=positive, default=12, help="of each layer but the last (12)")
     add("--batch", type=positive, default=16, help="patches of a step, of all processes together (16)")
     add("--patch", type=positive, default=48, help="their side, in small pixels (48)")
-    add("--lr", type=float, default=2e-3, help="highest learning rate (0.002)")
-    add("--ema", type=float, default=0.999, help="decay of the moving average of the weights (0.999)")
-    add("--late", type=float, default=1.0, help="part of the steps after which the loss is the square (1: never)")
+    add("--lr", type=amount, default=2e-3, help="highest learning rate (0.002)")
+    add("--ema", type=amount, default=0.999, help="decay of the moving average of the weights (0.999)")
+    add("--late", type=amount, default=1.0, help="part of the steps after which the loss is the square (1: never)")
     add("--compile", action="store_true", help="let torch.compile fuse the layers: faster, after a minute")
     add("--card", action="store_true", help="only measure tconv's own weights again, rewrite their card, and show them")
     given = options.parse_args(arguments)
