@@ -241,7 +241,8 @@ def test_a_layer_is_pytorchs_in_all_else():
     assert isinstance(mine, torch.nn.Conv2d)
     assert repr(mine) == repr(stock)
     assert list(mine.state_dict()) == list(stock.state_dict())
-    x = torch.randn(2, 12, 70, 64)
+    x = torch.randn(4, 12, 70, 64)
+    assert training_choice.choose(x, mine.weight, _arguments(mine), transposed=False) == EVERYTHING
     expected = mine(x)
     memory = io.BytesIO()
     torch.save(mine, memory)
@@ -283,7 +284,8 @@ def test_other_inputs_are_pytorchs(change):
 
 def test_transforms_modes_and_autocast():
     mine, stock = both_layers(2, 12, 12, 3)
-    x = torch.randn(3, 2, 12, 40, 64)
+    x = torch.randn(3, 4, 12, 40, 64)
+    assert training_choice.choose(x[0], mine.weight, _arguments(mine), transposed=False) == EVERYTHING
     torch.testing.assert_close(torch.vmap(mine)(x), torch.vmap(stock)(x), rtol=1e-4, atol=1e-4)
     found = []
     for layer in (mine, stock):
@@ -308,7 +310,8 @@ def test_transforms_modes_and_autocast():
 
 def test_batched_and_differentiable_gradients():
     mine, stock = both_layers(2, 12, 12, 3)
-    x = torch.randn(2, 12, 40, 64, requires_grad=True)
+    x = torch.randn(4, 12, 40, 64, requires_grad=True)
+    assert training_choice.choose(x, mine.weight, _arguments(mine), transposed=False) == EVERYTHING
     found = []
     for layer in (mine, stock):
         y = layer(x)
