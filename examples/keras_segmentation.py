@@ -236,7 +236,7 @@ def times_of(recipe, net, batch, rounds):
 
 def main(arguments=None):
     """Train all networks, compare them on the held-out scenes, and write the folder of results."""
-    options = options_of(arguments, __doc__, "runs/keras-segmentation", 300, QUICK, every=75)
+    options = options_of(arguments, __doc__, "runs/keras-segmentation", 200, QUICK, every=50)
     if options.steps % options.every:
         raise SystemExit(
             f"--every {options.every} does not divide --steps {options.steps}. Write --every {options.steps}"
