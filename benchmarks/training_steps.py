@@ -5,7 +5,7 @@
 A step is forward, loss, backward and Adam, of the networks and sizes that `examples/` train, contiguous and with
 channels last. Both have the same layers; tconv's copy has `tconv.torch.Conv2d` and `ConvTranspose2d` instead of
 PyTorch's. The gate comes first: the gradients of a first step are compared with those in float64, and the error of
-tconv's may be twice PyTorch's, or 1e-4 of the largest value: a number within rounding of zero may fall on either side
+tconv's may be twice PyTorch's, or 1e-3 of the largest value: a number within rounding of zero may fall on either side
 of a ReLU.
 """
 
@@ -36,7 +36,7 @@ from side_by_side import step_times
 
 REPLACED = {nn.Conv2d: tconv.torch.Conv2d, nn.ConvTranspose2d: tconv.torch.ConvTranspose2d}
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
-ALLOWED = 1e-4
+ALLOWED = 1e-3
 """Error that is always allowed, as a share of a gradient's largest value."""
 
 
@@ -125,9 +125,13 @@ TRAININGS: dict[str, Callable[[], Training]] = {
 
 
 def errors(training: Training, truth: list[torch.Tensor]) -> list[float]:
-    """Return the largest error of each gradient of a first step, as a share of its largest value."""
+    """Return the largest error of each gradient of a first step, as a share of its largest value.
+
+    The value is at least a thousandth of that of all gradients: in front of a batch norm a bias has none.
+    """
+    least = 1e-3 * max(float(exact.abs().max()) for exact in truth)
     pairs = zip(training.gradients(), truth, strict=True)
-    return [float((one.double() - exact).abs().max() / exact.abs().max().clamp(min=1e-30)) for one, exact in pairs]
+    return [float((one.double() - exact).abs().max() / exact.abs().max().clamp(min=least)) for one, exact in pairs]
 
 
 def measure(name: str, rounds: int) -> dict[str, Any]:

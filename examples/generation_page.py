@@ -94,7 +94,8 @@ def spectra(columns):
 
 EXPLANATION = (
     "Weights: the energy of the differences between phases for a constant input, as a share of the whole output's; of "
-    "the last layer, and of the three that double the size together, without what is between them.",
+    "the last layer, and of the three that double the size together, without what is between them. Of repeated pixels "
+    "it is 0.",
     "Pictures' energy: that of the mean spectrum, the mean of |FFT|², at the frequencies of a pattern of period 2 (1/2 "
     "cycle per pixel along one axis or both), as a share of all energy but that of frequency 0, less the share that "
     "held-out pictures have there. Below 0: less than theirs.",

@@ -59,7 +59,7 @@ RECIPE = ("scale", "layers", "channels", "batch", "patch", "lr", "ema", "late", 
 # -- the network -----------------------------------------------------------------------------------------------------
 
 
-def network(scale, layers, channels=12):
+def network(scale, layers, channels=12, conv=nn.Conv2d):
     """Return a network from [N, 1, h, w] to [N, 1, s*(h - 2*border), s*(w - 2*border)], with border = layers + 3.
 
     Every layer is "valid". The last layer starts at zero, which is bicubic interpolation, and a kernel of three strides
@@ -68,15 +68,21 @@ def network(scale, layers, channels=12):
     """
     body = []
     for _ in range(layers):
-        conv = nn.Conv2d(channels, channels, 3)
+        layer = conv(channels, channels, 3)
         with torch.no_grad():
-            conv.weight.mul_(0.5)
-            conv.weight[:, :, 1, 1] += torch.eye(channels)
-        body += [conv, nn.PReLU(channels)]
+            layer.weight.mul_(0.5)
+            layer.weight[:, :, 1, 1] += torch.eye(channels)
+        body += [layer, nn.PReLU(channels)]
     tail = tconv.torch.ConvTranspose2d(channels, 1, 3 * scale, scale, 2 * scale)
     nn.init.zeros_(tail.weight)
     nn.init.zeros_(tail.bias)
-    return nn.Sequential(nn.Conv2d(1, channels, 5), nn.PReLU(channels), *body, tail)
+    return nn.Sequential(conv(1, channels, 5), nn.PReLU(channels), *body, tail)
+
+
+def prepared(recipe, compiled):
+    """Return a network as it is trained: of tconv's layers, or of PyTorch's with channels last where it is compiled."""
+    sizes = recipe["scale"], recipe["layers"], recipe["channels"]
+    return network(*sizes).to(memory_format=torch.channels_last) if compiled else network(*sizes, tconv.torch.Conv2d)
 
 
 def border_of(net):
@@ -216,8 +222,13 @@ def rate(step, steps, highest):
 
 
 def loss_of(error, late):
-    """Return Charbonnier's smooth absolute error, which outliers do not dominate; late, the square, as in PSNR."""
-    return 100 * error.square().mean() if late else torch.sqrt(error.square() + 1e-6).mean()
+    """Return Charbonnier's smooth absolute error, which outliers do not dominate; late, what the PSNR is made of.
+
+    That is the mean logarithm of each patch's squared error: a patch that is nearly right counts as much as another.
+    """
+    if late:
+        return 0.01 * torch.log(error.square().mean((1, 2, 3)) + 1e-5).mean()
+    return torch.sqrt(error.square() + 1e-6).mean()
 
 
 def start_of(path):
@@ -241,7 +252,7 @@ def start_of(path):
 def train(recipe, folder, show, *, data, options, share):
     """Train a network and return it with the history of its validation, and how its steps were ended."""
     torch.manual_seed(recipe["seed"])
-    net = network(recipe["scale"], recipe["layers"], recipe["channels"]).to(memory_format=torch.channels_last)
+    net = prepared(recipe, options.compile)
     if options.start:
         grow(net, start_of(options.start))
     mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe["ema"]))
@@ -281,7 +292,7 @@ def train(recipe, folder, show, *, data, options, share):
 def times_per_step(recipe, compiled, rounds):
     """Return the time of a training step with stock PyTorch's layers and with this example's, in turns.
 
-    The example's are channels last: PyTorch's own are timed so, too.
+    PyTorch's own are timed with channels last, and compiled where the example's are, too.
     """
     net = network(recipe["scale"], recipe["layers"], recipe["channels"])
     small, large = recipe["patch"] + 2 * border_of(net), recipe["patch"] * recipe["scale"]
@@ -305,7 +316,7 @@ def times_per_step(recipe, compiled, rounds):
     for also in (False, True)[: 1 + compiled]:
         same = copy.deepcopy(stock).to(memory_format=torch.channels_last)
         calls[f"stock PyTorch, channels last{', compiled' * also}"] = stepper(same, also)
-    calls["this example"] = stepper(net.to(memory_format=torch.channels_last), compiled)
+    calls["this example"] = stepper(prepared(recipe, compiled), compiled)
     return step_times(calls, rounds)
 
 
@@ -361,7 +372,7 @@ def options_of(arguments):
     add("--patch", type=positive, default=48, help="their side, in small pixels (48)")
     add("--lr", type=amount, default=2e-3, help="highest learning rate (0.002)")
     add("--ema", type=amount, default=0.999, help="decay of the moving average of the weights (0.999)")
-    add("--late", type=amount, default=1.0, help="part of the steps after which the loss is the square (1: never)")
+    add("--late", type=amount, default=1.0, help="part of the steps after which the loss is the PSNR's (1: never)")
     add("--compile", action="store_true", help="let torch.compile fuse the layers: faster, after a minute")
     add("--card", action="store_true", help="only measure tconv's own weights again, rewrite their card, and show them")
     given = options.parse_args(arguments)

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
+from tconv._arrays.torch_names import asked_gradients, is_tracing
 from tconv.torch.custom_op import Differentiable
 from tconv.torch.functional import select_route
 from tconv.torch.gradients import BackwardCall, compute_gradients, swapped, swapped_arguments
 from tconv.torch.kernel_call import Arguments, Call, cached_call
-from tconv.torch.training_choice import choose
+from tconv.torch.training_choice import NOTHING, choose
 
 
 def pytorch_conv(input: Any, weight: Any, bias: Any, arguments: Arguments) -> Any:
@@ -26,19 +27,20 @@ def pytorch_conv(input: Any, weight: Any, bias: Any, arguments: Arguments) -> An
 
 def apply(input: Any, weight: Any, bias: Any, arguments: Arguments) -> Any:
     """Run a convolution by the route that fits the present modes, transforms and gradients."""
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+    # first what takes no time: most calls of a network end here
+    if torch.compiler.is_compiling() or is_tracing() or type(input) is not torch.Tensor:
         return pytorch_conv(input, weight, bias, arguments)
-    route = select_route(input, weight, bias)
-    if (route is not Call and route is not Differentiable) or not _fits(input, weight, arguments):
+    if not _fits(input, weight, arguments):
         return pytorch_conv(input, weight, bias, arguments)
     chosen = choose(input, weight, arguments, transposed=False)
-    if route is Differentiable and any(chosen):
+    if chosen is NOTHING or torch.is_autocast_enabled("cpu"):
+        return pytorch_conv(input, weight, bias, arguments)
+    route = select_route(input, weight, bias)
+    if route is Differentiable:
         return DifferentiableConv.apply(input, weight, bias, arguments)
-    return (
-        _forward(input, weight, bias, arguments, False)
-        if chosen.forward
-        else pytorch_conv(input, weight, bias, arguments)
-    )
+    if route is Call and chosen.forward:
+        return _forward(input, weight, bias, arguments, False)
+    return pytorch_conv(input, weight, bias, arguments)
 
 
 def _fits(input: torch.Tensor, weight: torch.Tensor, arguments: Arguments) -> bool:
@@ -74,6 +76,6 @@ class DifferentiableConv(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         """Return the gradients, each on the kernel or PyTorch's."""
-        given = BackwardCall(ctx.arguments, False, ctx.bias_sizes, ctx.needs_input_grad[:3])
+        given = BackwardCall(ctx.arguments, False, ctx.bias_sizes, asked_gradients(ctx, ctx.needs_input_grad[:3]))
         x, weight = ctx.saved_tensors
         return (*compute_gradients(grad, x, weight, given), None)

@@ -23,6 +23,8 @@ _MOST_FILLED = 0.65
 _LEAST_ROW = 24
 _LEAST_PRODUCTS = 8_000_000
 """Multiply-adds from which on a gain is larger than the time that Python takes for a call."""
+_LEAST_STRIDED_PRODUCTS = 2_000_000
+"""The same for an x of few channels, whose gradient is several times as fast."""
 _FEW_CHANNELS = 8
 _MOST_FLOAT64_CHANNELS = 64
 
@@ -40,24 +42,27 @@ NOTHING = TrainingChoice(False, False, False)
 
 def choose(x: torch.Tensor, weight: torch.Tensor, arguments: Arguments, transposed: bool) -> TrainingChoice:
     """Return what of a convolution, or of a transposed one, runs on the kernel. `forward` is for convolutions alone."""
-    last = format_of(x, weight) in LAST.values()
-    return _choose(x.shape, weight.shape, x.dtype, last, arguments, transposed)
+    chosen = _choose(x.shape, weight.shape, x.dtype, arguments, transposed)
+    if chosen is NOTHING or max(arguments.stride) > 1 or format_of(x, weight) not in LAST.values():
+        return chosen
+    return NOTHING
 
 
 @lru_cache(maxsize=1024)
-def _choose(
-    x_shape: Any, w_shape: Any, dtype: torch.dtype, last: bool, arguments: Arguments, transposed: bool
-) -> TrainingChoice:
-    groups, kernel = arguments.groups, w_shape[2:]
+def _choose(x_shape: Any, w_shape: Any, dtype: torch.dtype, arguments: Arguments, transposed: bool) -> TrainingChoice:
+    """Return the choice for contiguous tensors; with a stride, for those with channels last, too."""
+    groups, kernel, strided = arguments.groups, w_shape[2:], max(arguments.stride) > 1
     channels = w_shape[0] // groups, w_shape[1]  # of a group, on both sides
     products = x_shape[0] * math.prod(x_shape[2:]) * math.prod(w_shape)
     if not transposed:
         products //= math.prod(arguments.stride)
-    if dtype not in (torch.float32, torch.float64) or math.prod(kernel) == 1 or products < _LEAST_PRODUCTS:
+    least = _LEAST_STRIDED_PRODUCTS if strided else _LEAST_PRODUCTS
+    if dtype not in (torch.float32, torch.float64) or math.prod(kernel) == 1 or products < least:
         return NOTHING
-    if max(arguments.stride) > 1:
-        return TrainingChoice(False, not transposed and channels[1] <= _FEW_CHANNELS and groups == 1, False)
-    if last or x_shape[-1] < _LEAST_ROW:
+    if strided:
+        pays = not transposed and channels[1] <= _FEW_CHANNELS and groups == 1
+        return TrainingChoice(False, True, False) if pays else NOTHING
+    if x_shape[-1] < _LEAST_ROW:
         return NOTHING
     if dtype is torch.float64:  # PyTorch has no fast form of it
         pays = max(channels) <= _MOST_FLOAT64_CHANNELS
@@ -65,4 +70,4 @@ def _choose(
         blocks = [-(-count // _BLOCK) * _BLOCK for count in channels]
         pays = math.prod(channels) <= _MOST_FILLED * math.prod(blocks)
         pays = pays or (max(channels) <= _BLOCK and len(kernel) == 2 and x_shape[-1] >= 2 * _LEAST_ROW)
-    return TrainingChoice(pays and not transposed, pays, pays)
+    return TrainingChoice(not transposed, True, True) if pays else NOTHING
