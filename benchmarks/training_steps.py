@@ -5,8 +5,8 @@
 A step is forward, loss, backward and Adam, of the networks and sizes that `examples/` train, contiguous and with
 channels last. Both have the same layers; tconv's copy has `tconv.torch.Conv2d` and `ConvTranspose2d` instead of
 PyTorch's. The gate comes first: the gradients of a first step are compared with those in float64, and the largest error
-with tconv's layers may be twice that with PyTorch's, or 1e-3 of a gradient's largest value. Both are that large because a
-number within rounding of zero may fall on either side of a ReLU.
+with tconv's layers may be twice that with PyTorch's, or 1e-3 of a gradient's largest value: a number within rounding of
+zero may fall on either side of a ReLU.
 """
 
 from __future__ import annotations
