@@ -21,6 +21,7 @@ STARTS = {
     "default-5": {"words": "PyTorch's start, kernel 5", "kernel": 5, "start": "default"},
     "icnr-5": {"words": "ICNR, kernel 5", "kernel": 5, "start": "icnr"},
     "default-4": {"words": "PyTorch's start, kernel 4", "kernel": 4, "start": "default"},
+    "icnr-4": {"words": "ICNR, kernel 4", "kernel": 4, "start": "icnr"},
     "resize": {"words": "resize, then convolve", "kernel": 3, "start": "resize"},
 }
 """Generators that are compared: how their layers start, and the kernel of those that double the size."""
@@ -48,7 +49,7 @@ def doubling(before, after, kernel, start, layer):
         return [nn.Upsample(scale_factor=2), nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=bias)]
     up = layer(before, after, kernel, 2, (kernel - 1) // 2, output_padding=kernel % 2, bias=bias)
     if start == "icnr":
-        bound = 1 / math.sqrt(after * kernel**2)  # PyTorch's: only the phases differ from its start
+        bound = 1 / math.sqrt(after * kernel**2)  # PyTorch's; the fifth taps of kernel 5 start at 0
         tconv.torch.icnr_(up.weight, up.stride, init=partial(nn.init.uniform_, a=-bound, b=bound))
     return [up]
 

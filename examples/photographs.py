@@ -5,6 +5,7 @@ A pair is the luma of the small picture, and the detail that the large one has b
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -161,8 +162,11 @@ class Data:
     def __init__(self, cache, scale, packages=None):
         if not cache.exists():
             collect(cache, scale, packages)
-        with np.load(cache) as file:
-            shapes, luma, detail, validation = (file[name] for name in ("shapes", "luma", "detail", "validation"))
+        try:
+            with np.load(cache) as file:
+                shapes, luma, detail, validation = (file[name] for name in ("shapes", "luma", "detail", "validation"))
+        except (OSError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+            raise SystemExit(f"{cache} is damaged ({error}). Delete it, and write the same command") from None
         area = shapes.prod(1)
         starts = np.concatenate([[0], np.cumsum(area)])
         pairs = [

@@ -10,6 +10,7 @@ import base64
 import html
 import io
 import json
+import math
 import os
 import platform
 from collections.abc import Iterator
@@ -25,12 +26,13 @@ from PIL import Image
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
-img { max-width: 100%; height: auto; image-rendering: pixelated; background: #fff }
+img { max-width: 100%; height: auto; background: #fff }
+div > img { max-width: none; image-rendering: pixelated }
 figure { margin: 1.5rem 0 } figcaption { opacity: .8 }
 div { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 caption { text-align: left; font-weight: 600; padding: .5rem 0 }
 th, td { border-bottom: 1px solid #8886; padding: .3rem .8rem; text-align: right }
-th:first-child, td:first-child { text-align: left }
+td { white-space: nowrap } th:first-child, td:first-child { text-align: left; white-space: normal }
 """.strip()
 
 
@@ -51,7 +53,8 @@ def replacing(path: Path) -> Iterator[Path]:
             "Make room for it, then write the same command"
         ) from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def same_recipe(where: str, before: dict[str, Any], recipe: dict[str, Any]) -> None:
@@ -72,6 +75,15 @@ def damaged(path: Path, error: BaseException) -> SystemExit:
         f"{path} is no checkpoint of this example, or damaged ({reason}). "
         "Delete it to begin this run anew, or write another folder"
     )
+
+
+def finite(value: Any) -> Any:
+    """Return figures with None for each that is not finite: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def markdown(rows: list[dict[str, str]]) -> str:
@@ -143,22 +155,26 @@ class Result:
     def picture(self, name: str, picture: Any, caption: str) -> None:
         """Add a picture to the page, and write it as NAME.png; the caption is its alternative text, too.
 
-        picture: uint8 [H, W] or [H, W, 3], or a figure of matplotlib.
+        picture: uint8 [H, W] or [H, W, 3], which the page shows pixel by pixel, or a figure of matplotlib.
         """
-        stream = io.BytesIO()
-        if isinstance(picture, np.ndarray):
+        stream, pixels = io.BytesIO(), isinstance(picture, np.ndarray)
+        if pixels:
             Image.fromarray(picture).save(stream, "PNG")
         else:
             picture.savefig(stream, format="png", dpi=110, bbox_inches="tight")
         self._write(f"{name}.png", stream.getvalue())
         source = f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
         words = html.escape(caption)
-        self._parts.append(f'<figure><img src="{source}" alt="{words}"><figcaption>{words}</figcaption></figure>')
+        image = f'<img src="{source}" alt="{words}">'
+        if pixels:  # made smaller, they would show patterns of the browser's own
+            image = f"<div tabindex=0>{image}</div>"
+        self._parts.append(f"<figure>{image}<figcaption>{words}</figcaption></figure>")
 
     def write(self) -> Path:
         """Write metrics.json, tables.md and page.html, and return the page's path."""
         about = {"title": self.title, "recipe": self.recipe, "machine": machine()}
-        self._write("metrics.json", json.dumps({**about, "tables": self._tables, **self._figures}, indent=1))
+        metrics = finite({**about, "tables": self._tables, **self._figures})
+        self._write("metrics.json", json.dumps(metrics, indent=1, allow_nan=False))
         parts = [f"### {title}\n\n{markdown(rows)}\n" for title, rows in self._tables.items()]
         self._write("tables.md", "\n".join(parts))
         title = html.escape(self.title)

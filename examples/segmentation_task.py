@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cut_outs
 import numpy as np
-from side_by_side import parser, positive
+from side_by_side import amount, parser, positive
 
 CLASSES = list(cut_outs.CLASSES)
 UPS = {
@@ -67,7 +67,7 @@ def options_of(arguments, about, output, steps, quick, **defaults):
     add("--cache", type=Path, default=cut_outs.CACHE, help=f"folder of packages and scenes ({cut_outs.CACHE})")
     add("--seeds", type=positive, default=3, help="trainings of each network (3)")
     add("--batch", type=positive, default=24, help="scenes of a step, of all processes together (%(default)s)")
-    add("--rate", type=float, default=3e-3, help="highest learning rate (0.003)")
+    add("--rate", type=amount, default=3e-3, help="highest learning rate (0.003)")
     add("--scenes", type=positive, default=4000, help="scenes to train on, drawn once (4000)")
     add("--size", type=positive, default=96, help="their height and width in pixels, a multiple of 16 (96)")
     options.set_defaults(**defaults)

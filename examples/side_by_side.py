@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import os
 import random
@@ -33,9 +34,9 @@ def parser(description: str | None, output: str, steps: int) -> argparse.Argumen
     add = parser.add_argument
     add("-o", "--output", type=Path, default=Path(output), metavar="FOLDER", help=f"folder of the results ({output})")
     add("--steps", type=positive, default=steps, help=f"optimisation steps of a run ({steps})")
-    add("--seed", type=int, default=0, help="of the first run (0)")
+    add("--seed", type=natural, default=0, help="of the first run (0)")
     add("--every", type=positive, default=250, help="steps between checkpoints (%(default)s)")
-    add("--jobs", type=positive, default=os.cpu_count(), help="runs side by side (as many as there are cores)")
+    add("--jobs", type=positive, default=cores(), help="runs side by side (as many as there are cores: %(default)s)")
     add("--threads", type=positive, default=1, help="of each run (1: the numbers repeat to the digit)")
     add("--quick", action="store_true", help="a tiny run of everything, whose metrics must pass a bound")
     return parser
@@ -46,6 +47,26 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is given, and a whole number above 0 is needed. Write 1, for example")
     return int(text)
+
+
+def natural(text: str) -> int:
+    """Return an option that has to be a whole number of 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is given, and a whole number of 0 or more is needed")
+    return int(text)
+
+
+def amount(text: str) -> float:
+    """Return an option that has to be a finite number of 0 or more."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is given, and a finite number of 0 or more is needed")
+    return value
+
+
+def cores() -> int:
+    """Return the processors that this process may use, of which a container has fewer than its machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _tell: Any = None

@@ -9,7 +9,7 @@ with scikit-image's pictures alone; no GPU is needed:
     python examples/super_resolution.py --compile           # then open runs/x2/page.html
     python examples/super_resolution.py --quick             # under a minute; exit code 1 if nothing was learned
     torchrun --nproc-per-node 2 examples/super_resolution.py                            # data-parallel
-    python examples/super_resolution.py --card              # measure tconv's own weights, rewrite their model card
+    python examples/super_resolution.py --card              # measure tconv's own weights, rewrite their card, show them
 
 Better networks need more photographs, from Debian packages, and more time:
 
@@ -28,24 +28,23 @@ from __future__ import annotations
 
 import copy
 import functools
-import hashlib
 import json
 import math
 import pickle
 import sys
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from photographs import HELD_OUT, Data
 from report import Result, replacing
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
-from super_resolution_scores import details, enlargements, rivals, rows, scores, write_card
+from super_resolution_scores import digest, rivals, show, write_card
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from training import fit, parser, positive, spread, start_processes, step_times, wrap
+from training import amount, fit, parser, positive, spread, start_processes, step_times, wrap
 
 import tconv.torch
 
@@ -60,7 +59,7 @@ RECIPE = ("scale", "layers", "channels", "batch", "patch", "lr", "ema", "late", 
 # -- the network -----------------------------------------------------------------------------------------------------
 
 
-def network(scale, layers, channels=12):
+def network(scale, layers, channels=12, conv=nn.Conv2d):
     """Return a network from [N, 1, h, w] to [N, 1, s*(h - 2*border), s*(w - 2*border)], with border = layers + 3.
 
     Every layer is "valid". The last layer starts at zero, which is bicubic interpolation, and a kernel of three strides
@@ -69,15 +68,21 @@ def network(scale, layers, channels=12):
     """
     body = []
     for _ in range(layers):
-        conv = nn.Conv2d(channels, channels, 3)
+        layer = conv(channels, channels, 3)
         with torch.no_grad():
-            conv.weight.mul_(0.5)
-            conv.weight[:, :, 1, 1] += torch.eye(channels)
-        body += [conv, nn.PReLU(channels)]
+            layer.weight.mul_(0.5)
+            layer.weight[:, :, 1, 1] += torch.eye(channels)
+        body += [layer, nn.PReLU(channels)]
     tail = tconv.torch.ConvTranspose2d(channels, 1, 3 * scale, scale, 2 * scale)
     nn.init.zeros_(tail.weight)
     nn.init.zeros_(tail.bias)
-    return nn.Sequential(nn.Conv2d(1, channels, 5), nn.PReLU(channels), *body, tail)
+    return nn.Sequential(conv(1, channels, 5), nn.PReLU(channels), *body, tail)
+
+
+def prepared(recipe, compiled):
+    """Return a network as it is trained: of tconv's layers, or of PyTorch's with channels last where it is compiled."""
+    sizes = recipe["scale"], recipe["layers"], recipe["channels"]
+    return network(*sizes).to(memory_format=torch.channels_last) if compiled else network(*sizes, tconv.torch.Conv2d)
 
 
 def border_of(net):
@@ -217,8 +222,13 @@ def rate(step, steps, highest):
 
 
 def loss_of(error, late):
-    """Return Charbonnier's smooth absolute error, which outliers do not dominate; late, the square, as in PSNR."""
-    return 100 * error.square().mean() if late else torch.sqrt(error.square() + 1e-6).mean()
+    """Return Charbonnier's smooth absolute error, which outliers do not dominate; late, what the PSNR is made of.
+
+    That is the mean logarithm of each patch's squared error: a patch that is nearly right counts as much as another.
+    """
+    if late:
+        return 0.01 * torch.log(error.square().mean((1, 2, 3)) + 1e-5).mean()
+    return torch.sqrt(error.square() + 1e-6).mean()
 
 
 def start_of(path):
@@ -239,18 +249,10 @@ def start_of(path):
     return net
 
 
-def digest(path):
-    """Return the first digits of a file's SHA-256, which the recipe has of the network that a run starts as."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    except OSError as error:
-        raise SystemExit(f"{path} cannot be read: {error.strerror}. Write --start with another file") from None
-
-
 def train(recipe, folder, show, *, data, options, share):
     """Train a network and return it with the history of its validation, and how its steps were ended."""
     torch.manual_seed(recipe["seed"])
-    net = network(recipe["scale"], recipe["layers"], recipe["channels"]).to(memory_format=torch.channels_last)
+    net = prepared(recipe, options.compile)
     if options.start:
         grow(net, start_of(options.start))
     mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe["ema"]))
@@ -288,7 +290,10 @@ def train(recipe, folder, show, *, data, options, share):
 
 
 def times_per_step(recipe, compiled, rounds):
-    """Return the time of a training step with stock PyTorch's layers and with this example's, in turns."""
+    """Return the time of a training step with stock PyTorch's layers and with this example's, in turns.
+
+    PyTorch's own are timed with channels last, and compiled where the example's are, too.
+    """
     net = network(recipe["scale"], recipe["layers"], recipe["channels"])
     small, large = recipe["patch"] + 2 * border_of(net), recipe["patch"] * recipe["scale"]
     luma, detail = (torch.rand(recipe["batch"], 1, side, side) for side in (small, large))
@@ -308,10 +313,10 @@ def times_per_step(recipe, compiled, rounds):
     stock = copy.deepcopy(net)
     tconv.torch.restore(stock)
     calls = {"stock PyTorch": stepper(stock, False)}
-    if compiled:
+    for also in (False, True)[: 1 + compiled]:
         same = copy.deepcopy(stock).to(memory_format=torch.channels_last)
-        calls["stock PyTorch, channels last, compiled"] = stepper(same, True)
-    calls["this example"] = stepper(net.to(memory_format=torch.channels_last), compiled)
+        calls[f"stock PyTorch, channels last{', compiled' * also}"] = stepper(same, also)
+    calls["this example"] = stepper(prepared(recipe, compiled), compiled)
     return step_times(calls, rounds)
 
 
@@ -322,21 +327,11 @@ def write_result(result, recipe, run, weights, options):
     """Score the written weight file on the held-out pictures and write the folder's page; return its gain in dB."""
     scale = recipe["scale"]
     methods = {**rivals(scale), "this run": str(weights)}
-    pictures = enlargements(methods, scale, ["scikit-image"] if options.quick else HELD_OUT)
-    table = scores(pictures, scale)
-    gain = table["mean"]["this run"][0] - table["mean"]["bicubic"][0]
     result.text(
         f"{options.steps} steps of {recipe['batch']} patches in {run['seconds'] / 60:.1f} minutes; {weights.name} has "
-        f"{weights.stat().st_size} bytes. The network is {gain:+.2f} dB from bicubic interpolation, as the mean over "
-        "photographs that no training and no choice has used."
+        f"{weights.stat().st_size} bytes. No training and no choice has used the photographs of the scores."
     )
-    result.table("PSNR in dB / SSIM of the luma", rows(table))
-    result.heading("Details")
-    result.text(
-        "The square of each picture in which bicubic interpolation is farthest from the original, pixels repeated."
-    )
-    for name, picture, caption in details(pictures, table):
-        result.picture(name, picture, caption)
+    mean = show(result, methods, scale, ["scikit-image"] if options.quick else HELD_OUT)["mean"]
     result.heading("Training")
     if run["history"]:
         result.picture("validation", curve(run["history"]), "Gain on bicubic interpolation, of the validation pictures")
@@ -348,16 +343,14 @@ def write_result(result, recipe, run, weights, options):
             for name, seconds in times["seconds"].items()
         ],
     )
-    result.figures(scores=table, history=run["history"], step_times=times, seconds=run["seconds"], ends=run["ends"])
-    return gain
+    result.figures(history=run["history"], step_times=times, seconds=run["seconds"], ends=run["ends"])
+    return mean["this run"][0] - mean["bicubic"][0]
 
 
 def curve(history):
     """Return a figure of the validation pictures' gain on bicubic interpolation after so many steps."""
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 3))
+    figure = Figure((6, 3))
+    axes = figure.subplots()
     axes.plot([each["step"] for each in history], [each["validation_gain"] for each in history], marker=".")
     axes.set_xlabel("step")
     axes.set_ylabel("dB")
@@ -377,13 +370,13 @@ def options_of(arguments):
     add("--channels", type=positive, default=12, help="of each layer but the last (12)")
     add("--batch", type=positive, default=16, help="patches of a step, of all processes together (16)")
     add("--patch", type=positive, default=48, help="their side, in small pixels (48)")
-    add("--lr", type=float, default=2e-3, help="highest learning rate (0.002)")
-    add("--ema", type=float, default=0.999, help="decay of the moving average of the weights (0.999)")
-    add("--late", type=float, default=1.0, help="part of the steps after which the loss is the square (1: never)")
+    add("--lr", type=amount, default=2e-3, help="highest learning rate (0.002)")
+    add("--ema", type=amount, default=0.999, help="decay of the moving average of the weights (0.999)")
+    add("--late", type=amount, default=1.0, help="part of the steps after which the loss is the PSNR's (1: never)")
     add("--compile", action="store_true", help="let torch.compile fuse the layers: faster, after a minute")
-    add("--card", action="store_true", help="only measure the weights of the package again and rewrite its model card")
+    add("--card", action="store_true", help="only measure tconv's own weights again, rewrite their card, and show them")
     given = options.parse_args(arguments)
-    options.set_defaults(output=Path(f"runs/x{given.scale}"))
+    options.set_defaults(output=Path("runs/card" if given.card else f"runs/x{given.scale}"))
     if given.quick:
         options.set_defaults(**QUICK)
     return options.parse_args(arguments)
@@ -394,9 +387,14 @@ def main(arguments=None):
     options = options_of(arguments)
     torch.set_num_threads(options.threads)
     if options.card:
-        return write_card(WEIGHTS)
+        result = Result(options.output, "The networks of photographs of tconv", {"weights": write_card(WEIGHTS)})
+        show(result, rivals(2), 2, HELD_OUT)
+        return print(f"see {result.write()}")
     share = start_processes(options.batch)
-    start = digest(options.start) if options.start else None
+    try:
+        start = digest(options.start) if options.start else None
+    except OSError as error:
+        raise SystemExit(f"{options.start} cannot be read: {error.strerror}. Write --start with another file") from None
     own = {name: getattr(options, name) for name in RECIPE}
     recipe = {**own, "packages": options.packages is not None, "start": start}
     first, s = share.rank == 0, options.scale

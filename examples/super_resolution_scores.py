@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from pathlib import Path
@@ -90,11 +91,34 @@ def details(pictures, table):
         yield picture, np.concatenate(panels[1:], 1), f"{picture}, from left: {', '.join(words)}"
 
 
+def show(result, methods, scale, packages):
+    """Put the scores and the details of all held-out pictures of these packages on a page, and return the scores."""
+    pictures = enlargements(methods, scale, packages)
+    table = scores(pictures, scale)
+    result.figures(scores=table)
+    result.table("PSNR in dB / SSIM of the luma", rows(table))
+    result.heading("Details")
+    result.text(
+        "The square of each picture in which bicubic interpolation is farthest from the original, pixels repeated."
+    )
+    for name, picture, caption in details(pictures, table):
+        result.picture(name, picture, caption)
+    return table
+
+
+def digest(path):
+    """Return the first digits of a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 def write_card(folder):
-    """Measure every weight file of a folder and put the tables, and the list of pictures, into its README.md."""
-    lines = []
+    """Measure every weight file of a folder and put the tables, and the list of pictures, into its README.md.
+
+    Returns {file: the first digits of its SHA-256}.
+    """
+    lines, digests = [], {}
     for path in sorted(folder.glob("photo_*x*.safetensors"), key=lambda path: (len(path.name), path.name)):
-        model = tconv.models.load(path)
+        model, digests[path.name] = tconv.models.load(path), digest(path)
         with safe_open(path, "np") as file:
             about = json.loads(file.metadata()["training"])
             weights = sum(file.get_tensor(name).size for name in file.offset_keys() if name.endswith(".weight"))
@@ -114,3 +138,4 @@ def write_card(folder):
         text = f"{before}<!-- {name} -->\n{block.strip()}\n<!-- end of {name} -->{rest}"
     with replacing(card) as part:
         part.write_text(text, encoding="utf-8")
+    return digests

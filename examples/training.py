@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import pickle
 import random
@@ -21,7 +22,8 @@ import side_by_side
 import torch
 from report import damaged, replacing, same_recipe
 from side_by_side import Show
-from side_by_side import parser as parser  # for the examples, whose options these are
+from side_by_side import amount as amount  # for the examples, whose options these are
+from side_by_side import parser as parser
 from side_by_side import positive as positive
 from torch.nn.parallel import DistributedDataParallel
 
@@ -77,7 +79,8 @@ def fit(
 ) -> Fitted:
     """Train until `steps`, from the checkpoint at `path` if there is one.
 
-    Raises SystemExit if the checkpoint is damaged or of another recipe, or cannot be written.
+    Raises SystemExit if the checkpoint is damaged, of another recipe or of more steps, if it cannot be written, and if
+    the loss is not finite.
 
     parts: Everything that changes and has a `state_dict`: networks, their moving averages, optimisers.
     step: Takes one optimisation step, number 0 and on, and returns the loss. PyTorch's generator is seeded before each.
@@ -91,7 +94,9 @@ def fit(
     done, history, seconds, ends = 0, [], 0.0, [[0, steps]]
     if path.exists():
         state = read_checkpoint(path, recipe, parts)
-        done, history, seconds, ends = (state[name] for name in ("step", "history", "seconds", "ends"))
+        done, history, seconds, ends = (state[name] for name in _PROGRESS)
+        if done > steps:
+            raise SystemExit(f"{path} has {done} steps already. Write --steps {done} or more, or another -o FOLDER")
         if ends[-1][1] != steps:
             ends.append([done, steps])
     if together():
@@ -100,6 +105,10 @@ def fit(
     for i in range(done, steps):
         torch.manual_seed(random.Random(f"{recipe['seed']} {i}").getrandbits(63))
         loss = step(i)
+        if not math.isfinite(loss):
+            raise SystemExit(
+                f"the loss of step {i + 1} of {path.stem} is {loss}. Write a lower learning rate, and another -o FOLDER"
+            )
         if show is not None:
             show(f"loss {loss:.4f}", i + 1, steps)
         if (i + 1) % every and i + 1 < steps:
@@ -108,8 +117,10 @@ def fit(
         if first:
             figures = {} if measure is None else measure(i + 1)
             history.append({"step": i + 1, "loss": loss, **figures})
-            about = {"step": i + 1, "history": history, "seconds": seconds, "ends": ends, "recipe": recipe}
-            write_checkpoint(path, {**about, "parts": {name: part.state_dict() for name, part in parts.items()}})
+            about = dict(zip(_PROGRESS, (i + 1, history, seconds, ends), strict=True))
+            write_checkpoint(
+                path, {**about, "recipe": recipe, "parts": {name: part.state_dict() for name, part in parts.items()}}
+            )
         began = time.monotonic()
     if together():
         shared = [history]
@@ -137,11 +148,15 @@ def read_checkpoint(path: Path, recipe: dict[str, Any], parts: dict[str, Any]) -
     try:
         for name, part in parts.items():
             part.load_state_dict(state["parts"][name])
+        if missing := set(_PROGRESS) - set(state):
+            raise KeyError(min(missing))
     except _DAMAGE as error:
         raise damaged(path, error) from None
     return state
 
 
+_PROGRESS = ("step", "history", "seconds", "ends")
+"""What a checkpoint has beside the recipe and the parts."""
 _DAMAGE = (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, pickle.UnpicklingError)
 """What PyTorch raises for files that are none of its own, or damaged, or of other networks."""
 

@@ -17,9 +17,11 @@ GROUPS = {
     "jax_operators": "jax_handler jax_layers jax_operator jax_standard jax_transforms",
     "jax_dialects": "jax jax_dialects diagnose_jax",
     "jax_libraries": "flax haiku equinox",
-    "keras_on_jax": "keras diagnose_keras keras_layers_jax keras_accelerate_jax",
-    "keras_on_tensorflow": "keras diagnose_keras keras_layers_tensorflow keras_accelerate_tensorflow",
-    "keras_on_torch": "keras_layers_torch keras_accelerate_torch keras_inventory keras_streams window_layers",
+    "keras_on_jax": "keras diagnose_keras keras_layers_jax keras_accelerate_jax keras_segmentation_example",
+    "keras_on_tensorflow": "keras diagnose_keras keras_layers_tensorflow keras_accelerate_tensorflow "
+    "keras_segmentation_example",
+    "keras_on_torch": "keras_layers_torch keras_accelerate_torch keras_inventory keras_streams window_layers "
+    "keras_segmentation_example",
     "tensorflow_operators": "tensorflow_operator tensorflow_standard",
     "tensorflow_dialects": "tensorflow tensorflow_dialects diagnose_tensorflow network_steps_tensorflow",
     "tflite": "tflite diagnose_tflite tflite_inventory targets_litert",
@@ -29,7 +31,7 @@ GROUPS = {
     "torch_models": "torch_models torch_rewrite",
     "torch_streams": "decoder_streams streaming_layers streaming_istft_torch stream_recurrent_torch window_streams "
     "streaming_examples stream_benchmark",
-    "training_examples": "training_examples generation_example",
+    "training_examples": "training_examples segmentation_example generation_example",
     "onnx": "onnx onnxruntime diagnose_onnxruntime targets_onnxruntime",
     "openvino": "openvino diagnose_openvino targets_openvino",
     "ncnn": "ncnn diagnose_ncnn ncnn_inventory targets_ncnn",

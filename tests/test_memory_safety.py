@@ -169,6 +169,64 @@ assert len(allocated) > 50
 
 
 @linux
+@pytest.mark.parametrize("cpu", ["host", "x86-64-v3", "x86-64-v2"])
+def test_the_gradient_by_the_weight_touches_nothing_else(cpu, python):
+    """Both tensors lie between pages that may not be accessed, in any strides of the slower axes; sums are exact."""
+    if cpu != "host" and platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("name of an x86 chip")
+    python(
+        GUARDED
+        + """
+from itertools import product
+from tconv.geometry import Geometry
+from tconv.kernels.simd.weight_gradient.call import WeightGradientCall
+rng = np.random.default_rng(1)
+regions = [Region(1 << 18) for _ in range(2)]
+draw = lambda low, high, count: rng.integers(low, high, count).tolist()
+
+def expected(g, a, b):
+    a, b = (each.astype(float).reshape(len(each), g.groups, -1, *each.shape[2:]) for each in (a, b))
+    out = np.zeros((g.groups, a.shape[2], b.shape[2], *g.kernel))
+    for tap in product(*map(range, g.kernel)):
+        for p in product(*map(range, a.shape[3:])):
+            at = [s * q + d * t - lo for s, q, d, t, (lo, _) in zip(g.stride, p, g.dilation, tap, g.crop)]
+            if all(0 <= i < n for i, n in zip(at, b.shape[3:])):
+                out[(..., *tap)] += np.einsum("ngi,ngj->gij", a[(..., *p)], b[(..., *at)])
+    return out.reshape(-1, *out.shape[2:])
+
+def steps_of(shape):
+    steps, step = [0] * len(shape), 1
+    for axis in [len(shape) - 1, *rng.permutation(len(shape) - 1)]:
+        steps[axis] = step
+        step = step * shape[axis] + int(rng.integers(0, 3)) * (rng.random() < 0.3)
+    if rng.random() < 0.2:
+        steps[int(rng.integers(0, len(shape) - 1))] = 0  # expanded
+    return tuple(map(int, steps))
+
+for turn in range(24):
+    ndim, dtype, groups = turn % 3 + 1, dtype_of(KERNEL_DTYPES[turn % 4]), turn % 5 % 3 + 1
+    kernel = (*draw(1, 4, ndim - 1), *draw(1, 14, 1))
+    stride, dilation = (*draw(1, 4, ndim - 1), 1), tuple(draw(1, 4, ndim))
+    g = Geometry(kernel, stride, [(lo, 0) for lo in draw(-3, 8, ndim)], dilation, groups)
+    a, b = (groups * count for count in draw(1, 10 if ndim < 3 else 4, 2))
+    shapes = [
+        (turn % 2 + 1, count, *draw(1, 6, ndim - 1), int(rng.choice([1, 2, 7, 8, 15, 16, 17, 31, 33, 50])))
+        for count in (a, b)
+    ]
+    steps = [steps_of(shape) for shape in shapes]
+    call = WeightGradientCall(g, *shapes, *steps, dtype)
+    for at_end in (False, True):
+        placed = [each.place(shape, step, at_end, dtype) for each, shape, step in zip(regions, shapes, steps)]
+        for each in placed:
+            each[...] = rng.integers(-3, 4, each.shape)
+        found = call(*(each.ctypes.data for each in placed), 1 + turn % 3)
+        np.testing.assert_array_equal(found, expected(g, *placed))
+""",
+        TCONV_CPU=cpu,
+    )
+
+
+@linux
 def test_streams_and_passes_touch_nothing_else(python):
     """Arrays of passes, and the workspace and the states of sessions, lie between pages that may not be accessed."""
     python(

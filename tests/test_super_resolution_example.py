@@ -94,6 +94,13 @@ def test_a_missing_picture_is_refused_with_its_package(photographs, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 half of one"])
+def test_a_damaged_cache_is_named(photographs, tmp_path, content):
+    (tmp_path / "pairs.npz").write_bytes(content)
+    with pytest.raises(SystemExit, match=r"pairs.npz is damaged .*\. Delete it, and write the same command"):
+        photographs.Data(tmp_path / "pairs.npz", 2)
+
+
 @pytest.mark.timeout(300)
 def test_a_run_that_was_killed_gives_the_same_weights(tmp_path, python):
     arguments = [*TINY, "--steps", "60", "--every", "7"]

@@ -14,8 +14,8 @@ import generation  # noqa: E402
 import torch  # noqa: E402
 import training  # noqa: E402
 from adversaries import Adversaries, draw, generator, numbers_of, upsamplings  # noqa: E402
-from generation_scores import fixed_spectrum, frechet, nearest, pattern_share, phase_bins, spectrum  # noqa: E402
-from labelled_pictures import FOLDER, Pictures, folder_of, framed, idx, load, split  # noqa: E402
+from generation_scores import fixed_spectrum, frechet, nearest, pattern_share, peaks, phase_bins, spectrum  # noqa: E402
+from labelled_pictures import INSTALLED, PACKAGE, Pictures, folder_of, framed, idx, load, spaced, split  # noqa: E402
 from scipy.linalg import sqrtm  # noqa: E402
 
 torch.set_num_threads(1)
@@ -98,6 +98,26 @@ def test_the_mean_picture_keeps_a_pattern_of_one_sign_alone():
         assert pattern_share(fixed_spectrum(pictures), power, 2) == pytest.approx(kept)
 
 
+@pytest.mark.parametrize("period", [2, 8])
+def test_a_checkerboard_stands_out_of_noise_as_far_as_it_is_strong(period):
+    noise = RNG.normal(0, 20, (3000, 32, 32))
+    assert peaks(spectrum(128 + noise), period) == pytest.approx(1, abs=0.1)
+    tile = np.zeros((32, 32))
+    tile[::period, ::period] = 60  # the same power at all frequencies of the phases
+    power, own = spectrum(128 + noise + tile), spectrum((128 + tile)[None])
+    found = phase_bins(own.shape, period)
+    expected = np.exp(np.log1p(own[found] / (400 / 255**2 / 1024)).mean())
+    assert peaks(power, period) == pytest.approx(expected, rel=0.1)
+    assert expected > 2
+
+
+def test_powers_below_rounding_are_no_peaks():
+    assert peaks(np.full((32, 32), 1e-30), 2) == pytest.approx(1)
+    sharp = np.full((32, 32), 1e-30)
+    sharp[16, 16] = 1e-20
+    assert peaks(sharp, 2) == pytest.approx(1)
+
+
 def test_a_period_that_does_not_divide_the_picture_is_named():
     with pytest.raises(ValueError, match="no bins at multiples of 1/3"):
         phase_bins((32, 32), 3)
@@ -160,14 +180,14 @@ def test_numbers_between_two_pictures_keep_their_length():
 def packages(tmp_path_factory):
     """Folder of a package of clothes as the real one has them, but noise, and few."""
     folder = tmp_path_factory.mktemp("packages")
-    (folder / "dataset-fashion-mnist" / FOLDER).mkdir(parents=True)
+    place = folder / PACKAGE / INSTALLED.relative_to("/")
+    place.mkdir(parents=True)
     for part, count in (("train", 120), ("t10k", 20)):
         classes = np.arange(count, dtype=np.uint8) % 10
         pixels = RNG.integers(0, 256, (count, 28, 28), np.uint8)
         for name, array in ((f"{part}-images-idx3", pixels), (f"{part}-labels-idx1", classes)):
             header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-            path = folder / "dataset-fashion-mnist" / FOLDER / f"{name}-ubyte.gz"
-            path.write_bytes(gzip.compress(header + array.tobytes()))
+            (place / f"{name}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
     return folder
 
 
@@ -188,6 +208,13 @@ def test_digits_are_split_without_a_picture_in_two_parts():
     assert len(np.unique(every, axis=0)) == 5000
 
 
+def test_pictures_that_stand_for_all_are_of_all_classes():
+    held_out = load("digits").held_out
+    assert set(spaced(held_out.classes, 64)) == set(range(10))
+    assert len(np.unique(spaced(np.arange(100), 30))) == 30
+    assert len(spaced(np.arange(5), 30)) == 5
+
+
 def test_parts_are_the_same_in_every_run():
     pictures = Pictures(np.arange(200), np.arange(200) % 7)
     first, second = (split(pictures, [0.5, 0.75]) for _ in range(2))
@@ -201,8 +228,9 @@ def test_a_frame_is_black():
     assert made.sum() == 9 * 28 * 28
 
 
-def test_a_missing_package_is_named_with_the_command(tmp_path):
-    with pytest.raises(SystemExit, match="apt-get download dataset-fashion-mnist"):
+def test_a_missing_package_is_named_with_what_to_do(tmp_path):
+    message = f"Unpack the Debian package dataset-fashion-mnist into {tmp_path}/dataset-fashion-mnist, or write"
+    with pytest.raises(SystemExit, match=message):
         folder_of(tmp_path)
 
 
@@ -291,8 +319,9 @@ def test_processes_draw_parts_of_the_same_batch(tmp_path, packages, monkeypatch)
 
 
 def run_of(before, after, energy=0.1):
-    figures = {"pattern 2": 0.0, "fixed pattern 2": energy, "weights": [energy] * 4, "nearest": 0.2}
-    return {"before": {"distance": before, **figures}, "after": {"distance": after, **figures}}
+    figures = {"pattern 2": 0.0, "peaks 2": 1.5, "peaks 8": 1.2, "weights": [energy] * 4, "nearest": 0.2}
+    about = {"history": [], "seconds": 1.0, "parameters": 9}
+    return {"before": {"distance": before, **figures}, "after": {"distance": after, **figures}, **about}
 
 
 def test_quick_fails_by_each_of_its_bounds(capsys):
@@ -317,11 +346,23 @@ def test_options_beside_quick_hold():
 
 def test_the_table_has_intervals_and_the_ratio_of_the_two_starts():
     runs = {"default-5": [run_of(700, 41, 0.4), run_of(700, 43, 0.4)], "icnr-5": [run_of(700, 42)] * 2}
-    (row, _) = generation.table_of(runs)
+    row, _, end = generation.table_of(runs, {"noise": {"distance": 500.0, "pattern 2": 0, "peaks 2": 1, "peaks 8": 1}})
+    assert end["Fréchet distance"] == "500.0"
     assert row["Fréchet distance"] == "700.0 → 42.0 ± 12.7"  # Student's t is 12.7 for two runs
     assert generation.ratios(runs)["last layer's weights"] == pytest.approx(0.25)
     assert "at most half" in generation.sentence("mean picture", 0.25)
     assert "not half" in generation.sentence("mean picture", 0.51)
+
+
+def test_a_start_that_leaves_no_checkerboard_has_no_ratio():
+    runs = {"default-5": [run_of(700, 41, -0.01)], "icnr-5": [run_of(700, 42, 0.1)]}
+    assert generation.ratios(runs) == {}
+    assert "leaves 0.00 of" in generation.sentence("mean picture", -0.2)
+
+
+def test_a_single_sample_is_refused():
+    with pytest.raises(SystemExit, match="--samples 1 is given; a Fréchet distance needs two or more"):
+        generation.options_of(["--samples", "1"])
 
 
 def test_the_rate_rises_and_falls_and_stays_above_0():

@@ -19,6 +19,7 @@ sys.path.insert(0, str(EXAMPLES))
 import cut_outs  # noqa: E402
 import segmentation  # noqa: E402
 import segmentation_networks as networks  # noqa: E402
+import segmentation_report  # noqa: E402
 import segmentation_scores as measures  # noqa: E402
 from debian_packages import fetch  # noqa: E402
 from PIL import Image  # noqa: E402
@@ -149,6 +150,21 @@ def test_a_damaged_cache_is_made_again(packages, tmp_path, capsys):
     assert all(np.array_equal(a, b) and np.array_equal(a, c) for a, b, c in zip(first, second, drawn, strict=True))
 
 
+def test_a_cache_of_other_choices_is_made_again(packages, tmp_path, monkeypatch):
+    before = cut_outs.load(packages, tmp_path)
+    monkeypatch.setattr(cut_outs, "_SPLIT_OF_PLACE", (2, 0, 1, 0, 0, 0, 0, 0))
+    after = cut_outs.load(packages, tmp_path)
+    assert len(after["held-out"].pictures) < len(before["held-out"].pictures)
+
+
+def test_a_cache_that_is_a_file_is_refused(packages, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for given in (packages, None):
+        with pytest.raises(SystemExit, match=r"file.* cannot be (used|made): .*Write another (--cache FOLDER|folder)"):
+            cut_outs.load(given, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "x"
+
+
 def test_packages_that_cannot_be_had_are_an_error_that_says_what_to_write(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
@@ -228,6 +244,23 @@ def test_the_interval_is_students():
     assert mean == 2
     assert half == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
     assert math.isnan(measures.interval([5])[1])
+
+
+def test_one_seed_tells_nothing_and_three_tell_what_their_interval_does():
+    def runs(*values):
+        about = {"boundary F": 0.5, "outline F": 0.5, "mean IoU at a quarter": 0.5}
+        return [
+            ({"net": "FCN", "up": up, "seed": seed}, {"mean IoU": value, **about})
+            for seed, pair in enumerate(values)
+            for up, value in zip(("transposed", "default"), pair, strict=True)
+        ]
+
+    (line,) = segmentation_report.sentences(runs((0.5, 0.4)))
+    assert "nothing tells these differences from chance" in line
+    (line,) = segmentation_report.sentences(runs((0.5, 0.4), (0.5, 0.41), (0.5, 0.42)))
+    assert "mean IoU lower, mean IoU at a quarter not to be told apart" in line
+    (line,) = segmentation_report.sentences(runs((0.5, 0.4), (0.5, 0.6), (0.5, 0.42)))
+    assert "mean IoU not to be told apart" in line
 
 
 # -- networks and runs -----------------------------------------------------------------------------------------------

@@ -157,6 +157,27 @@ def test_only_the_gradients_asked_for(seen):
         assert seen == ["_by_input"] * (asked & 1) + ["_by_weight"] * (asked >> 1 & 1)
 
 
+@pytest.mark.parametrize("call", [ours.conv_transpose, convolution.apply])
+def test_a_pass_that_asks_for_some_gradients_computes_no_others(call, seen):
+    arguments = [custom_op.Arguments((1, 1), (1, 1), (0, 0), (1, 1), 1)] if call is convolution.apply else [1, 1]
+    tensors = torch.randn(2, 3, 9, 30), torch.randn(3, 3, 3, 3), torch.randn(3)
+    for needs in ((1, 1, 1), (0, 1, 1), (1, 1, 0), (1, 0, 1)):
+        leaves = [one.clone().requires_grad_(bool(need)) for one, need in zip(tensors, needs, strict=True)]
+        inner = [one * 1 for one in leaves]
+        for given in (leaves, inner):
+            for at, name in enumerate(("_by_input", "_by_weight", None)):
+                if needs[at]:
+                    for ask in (leaves[at], given[at]):
+                        del seen[:]
+                        found = torch.autograd.grad(call(*given, *arguments).square().sum(), ask, retain_graph=True)
+                        assert found[0].shape == ask.shape
+                        assert seen == [name] * (name is not None)
+    del seen[:]
+    call(*leaves, *arguments).square().sum().backward(inputs=[leaves[0]])
+    assert seen == ["_by_input"]
+    assert leaves[2].grad is None
+
+
 def test_results_are_the_same_bits_on_any_number_of_threads(seen):
     x, w = torch.randn(3, 5, 70, 61), torch.randn(7, 5, 3, 5)
     arguments, found = custom_op.Arguments((1, 1), (1, 1), (0, 0), (1, 1), 1), []
@@ -236,7 +257,7 @@ def test_padding_modes_and_words(ndim, mode, seen):
     assert "_by_weight" in seen
 
 
-def test_a_layer_is_pytorchs_in_all_else():
+def test_a_layer_is_pytorchs_in_all_else(seen):
     mine, stock = both_layers(2, 12, 8, 3, padding=1, bias=False)
     assert isinstance(mine, torch.nn.Conv2d)
     assert repr(mine) == repr(stock)
@@ -282,7 +303,7 @@ def test_other_inputs_are_pytorchs(change):
         torch.testing.assert_close(*answers, rtol=1e-3, atol=1e-3)
 
 
-def test_transforms_modes_and_autocast():
+def test_transforms_modes_and_autocast(seen):
     mine, stock = both_layers(2, 12, 12, 3)
     x = torch.randn(3, 4, 12, 40, 64)
     assert training_choice.choose(x[0], mine.weight, _arguments(mine), transposed=False) == EVERYTHING
@@ -306,9 +327,10 @@ def test_transforms_modes_and_autocast():
             layer(x[0].requires_grad_()).sum().backward()
         counts.append(counter.get_total_flops())
     assert counts[0] == counts[1] > 0
+    assert not seen
 
 
-def test_batched_and_differentiable_gradients():
+def test_batched_and_differentiable_gradients(seen):
     mine, stock = both_layers(2, 12, 12, 3)
     x = torch.randn(4, 12, 40, 64, requires_grad=True)
     assert training_choice.choose(x, mine.weight, _arguments(mine), transposed=False) == EVERYTHING
@@ -321,6 +343,20 @@ def test_batched_and_differentiable_gradients():
         found.append([*batched, torch.autograd.grad(slope.square().sum(), layer.weight)[0]])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+    assert seen == ["_by_weight"]  # of the last pass alone, which is not differentiable
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"stride": 2}, {"padding": 1}, {"padding": [1, 0]}, {"dilation": 2}, {"padding": "same", "dilation": (2, 1)}],
+)
+def test_arguments_that_are_assigned_later(change):
+    mine, stock = both_layers(2, 12, 12, 3)
+    x = torch.randn(2, 12, 80, 80)
+    for layer in (mine, stock):
+        for name, value in change.items():
+            setattr(layer, name, value)
+    torch.testing.assert_close(mine(x), stock(x), rtol=1e-4, atol=1e-4)
 
 
 def test_a_training_in_which_every_weight_changes():

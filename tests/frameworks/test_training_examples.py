@@ -120,6 +120,12 @@ def test_options_are_checked(capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(["--steps", "0"])
     assert "0 is given, and a whole number above 0 is needed" in capsys.readouterr().err
+    parser.add_argument("--rate", type=training.amount)
+    for option, text in (("--seed", "-1"), ("--rate", "nan"), ("--rate", "inf"), ("--rate", "-0.1"), ("--rate", "x")):
+        with pytest.raises(SystemExit):
+            parser.parse_args([f"{option}={text}"])
+        assert f"argument {option}: " in capsys.readouterr().err
+    assert parser.parse_args(["--rate", "0"]).rate == 0
 
 
 RECIPE = {"seed": 0, "name": "a"}
@@ -172,6 +178,22 @@ class TestCheckpoint:
         with pytest.raises(SystemExit, match="damaged"):
             self.read(tmp_path / "a.pt", torch.nn.Linear(2, 2))
 
+    def test_one_without_its_progress_is_damaged(self, tmp_path):
+        training.write_checkpoint(tmp_path / "a.pt", {"step": 4, "recipe": RECIPE, "parts": {}})
+        with pytest.raises(SystemExit, match=r"damaged \('ends'\)"):
+            training.read_checkpoint(tmp_path / "a.pt", RECIPE, {})
+
+    def test_one_with_more_steps_is_refused(self, tmp_path):
+        training.fit({}, lambda i: 0.0, 3, tmp_path / "a.pt", RECIPE)
+        assert training.fit({}, lambda i: 0.0, 5, tmp_path / "a.pt", RECIPE).ends == [[0, 3], [3, 5]]
+        with pytest.raises(SystemExit, match=r"a\.pt has 5 steps already\. Write --steps 5 or more"):
+            training.fit({}, lambda i: 0.0, 4, tmp_path / "a.pt", RECIPE)
+
+    def test_a_loss_that_is_not_finite_ends_the_run(self, tmp_path):
+        with pytest.raises(SystemExit, match=r"the loss of step 3 of a is nan\. Write a lower learning rate"):
+            training.fit({}, lambda i: float("nan") if i == 2 else 0.0, 5, tmp_path / "a.pt", RECIPE, every=2)
+        assert training.read_checkpoint(tmp_path / "a.pt", RECIPE, {})["step"] == 2
+
     def test_a_full_disk_keeps_the_older_one(self, tmp_path, monkeypatch):
         path = tmp_path / "a.pt"
         self.write(path)
@@ -198,12 +220,14 @@ class TestResult:
         result.text("a & b")
         result.table("T", [{"net": "U-Net", "IoU": "0.5"}, {"net": "FCN", "IoU": "<0.4>"}])
         result.picture("scene", np.zeros((4, 5, 3), np.uint8), 'black "square"')
-        result.figures(iou=[0.5, 0.4])
+        result.figures(iou=[0.5, 0.4], half={"width": float("nan")})
         page = result.write()
         text = page.read_text()
         assert all(part in text for part in ("A &lt;b&gt; title", "a &amp; b", "&lt;0.4&gt;", "data:image/png;base64,"))
         assert 'alt="black &quot;square&quot;"' in text
-        metrics = json.loads((page.parent / "metrics.json").read_text())
+        assert '<div tabindex=0><img src="data' in text  # pixels are never made smaller
+        metrics = json.loads((page.parent / "metrics.json").read_text(), parse_constant=pytest.fail)
+        assert metrics["half"] == {"width": None}
         assert (metrics["iou"], metrics["recipe"]) == ([0.5, 0.4], {"seed": 3})
         assert "| U-Net | 0.5 |\n| FCN | <0.4> |" in (page.parent / "tables.md").read_text()
         assert (page.parent / "scene.png").read_bytes()[:4] == b"\x89PNG"

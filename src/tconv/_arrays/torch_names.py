@@ -60,6 +60,7 @@ _interpreters = _named("torch._C._functorch.get_interpreter_stack", "torch.vmap 
 _transform_type = _named("torch._C._functorch.TransformType", "torch.vmap runs PyTorch's operator")
 _forward_level = _named("torch.autograd.forward_ad._current_level", "torch.autograd.forward_ad.unpack_dual is asked")
 _dispatch_mode = _named("torch.utils._python_dispatch._get_current_dispatch_mode", _NO_MODES)
+_will_execute = _named("torch._C._will_engine_execute_node", "backward passes compute gradients that they do not need")
 
 SEES_MODES = None not in (_dispatch_stack, _function_stack, _profiler_enabled, _current_level)
 """False if a call cannot tell whether a mode, a transform or the profiler has to see it: then it always does."""
@@ -113,6 +114,25 @@ def only_vmap() -> bool:
 def must_be_seen() -> bool:
     """Return True if a mode or the profiler has to see this call."""
     return not SEES_MODES or bool(_dispatch_stack() or _function_stack() or _profiler_enabled())
+
+
+def asked_gradients(ctx: Any, needed: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Return for which of a function's first inputs this backward pass needs gradients, as PyTorch's operators know it.
+
+    `needed` is `ctx.needs_input_grad` of them: True also where `torch.autograd.grad` or `inputs` ask for others alone.
+    """
+    if _will_execute is None or sum(needed) < 2:
+        return needed
+    # of the inputs that are needed, in their order
+    nodes = (node for node, _ in ctx.next_functions if node is not None)
+    return tuple([one and _is_executed(next(nodes)) for one in needed])
+
+
+def _is_executed(node: Any) -> bool:
+    try:
+        return bool(_will_execute(node))
+    except RuntimeError:  # a tensor whose gradient `torch.autograd.grad` returns
+        return True
 
 
 def inside_dispatch_mode() -> bool:

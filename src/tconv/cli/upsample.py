@@ -102,7 +102,7 @@ def run(
         Pixels down, instead of a scale.
     model
         photo, a small network that comes with tconv: used for pictures if nothing else is asked for. photo-large is
-        one of twice the size for x2: more detail in about twice the time.
+        one of twice the size for x2: more detail in up to twice the time.
     kernel
         nearest, bilinear, bicubic (the usual one of feature maps), lanczos, or a .npy file: [kh, kw], or
         [C_in, C_out, kh, kw] across channels.

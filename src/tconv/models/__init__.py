@@ -62,7 +62,7 @@ def photo(scale: int = 2, size: str = "small") -> Model:
     >>> network = photo(3)
     >>> network.name, network(np.full((3, 5, 6), 0.5, np.float32)).shape
     ('photo x3', (3, 15, 18))
-    >>> photo(2, size="large").name                                     # about half as fast, with more detail
+    >>> photo(2, size="large").name                                     # up to twice the time, more detail
     'photo-large x2'
 
     Data, training and scores are in `tconv/models/data/README.md`. Raises ArgumentError for another scale or size.

@@ -15,18 +15,20 @@ class ConvolutionDropIn(Replacement):
     """Forward pass of all three layers; everything else is inherited from PyTorch's layer."""
 
     def _conv_forward(self: Any, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        padding = self.padding
+        padding, given = self.padding, input
         if self.padding_mode != "zeros":
             input = torch.nn.functional.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
             padding = (0,) * len(self.kernel_size)
-        elif isinstance(padding, str):
-            sides = self._reversed_padding_repeated_twice
-            if sides[::2] != sides[1::2]:  # one side is longer: PyTorch pads
-                output: torch.Tensor = self._stock._conv_forward(self, input, weight, bias)
-                return output
-            padding = tuple(sides[::-2])
-        none = (0,) * len(padding)
-        arguments = Arguments(self.stride, padding, none, self.dilation, self.groups)
+        elif padding == "valid":
+            padding = (0,) * len(self.kernel_size)
+        elif padding == "same" and type(self.dilation) is tuple and self.stride == (1,) * len(self.dilation):
+            both = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+            if not any(sides % 2 for sides in both):  # else one side is longer: PyTorch pads
+                padding = tuple(sides // 2 for sides in both)
+        if not all(type(value) is tuple for value in (self.stride, padding, self.dilation)):  # assigned later
+            output: torch.Tensor = self._stock._conv_forward(self, given, weight, bias)
+            return output
+        arguments = Arguments(self.stride, padding, (0,) * len(padding), self.dilation, self.groups)
         output = apply(input, weight, bias, arguments)
         return output
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tconv._arrays.torch_names import is_tracing
+from tconv._arrays.torch_names import asked_gradients, is_tracing
 from tconv.torch.custom_op import Differentiable
 from tconv.torch.functional import select_route
 from tconv.torch.gradients import BackwardCall, compute_gradients, swapped, swapped_arguments
@@ -76,6 +76,6 @@ class DifferentiableConv(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         """Return the gradients, each on the kernel or PyTorch's."""
-        given = BackwardCall(ctx.arguments, False, ctx.bias_sizes, ctx.needs_input_grad[:3])
+        given = BackwardCall(ctx.arguments, False, ctx.bias_sizes, asked_gradients(ctx, ctx.needs_input_grad[:3]))
         x, weight = ctx.saved_tensors
         return (*compute_gradients(grad, x, weight, given), None)

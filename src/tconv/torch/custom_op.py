@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tconv._arrays.torch_names import cast, count_flops
+from tconv._arrays.torch_names import asked_gradients, cast, count_flops
 from tconv.torch.gradients import BackwardCall, compute_gradients
 from tconv.torch.kernel_call import Arguments, format_of, run
 
@@ -120,7 +120,7 @@ class Differentiable(torch.autograd.Function):
         """Return the gradients, on the kernel where that is faster."""
         stride, padding, output_padding, dilation, groups = ctx.arguments
         arguments = Arguments(tuple(stride), tuple(padding), tuple(output_padding), tuple(dilation), groups)
-        given = BackwardCall(arguments, True, ctx.bias_sizes, ctx.needs_input_grad[:3])
+        given = BackwardCall(arguments, True, ctx.bias_sizes, asked_gradients(ctx, ctx.needs_input_grad[:3]))
         x, weight = ctx.saved_tensors
         return (*compute_gradients(grad, x, weight, given), None, None, None, None, None)
 

@@ -25,6 +25,8 @@ _NEAR_BYTES = 1 << 14
 _LEAST_ROWS = 16
 _TILES = 8
 """Tiles that a call has at least, if there are rows enough: more threads than this are rare for so little work."""
+_MOST_SUMS = 1 << 26
+"""Bytes of the sums of all tiles, unless one tile for each picture takes more."""
 _Frame = ctypes.c_int64 * len(FRAME)
 
 
@@ -57,7 +59,8 @@ class WeightGradientCall:
         self._table = np.array(entries, np.int64)
         row_bytes = (channels * width + b_shape[1] * b_shape[-1]) * elements.stored_size
         tile_rows = min(_TILE_BYTES // row_bytes, -(-batch * rows // _TILES))
-        tile_rows = min(rows, max(tile_rows, _LEAST_ROWS))
+        sum_bytes = math.prod(self._shape) * self._dtype.itemsize
+        tile_rows = min(rows, max(tile_rows, _LEAST_ROWS, -(-batch * rows * sum_bytes // _MOST_SUMS)))
         picture_tiles = -(-rows // tile_rows)
         self._tiles = batch * picture_tiles
         self._function = tile_loop.address(elements)
