@@ -2,12 +2,13 @@
 
 The FCN of segmentation.py learns the same scenes of hand-cut photographs (cut_outs.py) for a shorter time, three times
 with each way up: a transposed convolution that begins as bilinear interpolation, one that begins as Keras begins, and
-interpolation itself. Held-out cut-outs and photographs are looked at once, at the end. About 4 minutes on two cores:
+interpolation itself. Held-out cut-outs and photographs are looked at once, at the end. About 320 MB of Debian packages
+are fetched once:
 
     pip install ".[test]"
     python examples/keras_segmentation.py                   # then open runs/keras-segmentation/page.html
     python examples/keras_segmentation.py --packages FOLDER # unpacked Debian packages, where there is no apt
-    python examples/keras_segmentation.py --quick           # under a minute; exit code 1 if nothing was learned
+    python examples/keras_segmentation.py --quick           # a tiny run; exit code 1 if nothing was learned
     KERAS_BACKEND=jax python examples/keras_segmentation.py -o runs/jax    # or tensorflow; without it torch
 
 A run that was killed goes on at its last checkpoint with the numbers of one that was not.
@@ -236,7 +237,7 @@ def times_of(recipe, net, batch, rounds):
 
 def main(arguments=None):
     """Train all networks, compare them on the held-out scenes, and write the folder of results."""
-    options = options_of(arguments, __doc__, "runs/keras-segmentation", 300, QUICK, every=75)
+    options = options_of(arguments, __doc__, "runs/keras-segmentation", 200, QUICK, every=50)
     if options.steps % options.every:
         raise SystemExit(
             f"--every {options.every} does not divide --steps {options.steps}. Write --every {options.steps}"

@@ -32,7 +32,7 @@ figure { margin: 1.5rem 0 } figcaption { opacity: .8 }
 div { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 caption { text-align: left; font-weight: 600; padding: .5rem 0 }
 th, td { border-bottom: 1px solid #8886; padding: .3rem .8rem; text-align: right }
-th:first-child, td:first-child { text-align: left }
+td { white-space: nowrap } th:first-child, td:first-child { text-align: left; white-space: normal }
 """.strip()
 
 

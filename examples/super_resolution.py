@@ -222,8 +222,13 @@ def rate(step, steps, highest):
 
 
 def loss_of(error, late):
-    """Return Charbonnier's smooth absolute error, which outliers do not dominate; late, the square, as in PSNR."""
-    return 100 * error.square().mean() if late else torch.sqrt(error.square() + 1e-6).mean()
+    """Return Charbonnier's smooth absolute error, which outliers do not dominate; late, what the PSNR is made of.
+
+    That is the mean logarithm of each patch's squared error: a patch that is nearly right counts as much as another.
+    """
+    if late:
+        return 0.01 * torch.log(error.square().mean((1, 2, 3)) + 1e-5).mean()
+    return torch.sqrt(error.square() + 1e-6).mean()
 
 
 def start_of(path):
@@ -367,7 +372,7 @@ def options_of(arguments):
     add("--patch", type=positive, default=48, help="their side, in small pixels (48)")
     add("--lr", type=amount, default=2e-3, help="highest learning rate (0.002)")
     add("--ema", type=amount, default=0.999, help="decay of the moving average of the weights (0.999)")
-    add("--late", type=amount, default=1.0, help="part of the steps after which the loss is the square (1: never)")
+    add("--late", type=amount, default=1.0, help="part of the steps after which the loss is the PSNR's (1: never)")
     add("--compile", action="store_true", help="let torch.compile fuse the layers: faster, after a minute")
     add("--card", action="store_true", help="only measure tconv's own weights again, rewrite their card, and show them")
     given = options.parse_args(arguments)
