@@ -480,10 +480,19 @@ def test_the_choice(channels, settings, size, last, expected):
         ((400, 24), (12, 12), 7, NOTHING),  # of 24
         ((24, 400), (12, 12), 9, EVERYTHING),
         ((1, 100_000), (12, 12), 5, NOTHING),  # a single tile for two threads
+        ((4, 48, 48), (16, 16), 3, NOTHING),  # full blocks need more
+        ((16, 64, 64), (16, 16), 3, EVERYTHING),
+        ((16, 64, 64), (16, 16), 5, NOTHING),
     ],
 )
 def test_the_choice_counts_positions_and_tiles(shape, channels, kernel, expected):
     assert chosen(shape, channels, kernel) == expected
+
+
+def test_the_choice_with_a_stride():
+    assert chosen((16, 64, 64), (4, 64), stride=2) == TrainingChoice(False, True, False)
+    assert chosen((16, 64, 64), (5, 64), stride=2) == NOTHING
+    assert chosen((4, 48, 48), (3, 512), stride=2) == NOTHING
 
 
 def test_the_choice_of_the_threads(monkeypatch):

@@ -3,10 +3,10 @@
 On chips with AVX-512, PyTorch's oneDNN computes 16 channels at a time, and reorders contiguous tensors for it: with 12
 channels nearly half of the work, and with 3 most of it, is zeros. The kernel's lanes are positions, so it needs long
 rows instead, and enough of them: it adds up 16 lanes for each element of the weight in every tile. With channels last
-PyTorch does not reorder, and is as fast. Other chips were not measured, and without oneDNN nothing was: all is PyTorch's.
+PyTorch does not reorder, and is as fast. On other chips, and without oneDNN, nothing was measured: all is PyTorch's.
 
-`benchmarks/training_steps.py` times whole steps. The constants are cautious bounds from single layers on one thread, and
-no result of those is kept.
+`benchmarks/training_steps.py` times whole steps (results/2026-11-30-xeon-2-cores-training-steps.json). The constants
+are cautious bounds from single layers on one thread of that Xeon, whose times are not kept.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ _MOST_FILLED = 0.65
 _LEAST_ROW = 24
 _LEAST_PRODUCTS = 8_000_000
 """Multiply-adds from which on a gain is larger than the time that Python takes for a call."""
-_LEAST_STRIDED_PRODUCTS = 2_000_000
-"""The same for an x of few channels, whose gradient is computed with fewer zeros."""
 _LEAST_POSITIONS = 8192
 """Positions of a batch that pay for packing the weight and adding the lanes of its sums."""
+_LEAST_POSITIONS_OF_LESS = 32768
+"""The same where there is less to gain: blocks without zeros, and with a stride the gradient by x alone."""
 _LEAST_TILE = 384
 """Positions of a tile that pay for adding the lanes of its sums: 16 of the shortest rows."""
 _LEAST_BUSY = 0.75
 """Share of the threads' time in which they have a tile, all tiles being as long."""
-_FEW_CHANNELS = 8
+_FEW_CHANNELS = 4
+"""Channels of x up to which, with a stride, the kernel computes its gradient: PyTorch's blocks are mostly zeros."""
+_MOST_FULL_TAPS = 9
+"""Taps up to which the kernel is used where PyTorch's blocks are full."""
 _MOST_FLOAT64_CHANNELS = 64
 
 
@@ -70,7 +73,7 @@ def _is_measured() -> bool:
         return False
     from tconv.kernels.simd.cpu_target import target
 
-    return target().is_x86 and target().lanes == _BLOCK
+    return bool(target().is_x86 and target().lanes == _BLOCK)
 
 
 def _keeps_busy(tiles: int) -> bool:
@@ -83,18 +86,18 @@ def _keeps_busy(tiles: int) -> bool:
 def _choose(
     x_shape: Any, w_shape: Any, dtype: torch.dtype, arguments: Arguments, transposed: bool
 ) -> tuple[TrainingChoice, int]:
-    """Return the choice for contiguous tensors, with a stride also for channels last; and the weight gradient's tiles."""
+    """Return the choice, with stride 1 for contiguous tensors alone, and the number of the weight gradient's tiles."""
     groups, kernel, strided = arguments.groups, w_shape[2:], max(arguments.stride) > 1
     channels = w_shape[0] // groups, w_shape[1]  # of a group, on both sides
     positions = x_shape[0] * math.prod(x_shape[2:])
     products = positions * math.prod(w_shape)
     if not transposed:
         products //= math.prod(arguments.stride)
-    least = _LEAST_STRIDED_PRODUCTS if strided else _LEAST_PRODUCTS
-    if dtype not in (torch.float32, torch.float64) or math.prod(kernel) == 1 or products < least:
+    if dtype not in (torch.float32, torch.float64) or math.prod(kernel) == 1 or products < _LEAST_PRODUCTS:
         return NOTHING, 0
     if strided:
         pays = not transposed and channels[1] <= _FEW_CHANNELS and groups == 1
+        pays = pays and positions >= _LEAST_POSITIONS_OF_LESS
         return (TrainingChoice(False, True, False) if pays else NOTHING), 0
     if x_shape[-1] < _LEAST_ROW or positions < _LEAST_POSITIONS:
         return NOTHING, 0
@@ -109,5 +112,6 @@ def _choose(
     else:
         blocks = [-(-count // _BLOCK) * _BLOCK for count in channels]
         pays = math.prod(channels) <= _MOST_FILLED * math.prod(blocks)
-        pays = pays or (max(channels) <= _BLOCK and len(kernel) == 2 and x_shape[-1] >= 2 * _LEAST_ROW)
-    return (TrainingChoice(not transposed, True, True) if pays else NOTHING), tiles.count
+        if max(channels) <= _BLOCK and len(kernel) == 2 and math.prod(kernel) <= _MOST_FULL_TAPS:
+            pays = pays or (x_shape[-1] >= 2 * _LEAST_ROW and positions >= _LEAST_POSITIONS_OF_LESS)
+    return (TrainingChoice(not transposed, True, True) if pays else NOTHING), tiles.of_call

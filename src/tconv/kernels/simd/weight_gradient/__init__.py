@@ -7,7 +7,7 @@ Lanes are positions along the last axis, and sums of a few channels and taps sta
 rows of one picture, small enough for the cache (`tiles`), with a sum of its own for each element (`tile_loop`). `call`
 has the tables of offsets, and adds the sums of all tiles in their order: the same bits on any number of threads.
 
-It computes more than tconv.torch asks for: `tconv.torch.training_choice` takes float32 and float64 alone, and no stride.
+It computes more than it is asked for: `tconv.torch.training_choice` takes float32 and float64 alone, and stride 1.
 """
 
 from __future__ import annotations

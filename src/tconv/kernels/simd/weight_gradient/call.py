@@ -53,7 +53,7 @@ class WeightGradientCall:
         self._table = np.array(entries, np.int64)
         row_bytes = (channels * width + b_shape[1] * b_shape[-1]) * elements.stored_size
         tiles = tiles_of(batch, rows, row_bytes, math.prod(self._shape) * self._dtype.itemsize)
-        self._tiles = tiles.count
+        self._tiles = tiles.of_call
         self._function = tile_loop.address(elements)
         most = max(math.prod(entry[-3:]) for entry in entries)
         self._scratch = most * math.prod(g.kernel[:-1]) * elements.lanes * elements.summed_size

@@ -18,16 +18,16 @@ class Tiles(NamedTuple):
 
     rows: int
     of_picture: int
-    count: int
+    of_call: int
 
 
 def tiles_of(batch: int, rows: int, row_bytes: int, sum_bytes: int) -> Tiles:
     """Return the tiles of pictures with this many rows, each of `row_bytes` in a and b, and `sum_bytes` for a tile.
 
     >>> tiles_of(batch=16, rows=52, row_bytes=5184, sum_bytes=5184)
-    Tiles(rows=52, of_picture=1, count=16)
+    Tiles(rows=52, of_picture=1, of_call=16)
     >>> tiles_of(batch=1, rows=1, row_bytes=9_600_000, sum_bytes=2880)  # one axis: no rows
-    Tiles(rows=1, of_picture=1, count=1)
+    Tiles(rows=1, of_picture=1, of_call=1)
     """
     most = min(_TILE_BYTES // row_bytes, -(-batch * rows // _TILES))
     in_tile = min(rows, max(most, _LEAST_ROWS, -(-batch * rows * sum_bytes // _MOST_SUMS)))
