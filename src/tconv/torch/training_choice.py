@@ -79,7 +79,7 @@ def _is_measured() -> bool:
 def _keeps_busy(tiles: int) -> bool:
     """Return True if the weight's gradient in so many tiles gives each thread work nearly all the time."""
     threads = min(torch.get_num_threads(), get_num_threads())
-    return tiles >= max(threads, _LEAST_BUSY * threads * -(-tiles // threads))
+    return bool(tiles >= max(threads, _LEAST_BUSY * threads * -(-tiles // threads)))
 
 
 @lru_cache(maxsize=1024)
