@@ -13,6 +13,7 @@ import json
 import math
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -34,6 +35,10 @@ caption { text-align: left; font-weight: 600; padding: .5rem 0 }
 th, td { border-bottom: 1px solid #8886; padding: .3rem .8rem; text-align: right }
 th:first-child, td:first-child { text-align: left }
 """.strip()
+
+
+_PART = re.compile(r".+\.(html|json|md|npz|png|pt|safetensors)\.\d+")
+"""Names of what `replacing` writes, which stays if its process is killed."""
 
 
 @contextmanager
@@ -111,7 +116,8 @@ class Result:
         known = folder / "recipe.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            others = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+            begun = re.compile(r"\.lock|recipe\.json\.\d+")  # by a process that was killed before its first file
+            others = sorted(path.name for path in folder.iterdir() if not begun.fullmatch(path.name))
             if others and not known.exists():
                 raise SystemExit(f"{folder} holds other files ({others[0]}, ...). Write -o with a new folder")
             self._lock = FileLock(folder / ".lock")
@@ -122,7 +128,10 @@ class Result:
             raise SystemExit(f"{folder} cannot be used: {error.strerror}. Write another -o FOLDER") from None
         if known.exists():
             self._compare(known)
-        else:
+        for path in folder.iterdir():
+            if _PART.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        if not known.exists():
             self._write("recipe.json", json.dumps(self.recipe, indent=1))
 
     def _compare(self, known: Path) -> None:
