@@ -20,6 +20,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import command_line  # noqa: F401  it has to be first
 import numpy as np
 import report
 import torch

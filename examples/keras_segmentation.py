@@ -26,6 +26,7 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
+import command_line  # noqa: F401  it has to be first
 import keras
 import numpy as np
 import segmentation_report

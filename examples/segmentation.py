@@ -21,6 +21,7 @@ import math
 import sys
 from pathlib import Path
 
+import command_line  # noqa: F401  it has to be first
 import numpy as np
 import segmentation_report
 import torch

@@ -34,6 +34,7 @@ import pickle
 import sys
 from pathlib import Path
 
+import command_line  # noqa: F401  it has to be first
 import numpy as np
 import torch
 from matplotlib.figure import Figure
