@@ -14,7 +14,8 @@ import math
 import os
 import platform
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -71,6 +72,14 @@ def same_recipe(where: str, before: dict[str, Any], recipe: dict[str, Any]) -> N
                 f"{where} {name}={there!r}, and this run has {name}={here!r}. "
                 "Write the same options, or another -o FOLDER"
             )
+
+
+def checksum(parts: Iterable[Any]) -> str:
+    """Return the CRC-32 of bytes or arrays, one after another: what tells data from others in a recipe."""
+    found = 0
+    for part in parts:
+        found = zlib.crc32(part, found)
+    return f"{found:08x}"
 
 
 def damaged(path: Path, error: BaseException) -> SystemExit:
@@ -192,7 +201,9 @@ class Result:
             f"<title>{title}</title><style>{STYLE}</style>"
         )
         recipe = f"<pre>{html.escape(json.dumps(self.recipe))}</pre>"
-        body = "\n".join([f"<h1>{title}</h1>", *self._parts, "<h2>Recipe</h2>", f"<div tabindex=0>{recipe}</div>"])
+        links = "All figures: <a href=metrics.json>metrics.json</a>. The tables: <a href=tables.md>tables.md</a>."
+        end = ["<h2>Recipe</h2>", f"<div tabindex=0>{recipe}</div>", f"<p>{links}</p>"]
+        body = "\n".join([f"<h1>{title}</h1>", *self._parts, *end])
         self._write("page.html", f"{head}\n<main>{body}</main>\n")
         return self.folder / "page.html"
 

@@ -258,12 +258,18 @@ class TestResult:
         text = page.read_text()
         assert all(part in text for part in ("A &lt;b&gt; title", "a &amp; b", "&lt;0.4&gt;", "data:image/png;base64,"))
         assert 'alt="black &quot;square&quot;"' in text
+        assert all(f"<a href={name}>" in text for name in ("metrics.json", "tables.md"))
         assert '<div tabindex=0><img src="data' in text  # pixels are never made smaller
         metrics = json.loads((page.parent / "metrics.json").read_text(), parse_constant=pytest.fail)
         assert metrics["half"] == {"width": None}
         assert (metrics["iou"], metrics["recipe"]) == ([0.5, 0.4], {"seed": 3})
         assert "| U-Net | 0.5 |\n| FCN | <0.4> |" in (page.parent / "tables.md").read_text()
         assert (page.parent / "scene.png").read_bytes()[:4] == b"\x89PNG"
+
+    def test_a_recipe_tells_data_from_others(self):
+        zeros = np.zeros((2, 3), np.uint8)
+        assert report.checksum([b"1234", b"56789"]) == "cbf43926"  # the check value of CRC-32
+        assert report.checksum([zeros, zeros]) != report.checksum([zeros, zeros + 1])
 
     def test_a_folder_of_other_files_is_refused(self, tmp_path):
         (tmp_path / "thesis.tex").write_text("x")
