@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+import warnings
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -764,12 +765,27 @@ def test_the_large_network_by_name(run, scale, words, note):
     assert code == 0
     assert words in out
     assert (note in out) if note else ("photo-large is" not in out)
-    exact = tconv.upsample("a.png", Fraction(scale), model="photo-large")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        exact = tconv.upsample("a.png", Fraction(scale), model="photo-large")
+    assert [(str(each.message), each.filename) for each in caught] == ([(note, __file__)] if note else [])
     with Image.open("b.png") as made:
         np.testing.assert_array_equal(np.asarray(made), exact)
     same = tconv.models.photo(2, "large") if scale == "2" else None
     small = tconv.upsample("a.png", Fraction(scale), weights=same) if same else tconv.upsample("a.png", Fraction(scale))
     assert np.array_equal(exact, small) == (scale != "1.5")
+
+
+@pytest.mark.parametrize(
+    ("size", "runs"), [({"scale": 3}, 3), ({"scale": 4}, 4), ({"width": 20}, 3), ({"width": 14}, 2)]
+)
+def test_an_array_is_warned_of_the_network_that_runs_instead(size, runs):
+    small = np.random.default_rng(0).integers(0, 256, (6, 7, 3), np.uint8)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tconv.upsample([small, small], **size, model="photo-large")
+    words = [] if runs == 2 else [f"photo-large is a network of x2; x{runs} is photo's"]
+    assert [str(each.message) for each in caught] == words
 
 
 @given(st.integers(1, 60), st.integers(1, 40), st.sampled_from([2, 3, 4, 5, 7]), st.integers(1, 5), seeds)

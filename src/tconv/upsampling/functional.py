@@ -91,7 +91,8 @@ def upsample(
         Pixels of the result, instead of a scale. One of them keeps the aspect ratio, both may change it.
     model
         "photo", the network that comes with tconv: what pictures are enlarged with if nothing else is given. Or
-        "photo-large", one of twice the size for scale 2, and scales that it is made smaller to.
+        "photo-large", one of twice the size for scale 2, and scales that it is made smaller to; "photo" runs at larger
+        ones, and a warning says so.
     kernel
         "nearest", "bilinear", "bicubic" (for feature maps, bands of TIFF, and scale 1, if not given) or "lanczos";
         or weights as an array or a .npy file: [kh, kw] for each channel, [C_in, C_out, kh, kw] across channels.
@@ -167,7 +168,9 @@ def upsample(
     tiles = TileOptions(max_memory, resume, tile, chunks, shards, level, page, axes, workers, scheduler, repair)
     with limited_threads(read_threads(threads, PYTHON)):
         selection = Selection(target, model, _kernel(kernel), _weights(weights), PYTHON, network)
-        return _upsample_any(image, _Call(selection, alpha, overwrite, check, tiles, progress), output)
+        result = _upsample_any(image, _Call(selection, alpha, overwrite, check, tiles, progress), output)
+        _issue(selection.replacements)
+        return result
 
 
 def _upsample_any(image: Any, call: _Call, output: Any) -> Any:

@@ -57,10 +57,17 @@ def from_name(name: str, scale: int, naming: Naming = PYTHON) -> LearnedUpsample
         return LearnedUpsampler(photo(scale, "large"), scale, name, naming)
     fitting = [each for each in PHOTO_SCALES if scale % each == 0]
     upsampler = LearnedUpsampler(photo(max(fitting, default=3)), scale, PHOTO, naming)
-    if name == PHOTO_LARGE:
-        own = " and ".join(f"x{each}" for each in PHOTO_SIZES["large"])
-        upsampler.notes.append(f"{PHOTO_LARGE} is a network of {own}; x{scale} is {PHOTO}'s")
+    if (note := replaced(name, scale)) is not None:
+        upsampler.notes.append(note)
     return upsampler
+
+
+def replaced(name: str, scale: int) -> str | None:
+    """Return the note on the network that runs instead of that of a name, if another one does at this scale."""
+    if name != PHOTO_LARGE or scale in PHOTO_SIZES["large"]:
+        return None
+    own = " and ".join(f"x{each}" for each in PHOTO_SIZES["large"])
+    return f"{PHOTO_LARGE} is a network of {own}; x{scale} is {PHOTO}'s"
 
 
 def from_weights(

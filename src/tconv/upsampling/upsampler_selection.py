@@ -77,6 +77,13 @@ class Selection:
         """Name of the network's file, if there is one."""
         return Path(self._weights).name if isinstance(self._weights, (str, os.PathLike)) else None
 
+    @property
+    def replacements(self) -> list[str]:
+        """Notes on the networks that were built instead of that of `model`."""
+        scales = [] if self._model is None else [scale for scale, _ in self._of_scale if scale is not None]
+        notes = [learned.replaced(self._model or "", scale) for scale in scales]
+        return [note for note in notes if note is not None]
+
     def for_pictures(self) -> AnyUpsampler:
         """Return the network of photographs if no option says otherwise; scale 1 is filtered.
 
