@@ -834,6 +834,8 @@ def test_plans_have_reasons():
     assert "the weight contains inf or NaN" in str(ours.plan(layer, x))
     with pytest.raises(tconv.TconvError, match="layer is a Linear; a transposed convolution is needed"):
         ours.plan(torch.nn.Linear(2, 2), x)
+    with pytest.raises(tconv.TconvError, match=r"tconv's Conv2d, .* a rule of shapes.* \(docs/torch\.md, Training\)"):
+        ours.plan(ours.Conv2d(8, 4, 3), x)
 
 
 HOME = Path(ours.__file__).parent

@@ -10,6 +10,7 @@ from tconv._arrays.torch_names import notes
 from tconv.errors import ArgumentError, TconvError
 from tconv.kernels.problem import Problem
 from tconv.operator.method_choice import explain_method
+from tconv.torch.conv_modules import ConvolutionDropIn
 from tconv.torch.element_types import NUMPY, call_dtype, title
 from tconv.torch.functional import is_trained, select_route
 from tconv.torch.kernel_call import (
@@ -80,6 +81,13 @@ def plan(layer: torch.nn.Module, input: torch.Tensor) -> LayerPlan:
     `layer` is a transposed convolution, tconv's or PyTorch's (then the plan is that of tconv's layer). A weight with
     inf or NaN goes to PyTorch, too. Raises ArgumentError for other layers.
     """
+    if isinstance(layer, ConvolutionDropIn):
+        raise ArgumentError(
+            f"layer is tconv's {type(layer).__qualname__}, an ordinary convolution, for which there is no plan: in a "
+            "training step a rule of shapes, dtype and memory format chooses what of it runs on the kernel, and all "
+            "else is PyTorch's (docs/torch.md, Training). Write tconv.torch.plan(model.up, x) for a transposed "
+            "convolution"
+        )
     if not isinstance(layer, (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d)):
         raise ArgumentError(
             f"layer is a {type(layer).__qualname__}; a transposed convolution is needed. Write "
