@@ -1,9 +1,9 @@
 """Semantic segmentation in Keras, on any of its backends: what does the start of a transposed convolution decide?
 
-The FCN of segmentation.py learns the same scenes of hand-cut photographs (cut_outs.py) for a shorter time, three times
-with each way up: a transposed convolution that begins as bilinear interpolation, one that begins as Keras begins, and
-interpolation itself. Held-out cut-outs and photographs are looked at once, at the end. About 320 MB of Debian packages
-are fetched once:
+The FCN of segmentation.py learns the same scenes of hand-cut photographs (cut_outs.py) for a shorter time, with each
+way up once for each seed: a transposed convolution that begins as bilinear interpolation, one that begins as Keras
+begins, and interpolation itself. Held-out cut-outs and photographs are looked at once, at the end. About 320 MB of
+Debian packages are fetched once:
 
     pip install ".[test]"
     python examples/keras_segmentation.py                   # then open runs/keras-segmentation/page.html
