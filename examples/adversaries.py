@@ -179,13 +179,12 @@ class Adversaries:
 def classifier_of(path):
     """Return the classifier of a checkpoint."""
     net = Classifier()
-    net.load_state_dict(torch.load(path, weights_only=True)["parts"]["net"])
+    training.read_checkpoint(path, None, {"net": net})
     return net
 
 
-def generator_of(path):
-    """Return the trained generator of a checkpoint, the moving average."""
-    state = torch.load(path, weights_only=True)
-    pair = Adversaries(state["recipe"])
-    pair.mean.load_state_dict(state["parts"]["mean"])
+def generator_of(path, recipe):
+    """Return the trained generator of a run's checkpoint, the moving average."""
+    pair = Adversaries(recipe)
+    training.read_checkpoint(path, recipe, {"mean": pair.mean})
     return pair.mean.module

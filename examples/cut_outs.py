@@ -10,18 +10,19 @@ another, with blur and noise; so the label of every pixel is known. Thin legs, s
 from __future__ import annotations
 
 import argparse
+import functools
+import multiprocessing
 import re
 import sys
 import zipfile
 import zlib
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from debian_packages import fetch
-from photographs import path_of, read
+from photographs import opened, path_of, read
 from PIL import Image, ImageFilter
 from report import replacing
 from rich.progress import track
@@ -71,6 +72,8 @@ SCENERY = {
     ("scikit-learn", ""): ["china.jpg"],
 }
 """Photographs in which no class is to be seen; photographs.py names the authors and licences of most of them."""
+CUT_OUTS = 191
+"""Photographs of these classes in version 2022.06.04 of the package."""
 PACKAGES = [STAMPS, *(package for package, _ in SCENERY if not package.startswith("scikit"))]
 SPLITS = ("training", "validation", "held-out")
 _SPLIT_OF_PLACE = (0, 2, 0, 0, 1, 0, 2, 0)
@@ -128,13 +131,14 @@ def split_of(names):
 def load(packages=None, cache=CACHE):
     """Return {split: Split} of all cut-outs and scenery, shrunk once and kept as a file in the folder `cache`.
 
-    `packages` is a folder of unpacked Debian packages; without it they are fetched into `cache`.
+    `packages` is a folder of unpacked Debian packages; without it they are fetched.
     """
     path = Path(cache) / "cut-outs.npz"
     arrays = _read(path)
     if arrays is None or list(arrays.get("about", [])) != _about():
-        arrays = _collect(fetch(PACKAGES, Path(cache) / "packages") if packages is None else packages)
+        arrays = _collect(fetch(PACKAGES) if packages is None else packages)
         _write(path, arrays)
+    _compare(path, len(arrays["classes"]))
     splits = {}
     pictures, scenery = (_unpack(arrays, kind) for kind in ("pictures", "scenery"))
     for number, name in enumerate(SPLITS):
@@ -143,6 +147,17 @@ def load(packages=None, cache=CACHE):
         classes = [int(label) for label in arrays["classes"][mine]]
         splits[name] = Split([pictures[i] for i in mine], classes, [scenery[i] for i in behind])
     return splits
+
+
+@functools.cache
+def _compare(path, count):
+    """Say once if there are other cut-outs than in the version of the package that kept numbers are of."""
+    if count != CUT_OUTS and multiprocessing.parent_process() is None:
+        print(
+            f"{path} has {count} cut-outs; {STAMPS} 2022.06.04 has {CUT_OUTS}. The package is another version, or only "
+            "partly unpacked, and the numbers will be others. Unpack it again, and delete that file",
+            file=sys.stderr,
+        )
 
 
 def _about():
@@ -155,7 +170,7 @@ def _collect(packages):
     """Return the arrays of the cache file: every picture in one flat array, shapes, classes, splits and names."""
     files, pictures = cut_out_files(packages), []
     for name, _ in files:
-        with Image.open(Path(packages) / STAMPS / STAMPS_FOLDER / name) as picture:
+        with opened(Path(packages) / STAMPS / STAMPS_FOLDER / name) as picture:
             picture = picture.convert("RGBA")
             picture = picture.crop(picture.getchannel("A").getbbox())
             picture.thumbnail((LONGER_SIDE, LONGER_SIDE), Image.Resampling.LANCZOS)
@@ -164,7 +179,7 @@ def _collect(packages):
     for (package, folder), photographs in SCENERY.items():
         for file in photographs:
             path = path_of(package, file, packages, folder)
-            with Image.open(path) as picture:
+            with opened(path) as picture:
                 factor = min(1, SCENERY_SIDE / max(picture.size))
             names.append(file)
             scenery.append(read(path, factor))
@@ -256,7 +271,7 @@ def pool(splits, name, seed, count, size=96, cache=CACHE):
     path = Path(cache) / f"scenes-{name}-{seed}-{count}x{size}-{drawn_from:08x}.npz"
     arrays = _read(path)
     if arrays is None:
-        watch = partial(track, description=f"drawing {name} scenes, once", transient=True)
+        watch = functools.partial(track, description=f"drawing {name} scenes, once", transient=True)
         images, labels = scenes(split, seed, count, size, watch=watch)
         arrays = {"images": images, "labels": labels}
         _write(path, arrays)
@@ -303,7 +318,7 @@ def main(arguments=None):
     """Fetch what is missing, print how many cut-outs each split has, and draw a sheet of scenes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packages", type=Path, help="folder of unpacked Debian packages; without it they are fetched")
-    parser.add_argument("--cache", type=Path, default=CACHE, help=f"folder of what is fetched and shrunk ({CACHE})")
+    parser.add_argument("--cache", type=Path, default=CACHE, help=f"folder of what is shrunk, once ({CACHE})")
     parser.add_argument("--sheet", type=Path, help="picture to write: 8 scenes of each split and their labels")
     options = parser.parse_args(arguments)
     splits, rows = load(options.packages, options.cache), []

@@ -7,12 +7,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+CACHE = Path.home() / ".cache" / "tconv" / "packages"
+"""Folder of the packages that all examples fetch."""
 
-def fetch(packages, folder):
-    """Download and unpack into FOLDER/NAME each package that is missing there, and return the folder.
+
+def fetch(packages, folder=None):
+    """Download and unpack into FOLDER/NAME each package missing there, and return the folder, by default `CACHE`.
 
     Raises SystemExit, with what to write, where apt is missing or fails. A package appears whole or not at all.
     """
+    folder = folder or CACHE
     for package in packages:
         if (folder / package).is_dir():
             continue

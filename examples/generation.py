@@ -20,6 +20,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import command_line  # noqa: F401  it has to be first
 import numpy as np
 import report
 import torch
@@ -204,7 +205,7 @@ def show_pictures(result, data, recipes, folder):
     columns = {}
     for recipe in recipes:
         words, path = STARTS[recipe["of"]]["words"], folder / f"{recipe['name']}.pt"
-        net = generator_of(path)
+        net = generator_of(path, recipe)
         made = draw(net, z)
         columns[words] = {"before": draw(untrained(recipe), z), "after": made}
         result.picture(f"samples-{recipe['of']}", tiles(made[:64], 16), f"Samples, not chosen: {words}")
@@ -263,14 +264,13 @@ def main(arguments=None):
     options = options_of(arguments)
     share = training.start_processes(options.batch)
     recipes, folder = recipes_of(options), options.output
+    pictures = None
     if share.rank == 0:
         data = load(options.pictures, options.packages)
-    if training.together():
-        torch.distributed.barrier()  # the first process fetches the pictures, the others wait for it
-    if share.rank:
-        data = load(options.pictures, options.packages)
+        pictures = report.checksum(array for part in data[:3] for array in part)
     same = {name: value for name, value in recipes[0].items() if name not in ("name", "of", "kernel", "start", "seed")}
     whole = {**same, "seed": options.seed, "runs": options.runs, "starts": options.starts, "processes": share.world}
+    whole |= {"threads": options.threads, "data": training.told(pictures)}
     result = report.Result(folder, "Generators and their checkerboards", whole) if share.rank == 0 else None
     judge = {"name": "classifier", "pictures": options.pictures, "seed": options.seed, "steps": min(800, options.steps)}
     (judged,) = training.spread(partial(train_classifier, options.packages), [judge], folder, 1, options.threads)

@@ -8,7 +8,7 @@ import numpy as np
 from adversaries import STARTS
 from generation_scores import spectrum
 from matplotlib.figure import Figure
-from scipy.stats import t as student
+from segmentation_scores import interval
 
 
 def tiles(pictures, columns, zoom=3):
@@ -19,10 +19,8 @@ def tiles(pictures, columns, zoom=3):
 
 def shown(values, form):
     """Return the mean of the runs' values, with half of its 95% interval by Student's t if there are several."""
-    mean = f"{np.mean(values):{form}}"
-    if len(values) < 2:
-        return mean
-    return f"{mean} ± {student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)):{form}}"
+    mean, half = interval(values)
+    return f"{mean:{form}}" + ("" if math.isnan(half) else f" ± {half:{form}}")
 
 
 COLUMNS = {

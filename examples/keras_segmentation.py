@@ -27,10 +27,11 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
+import command_line  # noqa: F401  it has to be first
 import keras
 import numpy as np
 import segmentation_report
-from report import Result, damaged, replacing, same_recipe
+from report import Result, checksum, damaged, replacing, same_recipe
 from segmentation_scores import intersection_over_union, scores
 from segmentation_task import CLASSES, RECIPE, batch_of, class_weights, options_of, recipes_of, scenes_of
 from side_by_side import spread, step_times
@@ -244,10 +245,10 @@ def main(arguments=None):
         )
     set_threads(options.threads)
     recipes = recipes_of(options, UPS, every=options.every, backend=BACKEND)
-    about = {name: getattr(options, name) for name in ("seed", "seeds", "every", *RECIPE)}
-    about["backend"] = BACKEND
-    result = Result(options.output, f"Semantic segmentation in Keras on {BACKEND}: ways up", about)
+    about = {name: getattr(options, name) for name in ("seed", "seeds", "every", *RECIPE, "threads")}
     pools = scenes_of(recipes[0], options.packages, options.cache)
+    about |= {"backend": BACKEND, "data": checksum(array for pool in pools.values() for array in pool)}
+    result = Result(options.output, f"Semantic segmentation in Keras on {BACKEND}: ways up", about)
     function = functools.partial(train, packages=options.packages, cache=options.cache)
     prepare = functools.partial(set_threads, options.threads)
     results = spread(function, recipes, options.output, options.jobs, prepare)

@@ -24,8 +24,6 @@ SOURCES = {
 }
 PACKAGE = "dataset-fashion-mnist"
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")
-CACHE = Path.home() / ".cache" / "tconv" / "packages"
-"""Folder that a package which is not installed is fetched into."""
 
 
 class Pictures(NamedTuple):
@@ -68,7 +66,7 @@ def folder_of(packages=None):
     """Return the folder that holds the clothes: below `packages`, or of the installed package, or of a fetched one."""
     if packages is None and INSTALLED.is_dir():
         return INSTALLED
-    folder = (fetch([PACKAGE], CACHE) if packages is None else Path(packages)) / PACKAGE / INSTALLED.relative_to("/")
+    folder = (fetch([PACKAGE]) if packages is None else Path(packages)) / PACKAGE / INSTALLED.relative_to("/")
     if not folder.is_dir():
         raise SystemExit(
             f"{folder} does not exist. Unpack the Debian package {PACKAGE} into {folder.parents[3]}, or write the "

@@ -6,6 +6,8 @@ A pair is the luma of the small picture, and the detail that the large one has b
 from __future__ import annotations
 
 import zipfile
+import zlib
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,6 +99,8 @@ TRAINING = [
     Source("scikit-image", "", "public domain", "SpaceX", ["rocket.jpg"]),
     Source("scikit-image", "", "public domain", "NASA", ["hubble_deep_field.jpg"]),
 ]
+PACKAGES = list(dict.fromkeys(source.package for source in TRAINING if source.package != "scikit-image"))
+"""The Debian packages of training pictures."""
 VALIDATION = ["Wine_by_Jakkub_Mede.jpg", "citrus-fruits.jpg", f"EveningGlow/{_LARGE}", f"Grey/{_LARGE}", "gravel.png"]
 """Training pictures that are set aside for validation, and never sampled."""
 LONGER_SIDES = [1280, 900, 600, 400]
@@ -105,9 +109,19 @@ AS_IT_IS = {"scikit-image": [1.0], "palapeli-data": [1.0, 0.6]}
 """Factors by which the small, clean pictures of these packages are shrunk instead."""
 
 
+@contextmanager
+def opened(path):
+    """Yield the picture of a file; SystemExit names the file if it is damaged."""
+    try:
+        with Image.open(path) as picture:
+            yield picture
+    except (OSError, SyntaxError, ValueError, zlib.error) as error:  # what Pillow raises for damaged files
+        raise SystemExit(f"{path} is no whole picture ({error}). Unpack its package again") from None
+
+
 def read(path, factor=1.0):
     """Return the 8-bit RGB picture of a file, [H, W, 3], resized by `factor`."""
-    with Image.open(path) as picture:
+    with opened(path) as picture:
         picture = picture.convert("RGB")
         if factor != 1:
             size = [max(16, round(n * factor)) for n in picture.size]
@@ -125,8 +139,17 @@ def path_of(package, file, packages=None, folder=""):
         return Path(sklearn.datasets.__file__).parent / "images" / file
     path = Path(packages) / package / folder / file
     if not path.exists():
-        raise SystemExit(f"{path} does not exist; it comes from a Debian package. Write: apt-get download {package}")
+        line = f"apt-get download {package} && dpkg-deb -x {package}_*.deb {Path(packages) / package}"
+        raise SystemExit(f"{path} does not exist; it comes from a Debian package. Write: {line}")
     return path
+
+
+def training_files(packages=None):
+    """Yield the package, the name and the path of each training picture; without `packages` scikit-image's alone."""
+    for source in TRAINING:
+        if packages is not None or source.package == "scikit-image":
+            for file in source.files:
+                yield source.package, file, path_of(source.package, file, packages, source.folder)
 
 
 def shrink(picture, scale):
@@ -180,17 +203,13 @@ class Data:
 def collect(cache, scale, packages=None):
     """Write the cache file: every training picture in several sizes; without `packages` those of scikit-image alone."""
     pairs, validation = [], []
-    for source in TRAINING:
-        if packages is None and source.package != "scikit-image":
-            continue
-        for file in source.files:
-            path = path_of(source.package, file, packages, source.folder)
-            with Image.open(path) as picture:
-                longer = max(picture.size)
-            factors = AS_IT_IS.get(source.package) or [n / longer for n in LONGER_SIDES if 2 * n <= longer]
-            for factor in factors[1:2] if file in VALIDATION and len(factors) > 1 else factors:
-                pairs.append(pair(read(path, factor), scale))
-                validation.append(file in VALIDATION)
+    for package, file, path in training_files(packages):
+        with opened(path) as picture:
+            longer = max(picture.size)
+        factors = AS_IT_IS.get(package) or [n / longer for n in LONGER_SIDES if 2 * n <= longer]
+        for factor in factors[1:2] if file in VALIDATION and len(factors) > 1 else factors:
+            pairs.append(pair(read(path, factor), scale))
+            validation.append(file in VALIDATION)
     cache.parent.mkdir(parents=True, exist_ok=True)
     with replacing(cache) as part, part.open("wb") as stream:
         np.savez(

@@ -13,7 +13,9 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterator
+import re
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,6 +36,10 @@ caption { text-align: left; font-weight: 600; padding: .5rem 0 }
 th, td { border-bottom: 1px solid #8886; padding: .3rem .8rem; text-align: right }
 td { white-space: nowrap } th:first-child, td:first-child { text-align: left; white-space: normal }
 """.strip()
+
+
+_PART = re.compile(r".+\.(html|json|md|npz|png|pt|safetensors)\.\d+")
+"""Names of what `replacing` writes, which stays if its process is killed."""
 
 
 @contextmanager
@@ -66,6 +72,14 @@ def same_recipe(where: str, before: dict[str, Any], recipe: dict[str, Any]) -> N
                 f"{where} {name}={there!r}, and this run has {name}={here!r}. "
                 "Write the same options, or another -o FOLDER"
             )
+
+
+def checksum(parts: Iterable[Any]) -> str:
+    """Return the CRC-32 of bytes or arrays, one after another: what tells data from others in a recipe."""
+    found = 0
+    for part in parts:
+        found = zlib.crc32(part, found)
+    return f"{found:08x}"
 
 
 def damaged(path: Path, error: BaseException) -> SystemExit:
@@ -111,7 +125,8 @@ class Result:
         known = folder / "recipe.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            others = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+            begun = re.compile(r"\.lock|recipe\.json\.\d+")  # by a process that was killed before its first file
+            others = sorted(path.name for path in folder.iterdir() if not begun.fullmatch(path.name))
             if others and not known.exists():
                 raise SystemExit(f"{folder} holds other files ({others[0]}, ...). Write -o with a new folder")
             self._lock = FileLock(folder / ".lock")
@@ -122,7 +137,10 @@ class Result:
             raise SystemExit(f"{folder} cannot be used: {error.strerror}. Write another -o FOLDER") from None
         if known.exists():
             self._compare(known)
-        else:
+        for path in folder.iterdir():
+            if _PART.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        if not known.exists():
             self._write("recipe.json", json.dumps(self.recipe, indent=1))
 
     def _compare(self, known: Path) -> None:
@@ -183,7 +201,9 @@ class Result:
             f"<title>{title}</title><style>{STYLE}</style>"
         )
         recipe = f"<pre>{html.escape(json.dumps(self.recipe))}</pre>"
-        body = "\n".join([f"<h1>{title}</h1>", *self._parts, "<h2>Recipe</h2>", f"<div tabindex=0>{recipe}</div>"])
+        links = "All figures: <a href=metrics.json>metrics.json</a>. The tables: <a href=tables.md>tables.md</a>."
+        end = ["<h2>Recipe</h2>", f"<div tabindex=0>{recipe}</div>", f"<p>{links}</p>"]
+        body = "\n".join([f"<h1>{title}</h1>", *self._parts, *end])
         self._write("page.html", f"{head}\n<main>{body}</main>\n")
         return self.folder / "page.html"
 

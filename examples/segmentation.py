@@ -22,15 +22,16 @@ import math
 import sys
 from pathlib import Path
 
+import command_line  # noqa: F401  it has to be first
 import numpy as np
 import segmentation_report
 import torch
-from report import Result
+from report import Result, checksum
 from segmentation_networks import network, predict, tensor_of
 from segmentation_scores import intersection_over_union, scores
 from segmentation_task import CLASSES, RECIPE, UPS, batch_of, class_weights, options_of, recipes_of, scenes_of
 from torch.nn import functional
-from training import fit, spread, start_processes, step_times, together, wrap
+from training import fit, read_checkpoint, spread, start_processes, step_times, together, told, wrap
 
 import tconv.torch
 
@@ -114,7 +115,7 @@ def path_of(recipe, folder):
 def trained(recipe, folder):
     """Return the trained network of a finished run, in eval mode."""
     net = network(recipe)
-    net.load_state_dict(torch.load(path_of(recipe, folder), weights_only=True)["parts"]["net"])
+    read_checkpoint(path_of(recipe, folder), recipe, {"net": net})
     return net.eval()
 
 
@@ -141,14 +142,16 @@ def main(arguments=None):
     """Train all networks, compare them on the held-out scenes, and write the folder of results."""
     options = options_of(arguments, __doc__, "runs/segmentation", 360, QUICK, every=90)
     ups = {"U-Net": ["transposed"], "FCN": ["transposed", "default"]} if options.quick else UPS
-    share, recipes = start_processes(options.batch), recipes_of(options, ups)
+    share, recipes, data = start_processes(options.batch), recipes_of(options, ups), None
     if share.rank == 0:
         torch.set_num_threads(options.threads)
-        about = {name: getattr(options, name) for name in ("seed", "seeds", *RECIPE)}
-        result = Result(options.output, "Semantic segmentation: ways up", {**about, "processes": share.world})
         pools = scenes_of(recipes[0], options.packages, options.cache)
-    if together():
-        torch.distributed.barrier()  # the first process writes the cache, the others wait for it
+        data = checksum(array for pool in pools.values() for array in pool)
+    data = told(data)  # the first process writes the cache, the others wait for it
+    if share.rank == 0:
+        about = {name: getattr(options, name) for name in ("seed", "seeds", *RECIPE, "threads")}
+        about |= {"processes": share.world, "data": data}
+        result = Result(options.output, "Semantic segmentation: ways up", about)
     function = functools.partial(train, packages=options.packages, cache=options.cache, every=options.every)
     results = spread(function, recipes, options.output, options.jobs, options.threads)
     if together():

@@ -64,7 +64,7 @@ def options_of(arguments, about, output, steps, quick, **defaults):
     options = parser(about, output, steps)
     add = options.add_argument
     add("--packages", type=Path, help="folder of unpacked Debian packages, one folder each; else they are fetched")
-    add("--cache", type=Path, default=cut_outs.CACHE, help=f"folder of packages and scenes ({cut_outs.CACHE})")
+    add("--cache", type=Path, default=cut_outs.CACHE, help=f"folder of shrunk pictures and scenes ({cut_outs.CACHE})")
     add("--seeds", type=positive, default=3, help="trainings of each network (3)")
     add("--batch", type=positive, default=24, help="scenes of a step, of all processes together (%(default)s)")
     add("--rate", type=amount, default=3e-3, help="highest learning rate (0.003)")

@@ -2,21 +2,19 @@
 
 The network maps the luma of a picture to the detail that bicubic interpolation lacks; its last layer is a transposed
 convolution. Held-out photographs are looked at once, at the end: scores beside interpolation, tconv's own networks and
-waifu2x's (where its package is), details of each picture, and the time per step against stock PyTorch. About 12 minutes
-with scikit-image's pictures alone; no GPU is needed:
+waifu2x's (where its package is), details of each picture, and the time per step against stock PyTorch. It needs no
+GPU; with scikit-image's pictures alone, and compiled, it takes about 12 minutes:
 
     pip install ".[test]"
-    python examples/super_resolution.py --compile           # then open runs/x2/page.html
+    python examples/super_resolution.py                     # then open runs/x2/page.html
+    python examples/super_resolution.py --compile           # faster, where there is a C++ compiler
     python examples/super_resolution.py --quick             # under a minute; exit code 1 if nothing was learned
     torchrun --nproc-per-node 2 examples/super_resolution.py                            # data-parallel
     python examples/super_resolution.py --card              # measure tconv's own weights, rewrite their card, show them
 
 Better networks need more photographs, from Debian packages, and more time:
 
-    mkdir -p pictures && cd pictures
-    for p in lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 mate-backgrounds palapeli-data plasma-workspace-wallpapers
-    do apt-get download $p && dpkg-deb -x ${p}_*.deb $p; done; cd ..
-    x="python examples/super_resolution.py --packages pictures --compile"
+    x="python examples/super_resolution.py --packages --compile"    # fetches 170 MB once; or --packages FOLDER
     $x --steps 16000 -o runs/x2
     $x --steps 4000 -o runs/x3 --scale 3 --start runs/x2/last.pt
     $x --steps 12000 -o runs/large --channels 16 --layers 13 --start runs/x2/last.pt
@@ -34,17 +32,19 @@ import pickle
 import sys
 from pathlib import Path
 
+import command_line  # noqa: F401  it has to be first
 import numpy as np
 import torch
+from debian_packages import CACHE, fetch
 from matplotlib.figure import Figure
-from photographs import HELD_OUT, Data
-from report import Result, replacing
+from photographs import HELD_OUT, PACKAGES, Data, training_files
+from report import Result, checksum, replacing
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
 from super_resolution_scores import digest, rivals, show, write_card
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from training import amount, fit, parser, positive, spread, start_processes, step_times, wrap
+from training import amount, fit, parser, positive, spread, start_processes, step_times, told, wrap
 
 import tconv.torch
 
@@ -53,8 +53,8 @@ QUICK = {"output": Path("runs/super-resolution-quick"), "steps": 200, "layers": 
 QUICK |= {"ema": 0.99, "every": 100}
 QUICK_GAIN = 0.3
 """Least gain of --quick over bicubic interpolation, in dB, as the mean over scikit-image's held-out pictures."""
-RECIPE = ("scale", "layers", "channels", "batch", "patch", "lr", "ema", "late", "seed")
-"""The options that determine the weights, beside the pictures, the start and the steps."""
+RECIPE = ("scale", "layers", "channels", "batch", "patch", "lr", "ema", "late", "seed", "compile", "threads")
+"""The options that determine the weights, beside the pictures, the start, the processes and the steps."""
 
 # -- the network -----------------------------------------------------------------------------------------------------
 
@@ -363,7 +363,8 @@ def options_of(arguments):
     add = options.add_argument
     add("--folder", type=Path, dest="output", help="another name of -o")
     add("--scale", type=int, default=2, choices=[2, 3, 4], help="how many times larger (2)")
-    add("--packages", type=Path, help="folder of unpacked Debian packages; without it only scikit-image's pictures")
+    words = "more photographs: of Debian packages that are fetched, or unpacked in FOLDER; else scikit-image's alone"
+    add("--packages", type=Path, nargs="?", const=CACHE, metavar="FOLDER", help=words)
     add("--start", type=Path, help="last.pt or weight file of another run: this one starts as its network")
     add("--out", type=Path, help="weight file to write (photo_x<scale>.safetensors in the folder)")
     add("--layers", type=positive, default=12, help="3 x 3 convolutions between the first and the last layer (12)")
@@ -395,9 +396,13 @@ def main(arguments=None):
         start = digest(options.start) if options.start else None
     except OSError as error:
         raise SystemExit(f"{options.start} cannot be read: {error.strerror}. Write --start with another file") from None
+    first, s, pictures = share.rank == 0, options.scale, None
+    if first:
+        if options.packages == CACHE:
+            fetch(PACKAGES)
+        pictures = checksum(path.read_bytes() for *_, path in training_files(options.packages))
     own = {name: getattr(options, name) for name in RECIPE}
-    recipe = {**own, "packages": options.packages is not None, "start": start}
-    first, s = share.rank == 0, options.scale
+    recipe = {**own, "start": start, "processes": share.world, "data": told(pictures)}
     result = Result(options.output, f"Photographs {s} times larger", recipe) if first else None
     cache = options.output / f"pairs_x{s}.npz"
     if first:

@@ -53,6 +53,15 @@ def together() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
+def told(value: Any) -> Any:
+    """Return what the first of torchrun's processes has, in all of them; the others wait for it."""
+    if not together():
+        return value
+    shared = [value]
+    torch.distributed.broadcast_object_list(shared)
+    return shared[0]
+
+
 def wrap(net: torch.nn.Module) -> torch.nn.Module:
     """Return the network, whose gradients are the means over torchrun's processes if there are several."""
     return DistributedDataParallel(net) if together() else net
@@ -122,11 +131,7 @@ def fit(
                 path, {**about, "recipe": recipe, "parts": {name: part.state_dict() for name, part in parts.items()}}
             )
         began = time.monotonic()
-    if together():
-        shared = [history]
-        torch.distributed.broadcast_object_list(shared)  # measured by the first process alone
-        (history,) = shared
-    return Fitted(history, seconds, ends)
+    return Fitted(told(history), seconds, ends)  # measured by the first process alone
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -137,14 +142,18 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
         part.write_bytes(stream.getvalue())
 
 
-def read_checkpoint(path: Path, recipe: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
-    """Load a checkpoint into its parts and return it; SystemExit says what is wrong with it."""
+def read_checkpoint(path: Path, recipe: dict[str, Any] | None, parts: dict[str, Any]) -> dict[str, Any]:
+    """Load a checkpoint, or some parts of it, and return it; SystemExit says what is wrong with it.
+
+    recipe: What it has to be of; None takes any.
+    """
     try:
         state = torch.load(path, weights_only=True)
         before = dict(state["recipe"])
     except _DAMAGE as error:
         raise damaged(path, error) from None
-    same_recipe(f"{path} is of a run with", before, recipe)
+    if recipe is not None:
+        same_recipe(f"{path} is of a run with", before, recipe)
     try:
         for name, part in parts.items():
             part.load_state_dict(state["parts"][name])

@@ -25,7 +25,8 @@ GROUPS = {
     "tensorflow_operators": "tensorflow_operator tensorflow_standard",
     "tensorflow_dialects": "tensorflow tensorflow_dialects diagnose_tensorflow network_steps_tensorflow",
     "tflite": "tflite diagnose_tflite tflite_inventory targets_litert",
-    "torch_operators": "torch_operator torch_gradients torch_dtypes torch_accelerate torch_acceleration_choice torch_crops torch_scale",
+    "torch_operators": "torch_operator torch_gradients torch_dtypes torch_accelerate torch_acceleration_choice "
+    "torch_crops torch_scale",
     "torch_dialects": "torch diagnose_torch interpolation_torch network_steps_torch targets_torch",
     "torch_files": "check_module onnx_exports torch_files torch_inventory",
     "torch_models": "torch_models torch_rewrite",

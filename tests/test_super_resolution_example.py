@@ -89,9 +89,18 @@ def test_bicubic_and_the_detail_give_the_picture(photographs, scale):
 
 
 def test_a_missing_picture_is_refused_with_its_package(photographs, tmp_path):
-    with pytest.raises(SystemExit, match=r"it comes from a Debian package\. Write: apt-get download mate-backgrounds"):
+    with pytest.raises(SystemExit, match=r"Write: apt-get download mate-backgrounds && dpkg-deb -x mate-b"):
         photographs.collect(tmp_path / "pairs.npz", 2, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_picture_is_named(photographs, tmp_path):
+    for name in ("grass.png", "rocket.jpg"):
+        whole = photographs.path_of("scikit-image", name).read_bytes()
+        for damaged in (whole[: len(whole) // 2], whole[:9], b"", bytes(len(whole))):
+            (tmp_path / name).write_bytes(damaged)
+            with pytest.raises(SystemExit, match=f"{name} is no whole picture .*Unpack its package again"):
+                photographs.read(tmp_path / name)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 half of one"])
@@ -135,6 +144,9 @@ for part in ("net", "mean"):
     code, output = finish(start(tmp_path / "whole", *arguments, "--seed", "1"))
     assert code == 1
     assert "holds results of seed=0, and this run has seed=1. Write the same options, or another -o FOLDER" in output
+    code, output = finish(start(tmp_path / "whole", *arguments, "--compile"))
+    assert code == 1
+    assert "holds results of compile=False, and this run has compile=True" in output
     assert (tmp_path / "whole" / "last.pt").read_bytes() == before
 
 
@@ -202,6 +214,21 @@ def test_a_run_that_does_not_beat_bicubic_fails_and_others_can_start_from_it(tmp
         code, output = finish(start(tmp_path / "other", *TINY, "--start", path))
         assert code == 1
         assert message in output
+
+
+def test_the_late_loss_is_the_mean_logarithm_of_each_patchs_squared_error(python):
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import super_resolution as example, torch
+error = torch.zeros(2, 1, 2, 2)
+error[0, 0, 0, 0], error[1, 0, 1, 0] = 0.2, -0.4
+# mean squares 0.01 and 0.04: (log 0.01001 + log 0.04001) / 2 = (-4.60417 - 3.21863) / 2; of both together -3.68848
+assert abs(example.loss_of(error, True).item() + 0.0391140) < 1e-6
+# sqrt(0.040001) + sqrt(0.160001) and six times sqrt(0.000001), of 8
+assert abs(example.loss_of(error, False).item() - (0.2000025 + 0.40000125 + 0.006) / 8) < 1e-7
+"""
+    python(code, EXAMPLES)
 
 
 def test_a_network_with_more_channels_and_layers_starts_as_the_one_that_it_grows_from(python):

@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ sys.path.insert(0, str(EXAMPLES))
 import generation  # noqa: E402
 import torch  # noqa: E402
 import training  # noqa: E402
-from adversaries import Adversaries, draw, generator, numbers_of, upsamplings  # noqa: E402
+from adversaries import Adversaries, classifier_of, draw, generator, generator_of, numbers_of, upsamplings  # noqa: E402
 from generation_scores import fixed_spectrum, frechet, nearest, pattern_share, peaks, phase_bins, spectrum  # noqa: E402
 from labelled_pictures import INSTALLED, PACKAGE, Pictures, folder_of, framed, idx, load, spaced, split  # noqa: E402
 from scipy.linalg import sqrtm  # noqa: E402
@@ -294,9 +295,19 @@ def test_held_out_pictures_do_not_change_the_training(tmp_path, packages, monkey
     assert second["after"]["distance"] != first["after"]["distance"]
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(tmp_path, packages):
+def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(tmp_path, packages):
     trained(tmp_path, packages)
     before = (tmp_path / "icnr-5-0.pt").read_bytes()
+    for name, function in {
+        "classifier": classifier_of,
+        "icnr-5-0": partial(generator_of, recipe=TRAINING),
+    }.items():
+        whole = (tmp_path / f"{name}.pt").read_bytes()
+        function(tmp_path / f"{name}.pt")
+        (tmp_path / f"{name}.pt").write_bytes(whole[:1000])
+        with pytest.raises(SystemExit, match=rf"{name}\.pt is no checkpoint of this example, or damaged"):
+            function(tmp_path / f"{name}.pt")
+        (tmp_path / f"{name}.pt").write_bytes(whole)
     with pytest.raises(SystemExit, match="kernel=5, and this run has kernel=4"):
         generation.train(packages, "classifier.pt", training.Share(0, 1), {**TRAINING, "kernel": 4}, tmp_path, None)
     assert (tmp_path / "icnr-5-0.pt").read_bytes() == before

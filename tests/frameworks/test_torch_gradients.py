@@ -24,6 +24,17 @@ TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-14, torch.float16: 2e-3, tor
 DTYPES = torch.float32, torch.float64, torch.float32, torch.float16, torch.bfloat16
 
 
+@pytest.fixture(autouse=True)
+def _measured_machine(monkeypatch):
+    """The choice of a chip that was measured, on two threads, whatever this machine is."""
+    monkeypatch.setattr(training_choice, "_is_measured", lambda: True)
+    monkeypatch.setattr(training_choice, "get_num_threads", lambda: 64)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def seen(monkeypatch):
     """Names of what the kernel computed; every call that it can run stays on it, however small."""
@@ -194,15 +205,57 @@ def test_results_are_the_same_bits_on_any_number_of_threads(seen):
     assert all(torch.equal(one, other) for pair in found[1:] for one, other in zip(found[0], pair, strict=True))
 
 
-def test_inf_and_nan_go_where_pytorchs_go(seen):
-    for place, number in ((0, torch.inf), (1, torch.nan)):
-        tensors = [torch.randn(1, 2, 4, 37), torch.randn(3, 2, 3, 3)]
-        tensors[place].view(-1)[5] = number
-        arguments = custom_op.Arguments((1, 1), (0, 1), (0, 0), (1, 1), 1)
-        y, found = gradients_of(partial(convolution.apply, bias=None, arguments=arguments), tensors, 0)
-        exact, truth = gradients_of(partial(functional.conv2d, padding=(0, 1)), tensors, 0)
-        for mine, theirs in zip([y, *found], [exact, *truth], strict=True):
-            assert torch.equal(mine.isfinite(), theirs.isfinite())
+@pytest.mark.parametrize("number", [torch.inf, torch.nan])
+@pytest.mark.parametrize("place", ["x", "weight", "grad"])
+def test_inf_and_nan_go_where_pytorchs_go(place, number, seen):
+    x, w, grad = torch.randn(1, 2, 4, 37), torch.randn(3, 2, 3, 3), torch.randn(1, 3, 2, 37)
+    {"x": x, "weight": w, "grad": grad}[place].view(-1)[5] = number
+    arguments, found = custom_op.Arguments((1, 1), (0, 1), (0, 0), (1, 1), 1), []
+    for call in (
+        partial(convolution.apply, bias=None, arguments=arguments),
+        partial(functional.conv2d, padding=(0, 1)),
+    ):
+        given = [one.clone().requires_grad_() for one in (x, w)]
+        y = call(*given)
+        found.append([y, *torch.autograd.grad(y, given, grad)])
+    for mine, theirs in zip(*found, strict=True):
+        assert torch.equal(mine.isfinite(), theirs.isfinite())
+    assert seen[-1] == "_by_weight"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("column", "inside"), [(0, slice(2, 5)), (1, slice(1, 5)), (20, slice(0, 5)), (36, slice(0, 3))]
+)
+@pytest.mark.parametrize("number", [torch.inf, torch.nan])
+def test_inf_and_nan_at_a_border_do_not_reach_taps_in_the_padding(number, column, inside, dtype, seen):
+    """As in oneDNN; PyTorch's other convolutions multiply them by the zeros of the padding."""
+    x, w, grad = torch.rand(1, 2, 4, 37) + 1, torch.randn(3, 2, 3, 5), torch.randn(1, 3, 4, 37)
+    grad[0, 1, 2, column] = number
+    x, w, grad = (one.to(dtype) for one in (x, w, grad))
+    arguments = custom_op.Arguments((1, 1), (1, 2), (0, 0), (1, 1), 1)
+    w.requires_grad_()
+    (found,) = torch.autograd.grad(convolution.apply(x, w, None, arguments), w, grad)
+    expected = torch.ones(3, 2, 3, 5, dtype=torch.bool)
+    expected[1, :, :, inside] = False
+    assert torch.equal(found.isfinite(), expected)
+    assert seen == ["_by_weight"]
+
+
+def test_empty_tensors_are_left_to_pytorch(seen):
+    arguments = custom_op.Arguments((1, 1), (0, 1), (0, 0), (1, 1), 1)
+    x, w = torch.randn(0, 3, 9, 30, requires_grad=True), torch.randn(4, 3, 1, 3, requires_grad=True)
+    convolution.apply(x, w, None, arguments).sum().backward()
+    assert x.grad.shape == x.shape
+    assert torch.equal(w.grad, torch.zeros_like(w))
+    assert "_by_weight" not in seen
+    for full in ((2, 4, 9, 30), (2, 3, 9, 30)):
+        for axis in range(4):
+            a, b = (2, 4, 9, 30), (2, 3, 9, 30)
+            empty = (*full[:axis], 0, *full[axis + 1 :])
+            a, b = (empty, b) if full == a else (a, empty)
+            strides = [torch.empty(shape).stride() for shape in (a, b)]
+            assert gradients._weight_call(a, b, *strides, torch.float32, (1, 3), arguments) is None
 
 
 def test_a_row_beside_the_picture_is_not_read(seen):
@@ -387,6 +440,13 @@ def _arguments(layer):
     return custom_op.Arguments(layer.stride, layer.padding, none, layer.dilation, layer.groups)
 
 
+def chosen(shape, channels, kernel=3, dtype=torch.float32, **settings):
+    """Choice for a layer and a contiguous x of this shape [N, *spatial]."""
+    layer = (torch.nn.Conv1d, torch.nn.Conv2d)[len(shape) - 2](*channels, kernel, dtype=dtype, **settings)
+    x = torch.empty(shape[0], channels[0], *shape[1:], dtype=dtype)
+    return training_choice.choose(x, layer.weight, _arguments(layer), transposed=False)
+
+
 @pytest.mark.parametrize(
     ("channels", "settings", "size", "last", "expected"),
     [
@@ -407,3 +467,76 @@ def test_the_choice(channels, settings, size, last, expected):
     assert training_choice.choose(x, layer.weight, _arguments(layer), transposed=False) == expected
     wide = training_choice.choose(x.bfloat16(), layer.weight.bfloat16(), _arguments(layer), transposed=False)
     assert wide == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "kernel", "expected"),
+    [
+        ((1, 48, 48), (8, 128), 3, NOTHING),  # too few positions for so large a weight
+        ((2, 25, 25), (8, 128), 3, NOTHING),
+        ((1, 48, 48), (8, 512), 3, NOTHING),
+        ((4, 48, 48), (8, 128), 3, EVERYTHING),
+        ((80, 2, 64), (12, 12), 3, NOTHING),  # tiles of 128 positions
+        ((400, 24), (12, 12), 7, NOTHING),  # of 24
+        ((24, 400), (12, 12), 9, EVERYTHING),
+        ((1, 100_000), (12, 12), 5, NOTHING),  # a single tile for two threads
+        ((4, 48, 48), (16, 16), 3, NOTHING),  # full blocks need more
+        ((16, 64, 64), (16, 16), 3, EVERYTHING),
+        ((16, 64, 64), (16, 16), 5, NOTHING),
+    ],
+)
+def test_the_choice_counts_positions_and_tiles(shape, channels, kernel, expected):
+    assert chosen(shape, channels, kernel) == expected
+
+
+def test_the_choice_with_a_stride():
+    assert chosen((16, 64, 64), (4, 64), stride=2) == TrainingChoice(False, True, False)
+    assert chosen((16, 64, 64), (5, 64), stride=2) == NOTHING
+    assert chosen((4, 48, 48), (3, 512), stride=2) == NOTHING
+
+
+def test_the_choice_of_the_threads(monkeypatch):
+    assert chosen((1, 100_000), (12, 12), 5) == NOTHING
+    torch.set_num_threads(1)  # of a step that was already asked for
+    assert chosen((1, 100_000), (12, 12), 5) == EVERYTHING
+    for tiles, threads, enough in (
+        (8, 8, True),
+        (9, 8, False),
+        (12, 8, True),
+        (3, 4, False),
+        (3, 2, True),
+        (1, 1, True),
+    ):
+        torch.set_num_threads(threads)
+        assert training_choice._keeps_busy(tiles) == enough
+    monkeypatch.setattr(training_choice, "get_num_threads", lambda: 1)
+    assert training_choice._keeps_busy(1)
+
+
+def test_nothing_is_chosen_without_onednn_and_on_other_chips(monkeypatch):
+    case = (16, 64, 64), (12, 12)
+    strided = (16, 64, 64), (3, 64)
+    assert chosen(*case) == chosen(*case, dtype=torch.float64) == EVERYTHING
+    assert chosen(*strided, stride=2).by_input
+    monkeypatch.setattr("torch.backends.mkldnn.enabled", False)
+    assert chosen(*case) == chosen(*case, dtype=torch.float64) == chosen(*strided, stride=2) == NOTHING
+    monkeypatch.undo()
+    monkeypatch.setattr(training_choice, "_is_measured", lambda: False)
+    assert chosen(*case) == chosen(*case, dtype=torch.float64) == chosen(*strided, stride=2) == NOTHING
+
+
+def test_chips_that_were_measured(monkeypatch):
+    monkeypatch.undo()  # the machine's own
+    pytest.importorskip("llvmlite")
+    from tconv.kernels.simd import cpu_target
+
+    chip = cpu_target.target()
+    for lanes, is_available, expected in ((16, True, True), (8, True, False), (4, True, False), (16, False, False)):
+        changed = chip._replace(lanes=lanes, triple="x86_64-unknown-linux-gnu")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cpu_target, "target", lambda changed=changed: changed)
+            patch.setattr("torch.backends.mkldnn.is_available", lambda known=is_available: known)
+            assert training_choice._is_measured.__wrapped__() == expected
+    arm = chip._replace(lanes=16, triple="aarch64-unknown-linux-gnu")
+    monkeypatch.setattr(cpu_target, "target", lambda: arm)
+    assert not training_choice._is_measured.__wrapped__()

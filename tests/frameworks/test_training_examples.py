@@ -87,6 +87,39 @@ def test_a_killed_run_equals_one_that_was_not(tmp_path, whole):
     assert len({tuple(each["weights"]) for each in runs_of(whole)}) == 3
 
 
+def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path):
+    process = start(tmp_path / "stopped", "--jobs", 2, "--pause", 0.05)
+    while not (tmp_path / "stopped" / "run1.pt").exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    code, output = finish(process)
+    assert code == 130
+    assert "stopped; the same command goes on" in output
+    assert "Traceback" not in output
+
+
+WITHOUT = """
+import runpy, sys
+class Missing:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+runpy.run_path(sys.argv[2], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("filelock", "filelock"), ("sklearn", "scikit-learn"), ("torch", "torch")]
+)
+def test_a_missing_module_is_named_with_what_to_write(module, package):
+    command = [sys.executable, "-c", WITHOUT, module, EXAMPLES / "segmentation.py"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(EXAMPLES)}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == f'{package} is missing. Write: pip install ".[test]"\n'
+
+
 def test_two_processes_train_as_one(tmp_path, whole):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     code, output = finish(start(tmp_path / "two", launcher=launcher))
@@ -225,6 +258,7 @@ class TestResult:
         text = page.read_text()
         assert all(part in text for part in ("A &lt;b&gt; title", "a &amp; b", "&lt;0.4&gt;", "data:image/png;base64,"))
         assert 'alt="black &quot;square&quot;"' in text
+        assert all(f"<a href={name}>" in text for name in ("metrics.json", "tables.md"))
         assert '<div tabindex=0><img src="data' in text  # pixels are never made smaller
         metrics = json.loads((page.parent / "metrics.json").read_text(), parse_constant=pytest.fail)
         assert metrics["half"] == {"width": None}
@@ -232,11 +266,34 @@ class TestResult:
         assert "| U-Net | 0.5 |\n| FCN | <0.4> |" in (page.parent / "tables.md").read_text()
         assert (page.parent / "scene.png").read_bytes()[:4] == b"\x89PNG"
 
+    def test_a_recipe_tells_data_from_others(self):
+        zeros = np.zeros((2, 3), np.uint8)
+        assert report.checksum([b"1234", b"56789"]) == "cbf43926"  # the check value of CRC-32
+        assert report.checksum([zeros, zeros]) != report.checksum([zeros, zeros + 1])
+
     def test_a_folder_of_other_files_is_refused(self, tmp_path):
         (tmp_path / "thesis.tex").write_text("x")
         with pytest.raises(SystemExit, match=r"holds other files \(thesis\.tex"):
             report.Result(tmp_path, "t", {})
         assert {path.name for path in tmp_path.iterdir()} == {"thesis.tex"}
+
+    def test_what_killed_processes_left_is_removed(self, tmp_path):
+        (tmp_path / "recipe.json.12").write_text('{"seed": 0')
+        report.Result(tmp_path, "t", {"seed": 0})
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", "recipe.json"}
+        for name in ("run.pt.345", "page.html.6", "notes.2026"):
+            (tmp_path / name).write_text("half")
+        with pytest.raises(SystemExit, match="holds results of seed=0"):
+            report.Result(tmp_path, "t", {"seed": 1})
+        assert (tmp_path / "run.pt.345").exists()
+        report.Result(tmp_path, "t", {"seed": 0})
+        assert {path.name for path in tmp_path.iterdir()} == {".lock", "recipe.json", "notes.2026"}
+
+    def test_a_folder_without_a_recipe_keeps_all_its_files(self, tmp_path):
+        (tmp_path / "data.json.1").write_text("x")
+        with pytest.raises(SystemExit, match="holds other files"):
+            report.Result(tmp_path, "t", {})
+        assert (tmp_path / "data.json.1").exists()
 
     def test_a_file_is_no_folder(self, tmp_path):
         (tmp_path / "file").write_text("x")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
+import command_line  # noqa: F401  it has to be first
 import report
 import torch
 import training

@@ -54,9 +54,14 @@ class Conv2d(ConvolutionDropIn, torch.nn.Conv2d):
     >>> x = torch.randn(2, 12, 64, 64)
     >>> torch.testing.assert_close(layer(x), stock(x), rtol=1e-4, atol=1e-4)
 
-    On the kernel run, in float32 and float64 and with contiguous tensors: layers of stride 1 whose channels are few, or
-    fill PyTorch's blocks of 16 badly (12, 20, 3), forward and backward; and of other strides the gradient by an x of at
-    most 8 channels. Everything else, calls under autocast, and what is compiled, exported or scripted, is PyTorch's.
+    On the kernel run, on x86 chips with AVX-512 and in float32 and float64:
+    - with stride 1, forward and backward: contiguous tensors with rows of at least 24, 8192 positions in a batch, and 8
+      million multiply-adds, whose channels fill PyTorch's blocks of 16 badly (12, 20, 3), or in 2-D are at most 16 with
+      rows of at least 48, 32768 positions and at most 9 taps; in float64 at most 64 channels (`docs/torch.md` has what
+      threads and short pictures change)
+    - with other strides, from 32768 positions on, the gradient by an x of at most 4 channels
+
+    A kernel of 1 x 1, calls under autocast, what is compiled, exported or scripted, and all else are PyTorch's.
     """
 
     _stock = torch.nn.Conv2d

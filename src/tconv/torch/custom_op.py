@@ -1,9 +1,9 @@
 """The operator `torch.ops.tconv.conv_transpose`, which PyTorch's tracers, transforms and counters know.
 
 One rule for 1 to 3 spatial axes: x [N, C_in, *spatial], weight [C_in, C_out/groups, *kernel], bias [C_out] or None, and
-one integer per axis for stride, padding, output_padding and dilation. Its gradients, of any order, are PyTorch's own
-convolutions, and so are calls on other devices and dtypes. `Differentiable` is the same without PyTorch's dispatcher;
-its gradients of first order run on the kernel where that is faster (`gradients`).
+one integer per axis for stride, padding, output_padding and dilation. The gradients of the operator, of any order, are
+PyTorch's own convolutions, and so are calls on other devices and dtypes. `Differentiable` is the same without PyTorch's
+dispatcher, except that `gradients` may run its gradients of first order on the kernel.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def conv_transpose(
     >>> y = tconv.torch.conv_transpose(x, w, stride=2, padding=1)
     >>> y.shape
     torch.Size([1, 32, 16, 16])
-    >>> y.sum().backward()                                  # gradients: on the kernel where that is faster
+    >>> y.sum().backward()                                  # stride 2: its gradients are PyTorch's
 
     input [N, C_in, *spatial] or [C_in, *spatial], weight [C_in, C_out/groups, *kernel], bias [C_out]; any device and
     dtype that PyTorch takes. float32, float64, float16 and bfloat16 on the CPU run on tconv's kernel, everything else

@@ -112,14 +112,14 @@ def _by_weight(grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, given:
     return torch.from_numpy(call(a.data_ptr(), b.data_ptr(), threads, openmp)).to(weight.dtype)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)  # a table of some kilobytes in each, or up to a megabyte
 def _weight_call(
     a_shape: Any, b_shape: Any, a_strides: Any, b_strides: Any, dtype: Any, kernel: Any, arguments: Arguments
 ) -> Any:
     """Return the call of the kernel for tensors of these shapes and strides, or None if it cannot run."""
     crop = [(padding, padding) for padding in arguments.padding]  # where b ends does not matter for its offsets
     g = Geometry(tuple(kernel), arguments.stride, crop, arguments.dilation, arguments.groups)
-    if weight_gradient.reasons_against(g, a_strides, b_strides, NUMPY[dtype]):
+    if weight_gradient.reasons_against(g, a_shape, b_shape, a_strides, b_strides, NUMPY[dtype]):
         return None
     from tconv.kernels.simd.weight_gradient.call import WeightGradientCall  # this imports LLVM
 

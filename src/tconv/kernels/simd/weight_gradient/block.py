@@ -91,8 +91,10 @@ def _write(name: str, block: SumBlock, elements: Elements) -> str:
                     for t in range(block.taps):
                         b_numbers = f.load_stored(line, place + t * block.dilation, b_masks[t])
                         for i, number in enumerate(a_numbers):
-                            total = sums[t, i, j]
-                            total.set(f.fma(number, b_numbers, total.value))
+                            total, inside = sums[t, i, j], b_masks[t]
+                            added = f.fma(number, b_numbers, total.value)
+                            # outside of b nothing is added: 0 times inf or NaN is NaN
+                            total.set(added if inside is None else f.select(inside, added, total.value))
 
             with f.loop(vectors, at_least_once=True) as vector:
                 place = vector * f.lanes

@@ -17,16 +17,10 @@ from tconv.kernels.simd.openmp_threads import OpenMPThreads
 from tconv.kernels.simd.thread_pool import pool
 from tconv.kernels.simd.weight_gradient import block, tile_loop
 from tconv.kernels.simd.weight_gradient.places import ENTRY, FRAME
+from tconv.kernels.simd.weight_gradient.tiles import tiles_of
 
-_TILE_BYTES = 1 << 19
-"""Bytes of a and b in a tile: they are read by all blocks, from the cache."""
 _NEAR_BYTES = 1 << 14
 """Bytes of a and b that a block reads at all taps, from the nearest cache."""
-_LEAST_ROWS = 16
-_TILES = 8
-"""Tiles that a call has at least, if there are rows enough: more threads than this are rare for so little work."""
-_MOST_SUMS = 1 << 26
-"""Bytes of the sums of all tiles, unless one tile for each picture takes more."""
 _Frame = ctypes.c_int64 * len(FRAME)
 
 
@@ -58,11 +52,8 @@ class WeightGradientCall:
         entries = self._entries(g, channels // g.groups, group_b, width, b_shape[-1], (a_strides, b_strides), elements)
         self._table = np.array(entries, np.int64)
         row_bytes = (channels * width + b_shape[1] * b_shape[-1]) * elements.stored_size
-        tile_rows = min(_TILE_BYTES // row_bytes, -(-batch * rows // _TILES))
-        sum_bytes = math.prod(self._shape) * self._dtype.itemsize
-        tile_rows = min(rows, max(tile_rows, _LEAST_ROWS, -(-batch * rows * sum_bytes // _MOST_SUMS)))
-        picture_tiles = -(-rows // tile_rows)
-        self._tiles = batch * picture_tiles
+        tiles = tiles_of(batch, rows, row_bytes, math.prod(self._shape) * self._dtype.itemsize)
+        self._tiles = tiles.of_call
         self._function = tile_loop.address(elements)
         most = max(math.prod(entry[-3:]) for entry in entries)
         self._scratch = most * math.prod(g.kernel[:-1]) * elements.lanes * elements.summed_size
@@ -74,8 +65,8 @@ class WeightGradientCall:
             "a_rows": self._a_rows.ctypes.data,
             "b_rows": self._b_rows.ctypes.data,
             "rows": rows,
-            "tile_rows": tile_rows,
-            "picture_tiles": picture_tiles,
+            "tile_rows": tiles.rows,
+            "picture_tiles": tiles.of_picture,
             "vectors": -(-width // elements.lanes),
             "entries": self._table.ctypes.data,
             "entry_count": len(entries),
