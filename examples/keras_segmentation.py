@@ -25,7 +25,11 @@ import time
 import zipfile
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
+if os.environ.setdefault("KERAS_BACKEND", "torch") not in ("torch", "jax", "tensorflow"):
+    raise SystemExit(
+        f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}; torch, jax and tensorflow can be used. "
+        "Write KERAS_BACKEND=torch"
+    )
 
 import command_line  # noqa: F401  it has to be first
 import keras
