@@ -40,7 +40,7 @@ from adversaries import (
     settled,
     upsamplings,
 )
-from generation_page import EXPLANATION, curves, ratios, sentence, spectra, table_of, tiles
+from generation_page import CURVES, EXPLANATION, closest, curves, ratios, sentence, spectra, table_of, tiles
 from generation_scores import fixed_spectrum, frechet, nearest, pattern_share, peaks, spectrum
 from labelled_pictures import SOURCES, load, spaced
 from torch import nn
@@ -295,12 +295,13 @@ def main(arguments=None):
         f"{len(data.validation.classes)} to choose with, {len(data.held_out.classes)} held out, which are compared "
         f"with. The classifier names {judged['accuracy']:.1%} of the held-out ones. Training pictures have a Fréchet "
         f"distance of {ends['training pictures']['distance']:.1f} from them, noise {ends['noise']['distance']:.0f}.",
+        closest(runs),
     )
     result.table(
         "Fréchet distance, and energy of the checkerboard in percent, before → after training", table_of(runs, ends)
     )
     result.text(*EXPLANATION, *(sentence(*each) for each in ratios(runs).items()))
-    result.picture("curves", curves(runs), "Means of the runs over the training; the moving average's, and the start's")
+    result.picture("curves", curves(runs), CURVES)
     show_pictures(result, data, recipes[: len(options.starts)], folder)
     rows = [
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 from adversaries import STARTS
@@ -34,6 +35,11 @@ COLUMNS = {
 """Columns of the table of starts: the figure, and its form."""
 
 
+def unsigned_zeros(text):
+    """Return a text without the sign of each number that is rounded to 0."""
+    return re.sub(r"-(0\.?0*)(?![\d.])", r"\1", text)
+
+
 def table_of(runs, ends):
     """Return the table of the starts: before training, and after it with the 95% interval of the runs.
 
@@ -44,13 +50,13 @@ def table_of(runs, ends):
         row = {"start": STARTS[name]["words"]}
         for column, (figure, form) in COLUMNS.items():
             before, after = ([figure(run[place]) for run in found] for place in ("before", "after"))
-            row[column] = f"{np.mean(before):{form}} → {shown(after, form)}"
+            row[column] = unsigned_zeros(f"{np.mean(before):{form}} → {shown(after, form)}")
         row["nearest"] = shown([run["after"]["nearest"] for run in found], ".3f")
         rows.append({**row, "parameters": str(found[0]["parameters"])})
     for name, figures in ends.items():
         row = {"start": name}
         for column, (figure, form) in COLUMNS.items():
-            row[column] = "" if "weights" in column else f"{figure(figures):{form}}"
+            row[column] = "" if "weights" in column else unsigned_zeros(f"{figure(figures):{form}}")
         row["nearest"] = f"{figures['nearest']:.3f}" if "nearest" in figures else ""
         rows.append({**row, "parameters": ""})
     return rows
@@ -73,6 +79,13 @@ def curves(runs):
     axes[0].set_yscale("log")
     axes[1].legend()
     return figure
+
+
+CURVES = (
+    "How the generators improve: at step 0 they are untrained, later points are of the mean of their weights over the "
+    "last steps. Each point is the mean over the runs of one start. Left: distance from real pictures, lower is "
+    "better. Right: how much of a checkerboard is left in the last layer's weights."
+)
 
 
 def spectra(columns):
@@ -119,6 +132,22 @@ def ratios(runs):
         if default > 0:
             found[column.removesuffix(", %")] = float(icnr / default)
     return found
+
+
+def closest(runs):
+    """Return a sentence on the start whose pictures have the lowest Fréchet distance, the mean of its runs.
+
+    The difference to the next one is taken seed by seed.
+    """
+    distances = {STARTS[name]["words"]: [run["after"]["distance"] for run in found] for name, found in runs.items()}
+    first, *others = sorted(distances, key=lambda words: np.mean(distances[words]))
+    words = f"The lowest Fréchet distance after training is that of {first}, {np.mean(distances[first]):.1f}"
+    if not others:
+        return f"{words}."
+    less = np.subtract(distances[others[0]], distances[first])
+    mean, half = interval(less)
+    chance = ", which can be chance: the 95% interval holds 0" if mean <= half else ""
+    return f"{words}: {shown(less, '.1f')} less than the next, of {others[0]}{chance}."
 
 
 def sentence(column, ratio):

@@ -1,9 +1,9 @@
 """Semantic segmentation in Keras, on any of its backends: what does the start of a transposed convolution decide?
 
-The FCN of segmentation.py learns the same scenes of hand-cut photographs (cut_outs.py) for a shorter time, three times
-with each way up: a transposed convolution that begins as bilinear interpolation, one that begins as Keras begins, and
-interpolation itself. Held-out cut-outs and photographs are looked at once, at the end. About 320 MB of Debian packages
-are fetched once:
+The FCN of segmentation.py learns the same scenes of hand-cut photographs (cut_outs.py) for a shorter time, with each
+way up once for each seed: a transposed convolution that begins as bilinear interpolation, one that begins as Keras
+begins, and interpolation itself. Held-out cut-outs and photographs are looked at once, at the end. About 320 MB of
+Debian packages are fetched once:
 
     pip install ".[test]"
     python examples/keras_segmentation.py                   # then open runs/keras-segmentation/page.html
@@ -25,7 +25,11 @@ import time
 import zipfile
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
+if os.environ.setdefault("KERAS_BACKEND", "torch") not in ("torch", "jax", "tensorflow"):
+    raise SystemExit(
+        f"KERAS_BACKEND is {os.environ['KERAS_BACKEND']!r}; torch, jax and tensorflow can be used. "
+        "Write KERAS_BACKEND=torch"
+    )
 
 import command_line  # noqa: F401  it has to be first
 import keras

@@ -1,8 +1,9 @@
 """Semantic segmentation: is a transposed convolution better than interpolation on the way back to the picture?
 
 An FCN and a U-Net learn to name each pixel of scenes made of hand-cut photographs (cut_outs.py). Each is trained with
-several ways up, three times, from the same first weights and on the same scenes; held-out cut-outs and photographs are
-looked at once, at the end. About 12 minutes on two cores, and 320 MB of Debian packages that are fetched once:
+several ways up, once for each seed, from the same first weights and on the same scenes; held-out cut-outs and
+photographs are looked at once, at the end. About 12 minutes on two cores, and 320 MB of Debian
+packages that are fetched once:
 
     pip install ".[test]"
     python examples/segmentation.py                         # then open runs/segmentation/page.html

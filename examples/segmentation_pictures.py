@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from cut_outs import CLASSES, COLOURS
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 WRONG = np.uint8((214, 39, 40))
+LETTERS = 14
+"""Pixels of the letters of a sheet, which the page shows pixel by pixel."""
 
 
 def predictions(images, labels, guesses, scale=2):
@@ -32,9 +34,10 @@ def _sheet(rows, scale):
     strips = []
     for name, row in rows.items():
         strip = np.hstack(list(row)).repeat(scale, 0).repeat(scale, 1)
-        title = Image.new("RGB", (strip.shape[1], 14), "white")
+        title = Image.new("RGB", (strip.shape[1], LETTERS + 8), "white")
         pen = ImageDraw.Draw(title)
-        pen.text((2, 1), name, fill="black")
+        pen.font = ImageFont.load_default(LETTERS)
+        pen.text((2, 2), name, fill="black")
         if name == "labels":
             _legend(pen)
         strips += [np.asarray(title), strip]
@@ -42,11 +45,11 @@ def _sheet(rows, scale):
 
 
 def _legend(pen):
-    x = 60
+    x = 80
     for name, colour in zip(CLASSES, COLOURS, strict=True):
-        pen.rectangle((x, 2, x + 9, 11), fill=tuple(map(int, colour)))
-        pen.text((x + 13, 1), name, fill="black")
-        x += 28 + int(pen.textlength(name))
+        pen.rectangle((x, 4, x + LETTERS, 4 + LETTERS), fill=tuple(map(int, colour)))
+        pen.text((x + LETTERS + 6, 2), name, fill="black")
+        x += LETTERS + 24 + int(pen.textlength(name))
 
 
 def learning(curves):
@@ -59,7 +62,7 @@ def learning(curves):
             for k, points in enumerate(seeds):
                 axes.plot(*zip(*points, strict=True), color=f"C{i}", alpha=0.8, label=None if k else up)
         axes.set(title=net, xlabel="steps", ylabel="mean IoU, validation")
-        axes.legend(fontsize="small")
+        axes.legend()
     return figure
 
 
@@ -69,7 +72,7 @@ def kernels(pairs, boards):
     pairs: {start: (weight before, weight after)}, [classes, classes, k, k].
     boards: {start: (checkerboard before, after)} of the same weights.
     """
-    figure = Figure((13, 2.6 * len(pairs)), layout="constrained")
+    figure = Figure((10, 2.3 * len(pairs)), layout="constrained")
     for cells, (start, pair) in zip(figure.subplots(len(pairs), 6, squeeze=False), pairs.items(), strict=True):
         taps = [np.einsum("iihw->hw", weight) / len(weight) for weight in pair]
         responses = [20 * np.log10(np.maximum(response_of(each), 1e-4)) for each in taps]
@@ -78,13 +81,13 @@ def kernels(pairs, boards):
             (
                 ("kernel", taps, (-_largest(taps), _largest(taps))),
                 ("response [dB]", responses, (-40, 0)),
-                ("gain of the phases", gains, (min(map(np.min, gains)), max(map(np.max, gains)))),
+                ("phases' gain", gains, (min(map(np.min, gains)), max(map(np.max, gains)))),
             )
         ):
             for when, values in enumerate(each):
                 axes = cells[2 * at + when]
                 shown = axes.imshow(values, cmap="RdBu_r" if at == 0 else "viridis", vmin=limits[0], vmax=limits[1])
-                axes.set_title(f"{kind}, {'after' if when else 'before'}", fontsize="small")
+                axes.set_title(f"{kind},\n{'after' if when else 'before'}", fontsize="medium")
                 axes.set(xticks=[], yticks=[])
             figure.colorbar(shown, ax=cells[2 * at : 2 * at + 2], shrink=0.8)
         cells[0].set_ylabel(start)

@@ -101,20 +101,54 @@ def time_rows(times):
     return rows
 
 
+def one_seed(runs):
+    """Return True if a way up was trained once, so that nothing has an interval."""
+    return any(len(results) < 2 for ups in groups_of(runs).values() for results in ups.values())
+
+
 def sentences(runs):
-    """Return what the differences say. One whose interval holds 0 can be none; one of a single seed has no interval."""
-    if any(len(results) < 2 for ups in groups_of(runs).values() for results in ups.values()):
+    """Return what surely differs from the first way up of a network, and what does not, in a sentence each.
+
+    A difference whose interval holds 0 can be none; one of a single seed has no interval.
+    """
+    if one_seed(runs):
         return ["One seed each: nothing tells these differences from chance."]
-    lines = []
+    differing, alike = [], []
     for net, ups in summary_of(runs).items():
+        base = UPS[net][next(iter(ups))]
         for up, figures in list(ups.items())[1:]:
-            words = []
+            words, same = [], []
             for name, found in figures.items():
                 mean, half = found["difference"], found["half width of the difference"]
                 side = "higher" if mean > 0 else "lower"
-                words.append(f"{name} {side if abs(mean) > half else 'not to be told apart'}")
-            lines.append(f"{name_of(net, up)}, against {UPS[net][next(iter(ups))]}: {', '.join(words)}.")
-    return lines
+                if abs(mean) > half:
+                    words.append(f"{name} {points(abs(mean), half)} points {side}")
+                else:
+                    same.append(name)
+            if words:
+                differing.append(f"{name_of(net, up)}, against {base}: {', '.join(words)}")
+            if same:
+                alike.append(f"{name_of(net, up)} ({', '.join(same) if words else 'all figures'})")
+    first = f"What surely differs: {'; '.join(differing)}." if differing else "No way up surely differs from the first."
+    return [first, *([f"Not to be told apart from the first way up: {'; '.join(alike)}."] if alike else [])]
+
+
+def sentence_of_steps(times):
+    """Return how a training step's time changes with this package's layers; up to 5 % is called hardly."""
+    steps = [kinds["training step"] for kinds in times.values()]
+    ratios = [next(iter(step["ratio"].values())) for step in steps]
+    stock, ours = steps[0]["seconds"]
+    words = " to ".join(sorted({f"{ratio:.2f}" for ratio in (min(ratios), max(ratios))}))
+    begin = (
+        "The time of a training step hardly differs" if max(abs(r - 1) for r in ratios) <= 0.05 else "Training steps"
+    )
+    return f"{begin}: {words} times as fast with the layers of {ours} as with those of {stock}."
+
+
+def meaning(runs):
+    """Return what the figures of these runs are, and what their intervals say."""
+    quarter = all("mean IoU at a quarter" in result for _, result in runs)
+    return " ".join([MEANING, *([QUARTER] if quarter else []), DATA, *([] if one_seed(runs) else [INTERVALS])])
 
 
 def some(split):
@@ -139,7 +173,7 @@ def write(result, runs, guesses, kernels, held_out, times, about):
     }
     curves = {
         net: {
-            up: [[(point["step"], point["mean IoU"]) for point in each["history"]] for each in results]
+            UPS[net][up]: [[(point["step"], point["mean IoU"]) for point in each["history"]] for each in results]
             for up, results in ups.items()
         }
         for net, ups in groups_of(runs).items()
@@ -148,15 +182,20 @@ def write(result, runs, guesses, kernels, held_out, times, about):
         {"kernel of the FCN": start, "before training": f"{pair[0].score:.3f}", "after": f"{pair[1].score:.3f}"}
         for start, pair in boards.items()
     ]
+    verdict, *alike = sentences(runs)
     result.text(about.split("\n\n")[1].split(" About")[0].replace("\n", " "))
-    result.table("Held-out scenes, in points: mean over the seeds ± 95 % interval (Student's t)", score_rows(runs))
+    result.text(f"{verdict} {sentence_of_steps(times)}")
+    once = one_seed(runs)
+    spread = "one seed" if once else "mean over the seeds ± 95 % interval (Student's t)"
+    result.table(f"Held-out scenes, in points: {spread}", score_rows(runs))
     if difference_rows(runs):
-        title = "Difference to the transposed convolution, seed by seed, in points ± 95 % interval"
-        result.table(title, difference_rows(runs))
-    result.text(MEANING, *sentences(runs))
+        spread = "one seed, in points" if once else "seed by seed, in points ± 95 % interval"
+        result.table(f"Difference to the transposed convolution, {spread}", difference_rows(runs))
+    result.text(*alike, meaning(runs))
     result.picture("predictions", pictures.predictions(images, labels, guesses), "Scenes, labels, and predictions.")
     result.picture("errors", pictures.errors(images, labels, guesses), "The same scenes: wrong pixels are red.")
-    result.picture("learning", pictures.learning(curves), "Mean IoU on the validation scenes, a line for each seed.")
+    each = "" if once else ", a line for each seed"
+    result.picture("learning", pictures.learning(curves), f"Mean IoU on the validation scenes over the steps{each}.")
     result.table("IoU of each class, in points", class_rows(runs))
     result.heading("What training did to the kernel")
     result.picture("kernel", pictures.kernels(kernels, boards), KERNELS)
@@ -174,11 +213,14 @@ def write(result, runs, guesses, kernels, held_out, times, about):
 MEANING = (
     "Mean IoU: intersection over union over all pixels, the mean over the classes, with the background. Boundary F: "
     "precision and recall of a class's boundary within 0.75 % of the diagonal (Csurka et al. 2013), the mean over the "
-    "classes and the scenes. Outline F: the same of all that is not background, whatever its class. At a quarter: of "
-    "the network as it was after a quarter of the steps, when the learning rate is still near its highest. All runs "
-    "see the same few cut-outs and photographs: an interval says what other seeds would do, not other pictures, and "
-    "of many 95 % intervals some are wrong."
+    "classes and the scenes. Outline F: the same of all that is not background, whatever its class."
 )
+QUARTER = (
+    "Mean IoU at a quarter: that of the network as it was after a quarter of the steps, when the learning rate is "
+    "still near its highest."
+)
+DATA = "All runs see the same few cut-outs and photographs."
+INTERVALS = "An interval says what other seeds would do, not other pictures, and of many 95 % intervals some are wrong."
 KERNELS = (
     "The FCN's kernel from a class to itself, the mean over the classes; its frequency response; and the gain of its "
     "8 x 8 phases for a constant input. Each before and after training."

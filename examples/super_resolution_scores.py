@@ -63,12 +63,13 @@ def scores(pictures, scale):
 
 
 def rows(table):
-    """Return the scores as rows of a table: PSNR / SSIM, and how far the last method is from bicubic interpolation."""
+    """Return the scores as rows of a table: PSNR / SSIM, and how far a network that is alone is from bicubic."""
     lines = []
     for picture, row in table.items():
-        *_, last = row
+        networks = [name for name in row if name not in FILTERS]
         cells = {name: f"{psnr:.2f} / {ssim:.4f}" for name, (psnr, ssim) in row.items()}
-        gain = {f"{last} - bicubic": f"{row[last][0] - row['bicubic'][0]:+.2f} dB"}
+        alone = networks if len(networks) == 1 else []
+        gain = {f"{name} - bicubic": f"{row[name][0] - row['bicubic'][0]:+.2f} dB" for name in alone}
         lines.append({"picture": picture, **cells, **gain})
     return lines
 

@@ -261,6 +261,15 @@ for scale in (2, 3):
     python(code, EXAMPLES)
 
 
+def test_one_network_has_a_column_of_its_gain_and_several_have_none(photographs):
+    import super_resolution_scores as example
+
+    scores = {"bicubic": (30.0, 0.9), "a": (31.5, 0.91)}
+    (one,), (two,) = (example.rows({"camera": each}) for each in (scores, {**scores, "b": (32.0, 0.92)}))
+    assert one == {"picture": "camera", "bicubic": "30.00 / 0.9000", "a": "31.50 / 0.9100", "a - bicubic": "+1.50 dB"}
+    assert list(two) == ["picture", "bicubic", "a", "b"]
+
+
 @pytest.mark.parametrize("name", ["photo_x2", "photo_x3", "photo_x4", "photo_large_x2"])
 def test_the_card_has_the_scores_of_the_weights(photographs, monkeypatch, name):
     import super_resolution_scores as example

@@ -12,6 +12,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 import generation  # noqa: E402
+import generation_page  # noqa: E402
 import torch  # noqa: E402
 import training  # noqa: E402
 from adversaries import Adversaries, classifier_of, draw, generator, generator_of, numbers_of, upsamplings  # noqa: E402
@@ -363,6 +364,21 @@ def test_the_table_has_intervals_and_the_ratio_of_the_two_starts():
     assert generation.ratios(runs)["last layer's weights"] == pytest.approx(0.25)
     assert "at most half" in generation.sentence("mean picture", 0.25)
     assert "not half" in generation.sentence("mean picture", 0.51)
+
+
+def test_the_page_says_which_start_is_closest_and_whether_that_can_be_chance():
+    runs = {"default-5": [run_of(700, 50), run_of(700, 60)], "icnr-5": [run_of(700, 42), run_of(700, 52.2)]}
+    first = "The lowest Fréchet distance after training is that of ICNR, kernel 5, 47.1"
+    less = "7.9 ± 1.3 less than the next, of PyTorch's start, kernel 5"
+    assert generation_page.closest(runs) == f"{first}: {less}."
+    runs["default-5"][1] = run_of(700, 53)
+    assert generation_page.closest(runs).endswith(", which can be chance: the 95% interval holds 0.")
+    assert generation_page.closest({"icnr-5": [run_of(700, 42)]}).endswith("of ICNR, kernel 5, 42.0.")
+
+
+def test_a_figure_rounded_to_zero_has_no_sign():
+    text = generation_page.unsigned_zeros("-0.04 → -0.00 ± 0.03, -0.0, -0, -0.10, -10.0")
+    assert text == "-0.04 → 0.00 ± 0.03, 0.0, 0, -0.10, -10.0"
 
 
 def test_a_start_that_leaves_no_checkerboard_has_no_ratio():

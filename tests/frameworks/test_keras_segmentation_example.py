@@ -4,6 +4,8 @@ Constructed scenes of 32 x 32 stand in for the cut-outs, and two layers for the 
 """
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -148,6 +150,16 @@ def test_what_cannot_be_run_is_refused_and_a_quick_run_needs_a_score(tiny, tmp_p
         monkeypatch.setattr(example.segmentation_report, "write", lambda *_, score=score: score)
         assert tiny(tmp_path / "quick", "--quick") == code
     assert "the best mean IoU is 0.149; at least 0.15 is needed" in capsys.readouterr().out
+
+
+@on_torch
+def test_an_unknown_backend_is_a_line_that_names_the_known():
+    surroundings = {**os.environ, "KERAS_BACKEND": "theano"}
+    run = subprocess.run([sys.executable, example.__file__], env=surroundings, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr == (
+        "KERAS_BACKEND is 'theano'; torch, jax and tensorflow can be used. Write KERAS_BACKEND=torch\n"
+    )
 
 
 @on_torch

@@ -266,10 +266,26 @@ def test_one_seed_tells_nothing_and_three_tell_what_their_interval_does():
 
     (line,) = segmentation_report.sentences(runs((0.5, 0.4)))
     assert "nothing tells these differences from chance" in line
-    (line,) = segmentation_report.sentences(runs((0.5, 0.4), (0.5, 0.41), (0.5, 0.42)))
-    assert "mean IoU lower, mean IoU at a quarter not to be told apart" in line
-    (line,) = segmentation_report.sentences(runs((0.5, 0.4), (0.5, 0.6), (0.5, 0.42)))
-    assert "mean IoU not to be told apart" in line
+    assert "interval" not in line + segmentation_report.meaning(runs((0.5, 0.4)))
+    first, alike = segmentation_report.sentences(runs((0.5, 0.4), (0.5, 0.41), (0.5, 0.42)))
+    assert first.endswith("against transposed convolution, bilinear start: mean IoU 9.0 ± 2.5 points lower.")
+    assert alike.endswith("default start (mean IoU at a quarter, boundary F, outline F).")
+    first, alike = segmentation_report.sentences(runs((0.5, 0.4), (0.5, 0.6), (0.5, 0.42)))
+    assert first == "No way up surely differs from the first."
+    assert alike.endswith("default start (all figures).")
+
+
+@pytest.mark.parametrize(
+    ("ratios", "words"),
+    [
+        ((0.98, 1.01), "hardly differs: 0.98 to 1.01 times as fast with the layers of tconv as with those of PyTorch."),
+        ((1.3,), "Training steps: 1.30 times as fast"),
+    ],
+)
+def test_the_page_says_how_the_time_of_a_step_changes(ratios, words):
+    seconds = {"PyTorch": 1.0, "tconv": 1.0}
+    steps = [{"training step": {"seconds": seconds, "ratio": {"tconv": ratio}}} for ratio in ratios]
+    assert words in segmentation_report.sentence_of_steps(dict(enumerate(steps)))
 
 
 # -- networks and runs -----------------------------------------------------------------------------------------------
