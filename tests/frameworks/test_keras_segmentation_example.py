@@ -52,7 +52,8 @@ def stand_ins(monkeypatch):
 def tiny(stand_ins, monkeypatch):
     """Run the whole example in a folder with stand-ins, and return its exit code. Times are made up."""
     time = {"seconds": {"Keras": 2.0, "tconv": 1.0}, "ratio": {"tconv": 2.0}, "shape": [1, 32, 32, 3]}
-    monkeypatch.setattr(example, "times_of", lambda *_: {"inference": dict(time)})
+    step = {**time, "scenes": 3}
+    monkeypatch.setattr(example, "times_of", lambda *_: {"training step": step, "inference": dict(time)})
 
     def run(folder, *arguments):
         options = ["--steps", "8", "--every", "4", "--batch", "3", "--seeds", "1", "--size", "32", "--jobs", "1"]
