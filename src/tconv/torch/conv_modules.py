@@ -55,6 +55,7 @@ class Conv2d(ConvolutionDropIn, torch.nn.Conv2d):
     >>> torch.testing.assert_close(layer(x), stock(x), rtol=1e-4, atol=1e-4)
 
     On the kernel run, on x86 chips with AVX-512 and in float32 and float64:
+
     - with stride 1, forward and backward: contiguous tensors with rows of at least 24, 8192 positions in a batch, and 8
       million multiply-adds, whose channels fill PyTorch's blocks of 16 badly (12, 20, 3), or in 2-D are at most 16 with
       rows of at least 48, 32768 positions and at most 9 taps; in float64 at most 64 channels (`docs/torch.md` has what
