@@ -53,7 +53,8 @@ QUICK = {"output": Path("runs/super-resolution-quick"), "steps": 200, "layers": 
 QUICK |= {"ema": 0.99, "every": 100}
 QUICK_GAIN = 0.3
 """Least gain of --quick over bicubic interpolation, in dB, as the mean over scikit-image's held-out pictures."""
-RECIPE = ("scale", "layers", "channels", "batch", "patch", "lr", "ema", "late", "seed", "compile", "threads")
+RECIPE = ("scale", "layers", "channels", "batch", "patch", "lr", "ema", "late", "artificial", "seed")
+RECIPE += ("compile", "threads")
 """The options that determine the weights, beside the pictures, the start, the processes and the steps."""
 
 # -- the network -----------------------------------------------------------------------------------------------------
@@ -171,28 +172,53 @@ def load(path):
 
 
 class Samples:
-    """Patches of the training pictures; those of a step depend on the seed and the step alone."""
+    """Patches of the training pictures; those of a step depend on the seed and the step alone.
 
-    def __init__(self, pairs, scale, border, patch, batch, seed):
+    With `artificial`, the first of a batch is noise or dots, and this is its weight in the loss.
+    """
+
+    def __init__(self, pairs, scale, border, patch, batch, seed, artificial=0):
         # A picture's own edges are seen as they will be at inference: repeated outwards.
         self.pairs = [(np.pad(luma, border, mode="edge"), detail) for luma, detail in pairs if min(luma.shape) >= patch]
         if not self.pairs:
             raise SystemExit(f"no picture has {patch} x {patch} small pixels. Write a smaller --patch")
         area = np.array([detail.size for _, detail in self.pairs])
         self.odds, self.scale, self.border = area / area.sum(), scale, border
-        self.patch, self.batch, self.seed = patch, batch, seed
+        self.patch, self.batch, self.seed, self.artificial = patch, batch, seed, artificial
 
     def __call__(self, step, rank=0, world=1):
-        """Return luma [n, 1, p + 2*border, ...] and detail [n, 1, s*p, ...] of this process's share of a batch."""
+        """Return this process's share of a batch.
+
+        That is luma [n, 1, p + 2*border, ...], detail [n, 1, s*p, ...] and weight [n].
+        """
         rng = np.random.default_rng([self.seed, step])
-        drawn = [self._draw(rng) for _ in range(self.batch)][rank::world]
-        return tuple(torch.from_numpy(np.stack(side)[:, None].astype(np.float32)) for side in zip(*drawn, strict=True))
+        drawn = [self._draw(rng) for _ in range(self.batch)]
+        weight = torch.ones(self.batch)
+        if self.artificial:
+            drawn[0], weight[0] = self._artificial(rng), self.artificial
+        sides = (np.stack(side)[:, None].astype(np.float32) for side in zip(*drawn[rank::world], strict=True))
+        return *map(torch.from_numpy, sides), weight[rank::world]
 
     def _draw(self, rng):
         """Return the one of two random patches with more detail: smooth ones, of which there are many, teach little."""
         luma, detail = max((self._patch(rng) for _ in range(2)), key=lambda pair: float(np.abs(pair[1]).mean()))
         turns, mirrored = rng.integers(4), rng.integers(2)
         return tuple(np.rot90(side[:, ::-1] if mirrored else side, turns) for side in (luma, detail))
+
+    def _artificial(self, rng):
+        """Return white noise, or dots on one grey, without detail: where nothing is to be restored, all stays in place.
+
+        Photographs have neither. A network that saw these alone may answer a dot beside it, and noise with more of it.
+        """
+        around = self.patch + 2 * self.border
+        luma = rng.random((around, around))
+        if rng.integers(2):
+            low, high = np.sort(rng.random(2))
+            luma = low + (high - low) * luma
+        else:
+            ground = rng.random() * rng.integers(2)  # half of them black
+            luma = np.where(rng.random(luma.shape) < 1 / 60, luma, ground)
+        return luma, np.zeros([self.scale * self.patch] * 2)
 
     def _patch(self, rng):
         s, p, around = self.scale, self.patch, self.patch + 2 * self.border
@@ -221,14 +247,15 @@ def rate(step, steps, highest):
     return highest * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))))
 
 
-def loss_of(error, late):
+def loss_of(error, late, weight=1):
     """Return Charbonnier's smooth absolute error, which outliers do not dominate; late, what the PSNR is made of.
 
     That is the mean logarithm of each patch's squared error: a patch that is nearly right counts as much as another.
+    `weight` is that of each patch [n].
     """
     if late:
-        return 0.01 * torch.log(error.square().mean((1, 2, 3)) + 1e-5).mean()
-    return torch.sqrt(error.square() + 1e-6).mean()
+        return 0.01 * (weight * torch.log(error.square().mean((1, 2, 3)) + 1e-5)).mean()
+    return (weight * torch.sqrt(error.square() + 1e-6).mean((1, 2, 3))).mean()
 
 
 def start_of(path):
@@ -258,17 +285,17 @@ def train(recipe, folder, show, *, data, options, share):
     mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe["ema"]))
     optimiser = torch.optim.Adam(net.parameters(), recipe["lr"])
     sides = recipe["scale"], border_of(net), recipe["patch"], recipe["batch"]
-    samples, steps = Samples(data.training, *sides, recipe["seed"]), options.steps
+    samples, steps = Samples(data.training, *sides, recipe["seed"], recipe["artificial"]), options.steps
     forward = wrap(net)
     if options.compile:
         forward = torch.compile(forward)
     latest = ""
 
     def step(i):
-        luma, detail = samples(i, *share)
+        luma, detail, weight = samples(i, *share)
         for group in optimiser.param_groups:
             group["lr"] = rate(i, steps, recipe["lr"])
-        loss = loss_of(forward(luma) - detail, i >= recipe["late"] * steps)
+        loss = loss_of(forward(luma) - detail, i >= recipe["late"] * steps, weight)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -374,6 +401,8 @@ def options_of(arguments):
     add("--lr", type=amount, default=2e-3, help="highest learning rate (0.002)")
     add("--ema", type=amount, default=0.999, help="decay of the moving average of the weights (0.999)")
     add("--late", type=amount, default=1.0, help="part of the steps after which the loss is the PSNR's (1: never)")
+    words = "weight in the loss of a patch of each batch that is noise or dots, without detail (0: none)"
+    add("--artificial", type=amount, default=0.0, help=words)
     add("--compile", action="store_true", help="let torch.compile fuse the layers: faster, after a minute")
     add("--card", action="store_true", help="only measure tconv's own weights again, rewrite their card, and show them")
     given = options.parse_args(arguments)

@@ -50,8 +50,7 @@ def test_missing_pixels_stay_missing_and_others_get_numbers(tmp_path, options, d
     missing = np.isnan(large) if np.isnan(value) else large == np.dtype(dtype).type(value)
     np.testing.assert_array_equal(missing, upscaled(mask, 2))
     low, high = whole[~mask].min(), whole[~mask].max()
-    # photo x2 overshoots more on noise, which no photograph is, since its training went on
-    span = float(high - low) * (1.5 if "model" in options else 1)
+    span = float(high - low)
     assert (large[~missing] >= low - span).all()
     assert (large[~missing] <= high + span).all()
 

@@ -231,6 +231,37 @@ assert abs(example.loss_of(error, False).item() - (0.2000025 + 0.40000125 + 0.00
     python(code, EXAMPLES)
 
 
+def test_the_first_patch_of_a_batch_may_be_artificial_and_has_no_detail_and_its_own_weight(python):
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import super_resolution as example, numpy as np, torch
+rng = np.random.default_rng(0)
+pairs = [(rng.random((40, 44)), rng.random((80, 88)))]
+plain, mixed = (example.Samples(pairs, 2, 3, 16, 4, 0, artificial) for artificial in (0, 0.25))
+kinds = set()
+for step in range(12):
+    photographs, both = plain(step), mixed(step)
+    assert photographs[2].tolist() == [1, 1, 1, 1] and both[2].tolist() == [0.25, 1, 1, 1]
+    for theirs, ours in zip(photographs[:2], both[:2]):
+        assert torch.equal(theirs[1:], ours[1:]) and not torch.equal(theirs[0], ours[0])
+        assert theirs.shape == ours.shape and theirs.dtype == ours.dtype == torch.float32
+    luma, detail, _ = both
+    assert not detail[0].any() and 0 <= luma.min() and luma.max() <= 1
+    flat = (luma[0] == luma[0].median()).float().mean()
+    kinds.add("dots" if 0.9 < flat < 1 else "noise" if flat < 0.1 else "something else")
+    halves = [mixed(step, rank, 2) for rank in (0, 1)]
+    for whole, first, second in zip(both, *halves):
+        assert torch.equal(whole[::2], first) and torch.equal(whole[1::2], second)
+assert kinds == {"dots", "noise"}
+error = torch.rand(4, 1, 8, 8)
+for late in (True, False):
+    each = torch.stack([example.loss_of(one[None], late) for one in error])
+    torch.testing.assert_close(example.loss_of(error, late, both[2]), (each * both[2]).mean())
+"""
+    python(code, EXAMPLES)
+
+
 def test_a_network_with_more_channels_and_layers_starts_as_the_one_that_it_grows_from(python):
     code = """
 import sys
