@@ -103,9 +103,11 @@ class PicturePlan:
         return self.stream_plan(columns, slice(0, max(rows, height // max(1, self.shape[0]) * 64, 64)))
 
     def _largest(self, columns: slice) -> int:
+        """Return the bytes of these columns of the largest output of a node that is computed."""
         share = (columns.stop - columns.start) / self.sizes[-1][1]
-        pairs = zip(self.graph.channels[1:], self.sizes[1:], strict=True)
-        return max(1, int(max(channels * 4 * h * w for channels, (h, w) in pairs) * share))
+        computed = ancestors(self.graph.nodes, [self.last], self.known)
+        sizes = (4 * self.graph.channels[number] * math.prod(self.sizes[number]) for number in computed)
+        return max(1, int(max(sizes, default=0) * share))
 
     # -- plans ---------------------------------------------------------------------------------------------------
 
