@@ -4,9 +4,10 @@
     python benchmarks/network_quality.py --card [-o RESULT.json] NETWORK [NETWORK ...]
 
 NETWORK is a file that `tconv.models.load` reads, or `photo` or `photo-large`, which come with tconv. The pictures are
-those of scikit-image that no training of tconv's own networks has used (`examples/photographs.py`), shrunk by Pillow's
-bicubic filter. PSNR and SSIM are of the luma, as `tconv upsample` prints them. `--card` takes scikit-learn's two, too,
-and measures as the model card does. Prints a Markdown table of means; RESULT.json has each picture's scores.
+those of scikit-image that no training of tconv's own networks has used
+(`examples/super_resolution_parts/photographs.py`), shrunk by Pillow's bicubic filter. PSNR and SSIM are of the luma, as
+`tconv upsample` prints them. `--card` takes scikit-learn's two, too, and measures as the model card does. Prints a
+Markdown table of means; RESULT.json has each picture's scores.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
-import photographs
+from super_resolution_parts import photographs
 
 import tconv
 from tconv.upsampling import learned

@@ -20,12 +20,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import command_line  # noqa: F401  it has to be first
+import shared_parts.command_line  # noqa: F401  it has to be first
 import numpy as np
-import report
 import torch
-import training
-from adversaries import (
+from generation_parts.adversaries import (
     STARTS,
     Adversaries,
     Classifier,
@@ -40,9 +38,10 @@ from adversaries import (
     settled,
     upsamplings,
 )
-from generation_page import CURVES, EXPLANATION, closest, curves, ratios, sentence, spectra, table_of, tiles
-from generation_scores import fixed_spectrum, frechet, nearest, pattern_share, peaks, spectrum
-from labelled_pictures import SOURCES, load, spaced
+from generation_parts.labelled_pictures import SOURCES, load, spaced
+from generation_parts.page import CURVES, EXPLANATION, closest, curves, ratios, sentence, spectra, table_of, tiles
+from generation_parts.scores import fixed_spectrum, frechet, nearest, pattern_share, peaks, spectrum
+from shared_parts import report, training
 from torch import nn
 
 import tconv.torch

@@ -22,16 +22,16 @@ import math
 import sys
 from pathlib import Path
 
-import command_line  # noqa: F401  it has to be first
+import shared_parts.command_line  # noqa: F401  it has to be first
 import numpy as np
-import segmentation_report
 import torch
-from report import Result, checksum
-from segmentation_networks import network, predict, tensor_of
-from segmentation_scores import intersection_over_union, scores
-from segmentation_task import CLASSES, RECIPE, UPS, batch_of, class_weights, options_of, recipes_of, scenes_of
+from segmentation_parts import page
+from segmentation_parts.networks import network, predict, tensor_of
+from segmentation_parts.scores import intersection_over_union, scores
+from segmentation_parts.task import CLASSES, RECIPE, UPS, batch_of, class_weights, options_of, recipes_of, scenes_of
+from shared_parts.report import Result, checksum
+from shared_parts.training import fit, read_checkpoint, spread, start_processes, step_times, together, told, wrap
 from torch.nn import functional
-from training import fit, read_checkpoint, spread, start_processes, step_times, together, told, wrap
 
 import tconv.torch
 
@@ -167,14 +167,14 @@ def main(arguments=None):
         if recipe["up"] == "transposed"
     }
     runs = list(zip(recipes, results, strict=True))
-    images = segmentation_report.some(pools["held-out"])[0]
+    images = page.some(pools["held-out"])[0]
     guesses = {key: predict(net, images) for key, (_, net) in nets.items()}
     kernels = {
         up: [net.up.weight.detach().numpy() for net in pair]
         for (net, up), pair in nets.items()
         if net == "FCN" and hasattr(pair[0].up, "weight")
     }
-    best = segmentation_report.write(result, runs, guesses, kernels, pools["held-out"], times, __doc__)
+    best = page.write(result, runs, guesses, kernels, pools["held-out"], times, __doc__)
     if options.quick and best < QUICK_BOUND:
         print(f"the best mean IoU is {best:.3f}; at least {QUICK_BOUND} is needed")
         return 1

@@ -32,19 +32,19 @@ import pickle
 import sys
 from pathlib import Path
 
-import command_line  # noqa: F401  it has to be first
+import shared_parts.command_line  # noqa: F401  it has to be first
 import numpy as np
 import torch
-from debian_packages import CACHE, fetch
 from matplotlib.figure import Figure
-from photographs import HELD_OUT, PACKAGES, Data, training_files
-from report import Result, checksum, replacing
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
-from super_resolution_scores import digest, rivals, show, write_card
+from shared_parts.debian_packages import CACHE, fetch
+from shared_parts.report import Result, checksum, replacing
+from shared_parts.training import amount, fit, parser, positive, spread, start_processes, step_times, told, wrap
+from super_resolution_parts.photographs import HELD_OUT, PACKAGES, Data, training_files
+from super_resolution_parts.scores import digest, rivals, show, write_card
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from training import amount, fit, parser, positive, spread, start_processes, step_times, told, wrap
 
 import tconv.torch
 

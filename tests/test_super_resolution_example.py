@@ -22,7 +22,7 @@ def photographs(monkeypatch):
     pytest.importorskip("skimage")
     pytest.importorskip("PIL")
     monkeypatch.syspath_prepend(EXAMPLES)
-    import photographs
+    from super_resolution_parts import photographs
 
     return photographs
 
@@ -293,7 +293,7 @@ for scale in (2, 3):
 
 
 def test_one_network_has_a_column_of_its_gain_and_several_have_none(photographs):
-    import super_resolution_scores as example
+    from super_resolution_parts import scores as example
 
     scores = {"bicubic": (30.0, 0.9), "a": (31.5, 0.91)}
     (one,), (two,) = (example.rows({"camera": each}) for each in (scores, {**scores, "b": (32.0, 0.92)}))
@@ -303,7 +303,7 @@ def test_one_network_has_a_column_of_its_gain_and_several_have_none(photographs)
 
 @pytest.mark.parametrize("name", ["photo_x2", "photo_x3", "photo_x4", "photo_large_x2"])
 def test_the_card_has_the_scores_of_the_weights(photographs, monkeypatch, name):
-    import super_resolution_scores as example
+    from super_resolution_parts import scores as example
 
     monkeypatch.setitem(photographs.HELD_OUT, "scikit-image", ["camera.png"])
     folder, scale = EXAMPLES.parent / "src/tconv/models/data", int(name[-1])

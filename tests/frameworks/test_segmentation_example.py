@@ -16,14 +16,12 @@ torch = pytest.importorskip("torch")
 for module in ("skimage", "sklearn", "PIL", "rich", "matplotlib"):
     pytest.importorskip(module)
 sys.path.insert(0, str(EXAMPLES))
-import cut_outs  # noqa: E402
-import debian_packages  # noqa: E402
 import segmentation  # noqa: E402
-import segmentation_networks as networks  # noqa: E402
-import segmentation_report  # noqa: E402
-import segmentation_scores as measures  # noqa: E402
-from debian_packages import fetch  # noqa: E402
 from PIL import Image  # noqa: E402
+from segmentation_parts import cut_outs, networks, page  # noqa: E402
+from segmentation_parts import scores as measures  # noqa: E402
+from shared_parts import debian_packages  # noqa: E402
+from shared_parts.debian_packages import fetch  # noqa: E402
 
 torch.set_num_threads(1)
 TIMES_OF = segmentation.times_of
@@ -268,13 +266,13 @@ def test_one_seed_tells_nothing_and_three_tell_what_their_interval_does():
             for up, value in zip(("transposed", "default"), pair, strict=True)
         ]
 
-    (line,) = segmentation_report.sentences(runs((0.5, 0.4)))
+    (line,) = page.sentences(runs((0.5, 0.4)))
     assert "nothing tells these differences from chance" in line
-    assert "interval" not in line + segmentation_report.meaning(runs((0.5, 0.4)))
-    first, alike = segmentation_report.sentences(runs((0.5, 0.4), (0.5, 0.41), (0.5, 0.42)))
+    assert "interval" not in line + page.meaning(runs((0.5, 0.4)))
+    first, alike = page.sentences(runs((0.5, 0.4), (0.5, 0.41), (0.5, 0.42)))
     assert first.endswith("against transposed convolution, bilinear start: mean IoU 9.0 ± 2.5 points lower.")
     assert alike.endswith("default start (mean IoU at a quarter, boundary F, outline F).")
-    first, alike = segmentation_report.sentences(runs((0.5, 0.4), (0.5, 0.6), (0.5, 0.42)))
+    first, alike = page.sentences(runs((0.5, 0.4), (0.5, 0.6), (0.5, 0.42)))
     assert first == "No way up surely differs from the first."
     assert alike.endswith("default start (all figures).")
 
@@ -289,7 +287,7 @@ def test_one_seed_tells_nothing_and_three_tell_what_their_interval_does():
 def test_the_page_says_how_the_time_of_a_step_changes(ratios, words):
     seconds = {"PyTorch": 1.0, "tconv": 1.0}
     steps = [{"training step": {"seconds": seconds, "ratio": {"tconv": ratio}}} for ratio in ratios]
-    assert words in segmentation_report.sentence_of_steps(dict(enumerate(steps)))
+    assert words in page.sentence_of_steps(dict(enumerate(steps)))
 
 
 # -- networks and runs -----------------------------------------------------------------------------------------------

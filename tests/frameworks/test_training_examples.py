@@ -15,9 +15,8 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-import report  # noqa: E402
 import torch  # noqa: E402
-import training  # noqa: E402
+from shared_parts import report, training  # noqa: E402
 
 SCRIPT = Path(__file__).with_name("tiny_training.py")
 

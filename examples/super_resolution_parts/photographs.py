@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import skimage.data
 from PIL import Image
-from report import replacing
+from shared_parts.report import replacing
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 

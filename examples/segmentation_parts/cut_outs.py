@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from debian_packages import fetch
-from photographs import opened, path_of, read
 from PIL import Image, ImageFilter
-from report import replacing
 from rich.progress import track
+from shared_parts.debian_packages import fetch
+from shared_parts.report import replacing
+from super_resolution_parts.photographs import opened, path_of, read
 
 STAMPS, STAMPS_FOLDER = "tuxpaint-stamps-default", "usr/share/tuxpaint/stamps"
 CLASSES = {

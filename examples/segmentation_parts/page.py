@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import segmentation_pictures as pictures
-from segmentation_scores import interval
-from segmentation_task import CLASSES, UPS
+from segmentation_parts import pictures
+from segmentation_parts.scores import interval
+from segmentation_parts.task import CLASSES, UPS
 
 import tconv
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-import training
+from shared_parts import training
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 

@@ -18,14 +18,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import side_by_side
 import torch
-from report import damaged, replacing, same_recipe
-from side_by_side import Show
-from side_by_side import amount as amount  # for the examples, whose options these are
-from side_by_side import parser as parser
-from side_by_side import positive as positive
 from torch.nn.parallel import DistributedDataParallel
+
+from shared_parts import side_by_side
+from shared_parts.report import damaged, replacing, same_recipe
+from shared_parts.side_by_side import Show
+from shared_parts.side_by_side import amount as amount  # for the examples, whose options these are
+from shared_parts.side_by_side import parser as parser
+from shared_parts.side_by_side import positive as positive
 
 
 class Share(NamedTuple):

@@ -6,10 +6,10 @@ import math
 import re
 
 import numpy as np
-from adversaries import STARTS
-from generation_scores import spectrum
+from generation_parts.adversaries import STARTS
+from generation_parts.scores import spectrum
 from matplotlib.figure import Figure
-from segmentation_scores import interval
+from segmentation_parts.scores import interval
 
 
 def tiles(pictures, columns, zoom=3):
