@@ -3,13 +3,10 @@
 Debian's package tuxpaint-stamps-default (GPL-2) has photographs of animals, plants, food and vehicles with a hand-cut
 outline as their alpha channel. A scene shows a few of them, turned, mirrored, scaled, lit anew and partly hidden by one
 another, with blur and noise; so the label of every pixel is known. Thin legs, small things and rare classes are in it.
-
-    python examples/cut_outs.py --sheet sheet.png       # fetches the packages once (320 MB), and shows some scenes
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import multiprocessing
 import re
@@ -37,6 +34,8 @@ CLASSES = {
     "vehicle": ["vehicles", "military/vehicles"],
 }
 """Each class and the folders of its cut-outs. The number of a class is its place; "fruit" has vegetables and nuts."""
+COLOURS = np.uint8([(34, 34, 34), (230, 159, 0), (86, 180, 233), (204, 121, 167), (240, 228, 66), (0, 158, 115)])
+"""The colour of each class in pictures: Okabe and Ito's, which remain apart for the colour-blind."""
 NO_PHOTOGRAPH = {
     *("cartoon", "toys", "7spoke256", "wheel_tractor", "bee", "hedgehog", "walnut_shelled"),
     *("sedan_police", "sedan_police_mirror", "dumper_mirror", "bradley_mirror"),
@@ -312,29 +311,3 @@ def _paste(rng, image, labels, cut_out, label):
     alpha = pixels[..., 3:] / 255
     image[here] = image[here] * (1 - alpha) + _light(rng, pixels[..., :3], 0.2) * alpha
     labels[here][alpha[..., 0] >= 0.5] = label
-
-
-def main(arguments=None):
-    """Fetch what is missing, print how many cut-outs each split has, and draw a sheet of scenes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--packages", type=Path, help="folder of unpacked Debian packages; without it they are fetched")
-    parser.add_argument("--cache", type=Path, default=CACHE, help=f"folder of what is shrunk, once ({CACHE})")
-    parser.add_argument("--sheet", type=Path, help="picture to write: 8 scenes of each split and their labels")
-    options = parser.parse_args(arguments)
-    splits, rows = load(options.packages, options.cache), []
-    for name, split in splits.items():
-        counts = np.bincount(split.classes, minlength=len(CLASSES))[1:]
-        words = ", ".join(f"{count} {kind}" for count, kind in zip(counts, list(CLASSES)[1:], strict=True))
-        print(f"{name}: {words}; {len(split.scenery)} photographs of scenery")
-        images, labels = scenes(split, 0, 8)
-        rows += [np.hstack(images), np.hstack(COLOURS[labels])]
-    if options.sheet:
-        Image.fromarray(np.vstack(rows)).save(options.sheet)
-
-
-COLOURS = np.uint8([(34, 34, 34), (230, 159, 0), (86, 180, 233), (204, 121, 167), (240, 228, 66), (0, 158, 115)])
-"""The colour of each class in pictures: Okabe and Ito's, which remain apart for the colour-blind."""
-
-
-if __name__ == "__main__":
-    sys.exit(main())
