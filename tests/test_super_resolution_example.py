@@ -266,7 +266,8 @@ def test_a_network_with_more_channels_and_layers_starts_as_the_one_that_it_grows
     code = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import super_resolution as example, torch
+import torch
+from super_resolution_parts import networks as example
 torch.manual_seed(0)
 for scale in (2, 3):
     small, large = example.network(2, 2, 5), example.network(scale, 4, 7)
