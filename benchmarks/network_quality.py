@@ -25,6 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
+from shared_parts.picture_files import path_of, read
 from super_resolution_parts import photographs
 
 import tconv
@@ -45,7 +46,7 @@ def measure(name: str, packages: list[str], metric: Any) -> dict[str, Any]:
     seconds = 0.0
     for package in packages:
         for file in photographs.HELD_OUT[package]:
-            picture = photographs.read(photographs.path_of(package, file))
+            picture = read(path_of(package, file))
             large, small = photographs.shrink(picture, model.scale) if model.scale > 1 else (picture, picture)
             start = time.perf_counter()
             result = tconv.upsample(small, model.scale, weights=model, check=False)

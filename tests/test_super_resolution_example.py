@@ -95,12 +95,14 @@ def test_a_missing_picture_is_refused_with_its_package(photographs, tmp_path):
 
 
 def test_a_damaged_picture_is_named(photographs, tmp_path):
+    from shared_parts import picture_files
+
     for name in ("grass.png", "rocket.jpg"):
-        whole = photographs.path_of("scikit-image", name).read_bytes()
+        whole = picture_files.path_of("scikit-image", name).read_bytes()
         for damaged in (whole[: len(whole) // 2], whole[:9], b"", bytes(len(whole))):
             (tmp_path / name).write_bytes(damaged)
             with pytest.raises(SystemExit, match=f"{name} is no whole picture .*Unpack its package again"):
-                photographs.read(tmp_path / name)
+                picture_files.read(tmp_path / name)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 half of one"])

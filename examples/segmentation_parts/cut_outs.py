@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 from rich.progress import track
 from shared_parts.debian_packages import fetch
+from shared_parts.picture_files import opened, path_of, read
 from shared_parts.report import replacing
-from super_resolution_parts.photographs import opened, path_of, read
 
 STAMPS, STAMPS_FOLDER = "tuxpaint-stamps-default", "usr/share/tuxpaint/stamps"
 CLASSES = {
@@ -70,7 +70,10 @@ SCENERY = {
     ],
     ("scikit-learn", ""): ["china.jpg"],
 }
-"""Photographs in which no class is to be seen; photographs.py names the authors and licences of most of them."""
+"""Photographs in which no class is to be seen.
+
+super_resolution_parts/photographs.py names the authors and licences of most of them.
+"""
 CUT_OUTS = 191
 """Photographs of these classes in version 2022.06.04 of the package."""
 PACKAGES = [STAMPS, *(package for package, _ in SCENERY if not package.startswith("scikit"))]

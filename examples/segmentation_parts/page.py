@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from segmentation_parts import pictures
-from segmentation_parts.scores import interval
-from segmentation_parts.task import CLASSES, UPS
+from shared_parts.intervals import interval
 
 import tconv
+from segmentation_parts import pictures
+from segmentation_parts.task import CLASSES, UPS
 
 FIGURES = ["mean IoU", "mean IoU at a quarter", "boundary F", "outline F"]
 """The figures of a result that are compared."""

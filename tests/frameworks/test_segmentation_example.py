@@ -22,6 +22,7 @@ from segmentation_parts import cut_outs, networks, page  # noqa: E402
 from segmentation_parts import scores as measures  # noqa: E402
 from shared_parts import debian_packages  # noqa: E402
 from shared_parts.debian_packages import fetch  # noqa: E402
+from shared_parts.intervals import interval  # noqa: E402
 
 torch.set_num_threads(1)
 TIMES_OF = segmentation.times_of
@@ -251,10 +252,10 @@ def test_boundary_f_of_pictures_without_an_object():
 
 
 def test_the_interval_is_students():
-    mean, half = measures.interval([1, 2, 3])
+    mean, half = interval([1, 2, 3])
     assert mean == 2
     assert half == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
-    assert math.isnan(measures.interval([5])[1])
+    assert math.isnan(interval([5])[1])
 
 
 def test_one_seed_tells_nothing_and_three_tell_what_their_interval_does():
