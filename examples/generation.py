@@ -34,7 +34,6 @@ from generation_parts.adversaries import (
     in_parts,
     numbers_of,
     rate,
-    set_rate,
     settled,
     upsamplings,
 )
@@ -122,7 +121,7 @@ def train(packages, classifier, share, recipe, folder, show):
         rng = np.random.default_rng([recipe["seed"], i])
         real = as_input(pixels[rng.integers(len(pixels), size=recipe["batch"])][share.rank :: share.world])
         for optimiser in pair.optimisers:
-            set_rate(optimiser, rate(i, recipe["steps"], recipe["rate"]))
+            training.set_rate(optimiser, rate(i, recipe["steps"], recipe["rate"]))
         return pair.step(real, numbers_of(rng, recipe["batch"])[share.rank :: share.world])
 
     def measure(_):
@@ -151,7 +150,7 @@ def train_classifier(packages, recipe, folder, show):
     def step(i):
         rng = np.random.default_rng([recipe["seed"], i])
         chosen = rng.integers(len(data.training.classes), size=64)
-        set_rate(optimiser, rate(i, recipe["steps"], 3e-3))
+        training.set_rate(optimiser, rate(i, recipe["steps"], 3e-3))
         answer = net(as_input(data.training.pixels[chosen]))
         loss = nn.functional.cross_entropy(answer, torch.from_numpy(data.training.classes[chosen].astype(np.int64)))
         optimiser.zero_grad()

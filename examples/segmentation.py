@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 import sys
 from pathlib import Path
 
@@ -29,8 +28,8 @@ from segmentation_parts import page
 from segmentation_parts.networks import network, predict, tensor_of
 from segmentation_parts.scores import intersection_over_union, scores
 from segmentation_parts.task import CLASSES, RECIPE, UPS, batch_of, class_weights, options_of, recipes_of, scenes_of
+from shared_parts import training
 from shared_parts.report import Result, checksum
-from shared_parts.training import fit, read_checkpoint, spread, start_processes, step_times, together, told, wrap
 from torch.nn import functional
 
 import tconv.torch
@@ -42,14 +41,6 @@ PICTURE = 384
 """Height and width of the picture whose inference is timed."""
 
 
-def rate(step, steps, highest):
-    """Return the learning rate: a short rise, then half a cosine down to nothing."""
-    rise = steps // 10 + 1
-    if step < rise:
-        return highest * (step + 1) / rise
-    return highest * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
-
-
 class Run:
     """One training: a network, the same as it was at a quarter of the steps, an optimiser, and what a step does."""
 
@@ -59,8 +50,8 @@ class Run:
         self.quarter = copy.deepcopy(self.net)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe["rate"], weight_decay=1e-4)
         self.weights = torch.from_numpy(class_weights(labels))
-        self.forward, self.mine = wrap(self.net), slice(None)
-        if together():
+        self.forward, self.mine = training.wrap(self.net), slice(None)
+        if training.together():
             self.mine = slice(torch.distributed.get_rank(), None, torch.distributed.get_world_size())
 
     def parts(self):
@@ -75,8 +66,7 @@ class Run:
     def step(self, number):
         """Take an optimisation step, and return the loss."""
         images, labels = self.batch(number)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate(number, self.recipe["steps"], self.recipe["rate"])
+        training.set_rate(self.optimiser, training.cosine(number, self.recipe["steps"], self.recipe["rate"]))
         loss = functional.cross_entropy(self.forward(images), labels, self.weights)
         self.optimiser.zero_grad()
         loss.backward()
@@ -99,7 +89,7 @@ def train(recipe, folder, show, *, packages, cache, every):
         return {"mean IoU": mean_iou(run.net, "validation")}
 
     path = path_of(recipe, folder)
-    fitted = fit(run.parts(), run.step, recipe["steps"], path, recipe, every=every, measure=measure, show=show)
+    fitted = training.fit(run.parts(), run.step, recipe["steps"], path, recipe, every=every, measure=measure, show=show)
     images, labels = pools["held-out"]
     found = scores(labels, predict(run.net, images), len(CLASSES))
     found["mean IoU at a quarter"] = mean_iou(run.quarter, "held-out")
@@ -115,7 +105,7 @@ def path_of(recipe, folder):
 def trained(recipe, folder):
     """Return the trained network of a finished run, in eval mode."""
     net = network(recipe)
-    read_checkpoint(path_of(recipe, folder), recipe, {"net": net})
+    training.read_checkpoint(path_of(recipe, folder), recipe, {"net": net})
     return net.eval()
 
 
@@ -126,35 +116,36 @@ def times_of(recipe, net, images, labels, rounds):
     images, labels: The scenes that it was trained on.
     """
     ours, theirs = Run(recipe, images, labels), Run(recipe, images, labels, torch.nn.ConvTranspose2d)
-    steps = step_times({"PyTorch": lambda: theirs.step(0), "tconv": lambda: ours.step(0)}, rounds)
+    steps = training.step_times({"PyTorch": lambda: theirs.step(0), "tconv": lambda: ours.step(0)}, rounds)
     stock, tiles = network(recipe, torch.nn.ConvTranspose2d).eval(), -(-PICTURE // len(images[0]))
     stock.load_state_dict(net.state_dict())
     picture = tensor_of(np.tile(images[:1], (1, tiles, tiles, 1))[:, :PICTURE, :PICTURE])
     faster = copy.deepcopy(stock)
     with torch.inference_mode():
         report = tconv.torch.accelerate(faster, picture, fuse=True)
-        passes = step_times({"PyTorch": lambda: stock(picture), "accelerated": lambda: faster(picture)}, rounds)
+        passes = {"PyTorch": lambda: stock(picture), "accelerated": lambda: faster(picture)}
+        inference = training.step_times(passes, rounds)
     about = {"shape": list(picture.shape), "difference": float(report.difference), "report": str(report)}
-    return {"training step": {**steps, "scenes": recipe["batch"]}, "inference": {**passes, **about}}
+    return {"training step": {**steps, "scenes": recipe["batch"]}, "inference": {**inference, **about}}
 
 
 def main(arguments=None):
     """Train all networks, compare them on the held-out scenes, and write the folder of results."""
     options = options_of(arguments, __doc__, "runs/segmentation", 360, QUICK, every=90)
     ups = {"U-Net": ["transposed"], "FCN": ["transposed", "default"]} if options.quick else UPS
-    share, recipes, data = start_processes(options.batch), recipes_of(options, ups), None
+    share, recipes, data = training.start_processes(options.batch), recipes_of(options, ups), None
     if share.rank == 0:
         torch.set_num_threads(options.threads)
         pools = scenes_of(recipes[0], options.packages, options.cache)
         data = checksum(array for pool in pools.values() for array in pool)
-    data = told(data)  # the first process writes the cache, the others wait for it
+    data = training.told(data)  # the first process writes the cache, the others wait for it
     if share.rank == 0:
         about = {name: getattr(options, name) for name in ("seed", "seeds", *RECIPE, "threads")}
         about |= {"processes": share.world, "data": data}
         result = Result(options.output, "Semantic segmentation: ways up", about)
     function = functools.partial(train, packages=options.packages, cache=options.cache, every=options.every)
-    results = spread(function, recipes, options.output, options.jobs, options.threads)
-    if together():
+    results = training.spread(function, recipes, options.output, options.jobs, options.threads)
+    if training.together():
         torch.distributed.destroy_process_group()
     if share.rank:
         return None

@@ -34,9 +34,10 @@ import shared_parts.command_line  # noqa: F401  it has to be first
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from shared_parts import training
 from shared_parts.debian_packages import CACHE, fetch
 from shared_parts.report import Result, checksum
-from shared_parts.training import amount, fit, parser, positive, spread, start_processes, step_times, told, wrap
+from shared_parts.side_by_side import amount, parser, positive
 from super_resolution_parts.networks import border_of, detail_of, grow, network, prepared, save, start_of
 from super_resolution_parts.photographs import HELD_OUT, PACKAGES, Data, training_files
 from super_resolution_parts.scores import digest, rivals, show, write_card
@@ -124,14 +125,6 @@ def validate(net, pairs, scale):
     return after - before, after
 
 
-def rate(step, steps, highest):
-    """Return the learning rate: a short rise, then half a cosine down to a hundredth."""
-    rise = min(200, steps // 10 + 1)
-    if step < rise:
-        return highest * (step + 1) / rise
-    return highest * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))))
-
-
 def loss_of(error, late, weight=1):
     """Return Charbonnier's smooth absolute error, which outliers do not dominate; late, what the PSNR is made of.
 
@@ -153,15 +146,14 @@ def train(recipe, folder, show, *, data, options, share):
     optimiser = torch.optim.Adam(net.parameters(), recipe["lr"])
     sides = recipe["scale"], border_of(net), recipe["patch"], recipe["batch"]
     samples, steps = Samples(data.training, *sides, recipe["seed"], recipe["artificial"]), options.steps
-    forward = wrap(net)
+    forward = training.wrap(net)
     if options.compile:
         forward = torch.compile(forward)
     latest = ""
 
     def step(i):
         luma, detail, weight = samples(i, *share)
-        for group in optimiser.param_groups:
-            group["lr"] = rate(i, steps, recipe["lr"])
+        training.set_rate(optimiser, training.cosine(i, steps, recipe["lr"], longest_rise=200, least=0.01))
         loss = loss_of(forward(luma) - detail, i >= recipe["late"] * steps, weight)
         optimiser.zero_grad()
         loss.backward()
@@ -179,7 +171,7 @@ def train(recipe, folder, show, *, data, options, share):
         show(words + latest, done, total)
 
     parts, about = {"net": net, "mean": mean, "optimiser": optimiser}, {"every": options.every, "measure": measure}
-    fitted = fit(parts, step, steps, folder / "last.pt", recipe, **about, show=tell)
+    fitted = training.fit(parts, step, steps, folder / "last.pt", recipe, **about, show=tell)
     return {"net": mean.module, "history": fitted.history, "seconds": fitted.seconds, "ends": fitted.ends}
 
 
@@ -211,7 +203,7 @@ def times_per_step(recipe, compiled, rounds):
         same = copy.deepcopy(stock).to(memory_format=torch.channels_last)
         calls[f"stock PyTorch, channels last{', compiled' * also}"] = stepper(same, also)
     calls["this example"] = stepper(prepared(recipe, compiled), compiled)
-    return step_times(calls, rounds)
+    return training.step_times(calls, rounds)
 
 
 # -- the result ------------------------------------------------------------------------------------------------------
@@ -287,7 +279,7 @@ def main(arguments=None):
         result = Result(options.output, "The networks of photographs of tconv", {"weights": write_card(WEIGHTS)})
         show(result, rivals(2), 2, HELD_OUT)
         return print(f"see {result.write()}")
-    share = start_processes(options.batch)
+    share = training.start_processes(options.batch)
     try:
         start = digest(options.start) if options.start else None
     except OSError as error:
@@ -298,7 +290,7 @@ def main(arguments=None):
             fetch(PACKAGES)
         pictures = checksum(path.read_bytes() for *_, path in training_files(options.packages))
     own = {name: getattr(options, name) for name in RECIPE}
-    recipe = {**own, "start": start, "processes": share.world, "data": told(pictures)}
+    recipe = {**own, "start": start, "processes": share.world, "data": training.told(pictures)}
     result = Result(options.output, f"Photographs {s} times larger", recipe) if first else None
     cache = options.output / f"pairs_x{s}.npz"
     if first:
@@ -308,7 +300,7 @@ def main(arguments=None):
     if not first:
         data = Data(cache, s, options.packages)
     function = functools.partial(train, data=data, options=options, share=share)
-    (run,) = spread(function, [{"name": f"x{s}", **recipe}], options.output, 1, options.threads)
+    (run,) = training.spread(function, [{"name": f"x{s}", **recipe}], options.output, 1, options.threads)
     if share.world > 1:
         torch.distributed.destroy_process_group()
     if not first:

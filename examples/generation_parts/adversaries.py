@@ -123,11 +123,6 @@ def rate(step, steps, highest):
     return highest * min(1, 20 * (step + 1) / steps, 2.02 - 2 * step / steps)
 
 
-def set_rate(optimiser, value):
-    for group in optimiser.param_groups:
-        group["lr"] = value
-
-
 def average_gradients(net):
     """Replace gradients by their means over torchrun's processes.
 

@@ -171,6 +171,27 @@ _DAMAGE = (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, Att
 """What PyTorch raises for files that are none of its own, or damaged, or of other networks."""
 
 
+# -- the learning rate -----------------------------------------------------------------------------------------------
+
+
+def cosine(step: int, steps: int, highest: float, longest_rise: float = math.inf, least: float = 0.0) -> float:
+    """Return the learning rate of a step: a rise, then half a cosine down.
+
+    longest_rise: Steps that the rise has at most; else it is a tenth of all.
+    least: The rate at the end, as a part of the highest.
+    """
+    rise = min(longest_rise, steps // 10 + 1)
+    if step < rise:
+        return highest * (step + 1) / rise
+    return highest * (least + (1 - least) * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
+    """Set the learning rate of all that an optimiser changes."""
+    for group in optimiser.param_groups:
+        group["lr"] = value
+
+
 # -- PyTorch's threads and processes ---------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ import segmentation  # noqa: E402
 from PIL import Image  # noqa: E402
 from segmentation_parts import cut_outs, networks, page  # noqa: E402
 from segmentation_parts import scores as measures  # noqa: E402
-from shared_parts import debian_packages  # noqa: E402
+from shared_parts import debian_packages, training  # noqa: E402
 from shared_parts.debian_packages import fetch  # noqa: E402
 from shared_parts.intervals import interval  # noqa: E402
 
@@ -358,7 +358,7 @@ def test_figures_of_the_quarter_are_those_of_the_network_then(packages, cache, u
     recipe = metrics["runs"][0]["recipe"]
     pools = segmentation.scenes_of(recipe, packages, cache)
     run = segmentation.Run(recipe, *pools["training"])
-    segmentation.fit(run.parts(), run.step, 2, folder.parent / "two.pt", recipe)  # a quarter of 8
+    training.fit(run.parts(), run.step, 2, folder.parent / "two.pt", recipe)  # a quarter of 8
     predicted = networks.predict(run.net, pools["held-out"][0])
     found = measures.scores(pools["held-out"][1], predicted, len(segmentation.CLASSES))
     assert found["mean IoU"] == metrics["runs"][0]["mean IoU at a quarter"]
