@@ -262,13 +262,12 @@ def main(arguments=None):
     options = options_of(arguments)
     share = training.start_processes(options.batch)
     recipes, folder = recipes_of(options), options.output
-    pictures = None
-    if share.rank == 0:
+    with training.first_process_first():
         data = load(options.pictures, options.packages)
-        pictures = report.checksum(array for part in data[:3] for array in part)
+    pictures = report.checksum(array for part in data[:3] for array in part)
     same = {name: value for name, value in recipes[0].items() if name not in ("name", "of", "kernel", "start", "seed")}
     whole = {**same, "seed": options.seed, "runs": options.runs, "starts": options.starts, "processes": share.world}
-    whole |= {"threads": options.threads, "data": training.told(pictures)}
+    whole |= {"threads": options.threads, "data": pictures}
     result = report.Result(folder, "Generators and their checkerboards", whole) if share.rank == 0 else None
     judge = {"name": "classifier", "pictures": options.pictures, "seed": options.seed, "steps": min(800, options.steps)}
     (judged,) = training.spread(partial(train_classifier, options.packages), [judge], folder, 1, options.threads)

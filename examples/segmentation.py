@@ -133,14 +133,13 @@ def main(arguments=None):
     """Train all networks, compare them on the held-out scenes, and write the folder of results."""
     options = options_of(arguments, __doc__, "runs/segmentation", 360, QUICK, every=90)
     ups = {"U-Net": ["transposed"], "FCN": ["transposed", "default"]} if options.quick else UPS
-    share, recipes, data = training.start_processes(options.batch), recipes_of(options, ups), None
-    if share.rank == 0:
-        torch.set_num_threads(options.threads)
+    share, recipes = training.start_processes(options.batch), recipes_of(options, ups)
+    torch.set_num_threads(options.threads)
+    with training.first_process_first():
         pools = scenes_of(recipes[0], options.packages, options.cache)
-        data = checksum(array for pool in pools.values() for array in pool)
-    data = training.told(data)  # the first process writes the cache, the others wait for it
     if share.rank == 0:
         about = {name: getattr(options, name) for name in ("seed", "seeds", *RECIPE, "threads")}
+        data = checksum(array for pool in pools.values() for array in pool)
         about |= {"processes": share.world, "data": data}
         result = Result(options.output, "Semantic segmentation: ways up", about)
     function = functools.partial(train, packages=options.packages, cache=options.cache, every=options.every)

@@ -284,26 +284,19 @@ def main(arguments=None):
         start = digest(options.start) if options.start else None
     except OSError as error:
         raise SystemExit(f"{options.start} cannot be read: {error.strerror}. Write --start with another file") from None
-    first, s, pictures = share.rank == 0, options.scale, None
-    if first:
+    s, own = options.scale, {name: getattr(options, name) for name in RECIPE}
+    with training.first_process_first():
         if options.packages == CACHE:
             fetch(PACKAGES)
         pictures = checksum(path.read_bytes() for *_, path in training_files(options.packages))
-    own = {name: getattr(options, name) for name in RECIPE}
-    recipe = {**own, "start": start, "processes": share.world, "data": training.told(pictures)}
-    result = Result(options.output, f"Photographs {s} times larger", recipe) if first else None
-    cache = options.output / f"pairs_x{s}.npz"
-    if first:
-        data = Data(cache, s, options.packages)
-    if share.world > 1:
-        torch.distributed.barrier()  # one process writes the cache, the others wait for it
-    if not first:
-        data = Data(cache, s, options.packages)
+        recipe = {**own, "start": start, "processes": share.world, "data": pictures}
+        result = Result(options.output, f"Photographs {s} times larger", recipe) if share.rank == 0 else None
+        data = Data(options.output / f"pairs_x{s}.npz", s, options.packages)
     function = functools.partial(train, data=data, options=options, share=share)
     (run,) = training.spread(function, [{"name": f"x{s}", **recipe}], options.output, 1, options.threads)
     if share.world > 1:
         torch.distributed.destroy_process_group()
-    if not first:
+    if share.rank:
         return None
     out = options.out or options.output / f"photo_x{s}.safetensors"
     words = f"{options.steps} steps of {options.batch} patches, {run['seconds'] / 60:.0f} minutes"

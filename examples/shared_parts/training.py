@@ -13,7 +13,8 @@ import os
 import pickle
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,6 +53,21 @@ def start_processes(batch: int) -> Share:
 def together() -> bool:
     """Return whether torchrun's processes train one network together."""
     return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def is_first() -> bool:
+    """Return whether this process is the first of torchrun's, or the only one."""
+    return not together() or torch.distributed.get_rank() == 0
+
+
+@contextmanager
+def first_process_first() -> Iterator[None]:
+    """Let the first of torchrun's processes through, then the others, which read the cache that it wrote."""
+    if not is_first():
+        torch.distributed.barrier()
+    yield
+    if together() and is_first():
+        torch.distributed.barrier()
 
 
 def told(value: Any) -> Any:
@@ -100,7 +116,6 @@ def fit(
     show: Is told the loss after each step.
     """
     recipe = json.loads(json.dumps(recipe))
-    first = not together() or torch.distributed.get_rank() == 0
     done, history, seconds, ends = 0, [], 0.0, [[0, steps]]
     if path.exists():
         state = read_checkpoint(path, recipe, parts)
@@ -124,7 +139,7 @@ def fit(
         if (i + 1) % every and i + 1 < steps:
             continue
         seconds += time.monotonic() - began
-        if first:
+        if is_first():
             figures = {} if measure is None else measure(i + 1)
             history.append({"step": i + 1, "loss": loss, **figures})
             about = dict(zip(_PROGRESS, (i + 1, history, seconds, ends), strict=True))
@@ -203,9 +218,8 @@ def spread(
     threads: int,
 ) -> list[dict[str, Any]]:
     """Return `side_by_side.spread`, `threads` for each run; torchrun's processes take one run at a time, together."""
-    quiet = together() and torch.distributed.get_rank() > 0
     prepare = partial(torch.set_num_threads, threads)
-    return side_by_side.spread(function, recipes, folder, 1 if together() else jobs, prepare, quiet)
+    return side_by_side.spread(function, recipes, folder, 1 if together() else jobs, prepare, not is_first())
 
 
 def step_times(calls: dict[str, Callable[[], Any]], rounds: int = 15) -> dict[str, Any]:
