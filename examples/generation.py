@@ -273,9 +273,7 @@ def main(arguments=None):
     (judged,) = training.spread(partial(train_classifier, options.packages), [judge], folder, 1, options.threads)
     task = partial(train, options.packages, "classifier.pt", share)
     done = training.spread(task, recipes, folder, options.jobs, options.threads)
-    if training.together():
-        torch.distributed.destroy_process_group()  # the first process does the rest alone
-    if result is None:
+    if not training.first_alone():
         return None
     took = {
         kernel: times({**recipes[0], "kernel": kernel, "start": "default"}, options.threads, options.rounds)
@@ -313,8 +311,7 @@ def main(arguments=None):
     result.table("Time per training step, and per batch of accelerated inference", rows)
     print(report.markdown(table_of(runs, ends)), report.markdown(rows), sep="\n\n", end="\n\n")
     print(*(sentence(*each) for each in ratios(runs).items()), sep="\n")
-    print(f"wrote {result.write()}")
-    return quick_verdict(runs, judged) if options.quick else None
+    return result.finish(shortfalls(runs, judged) if options.quick else [])
 
 
 def limits(data, reference, count):
@@ -332,17 +329,14 @@ def limits(data, reference, count):
     return found
 
 
-def quick_verdict(runs, judged):
-    """Return 1, and print what is wrong, if a metric of --quick does not pass its bound."""
-    failed = judged["accuracy"] < QUICK_ACCURACY
-    if failed:
-        print(f"the classifier's accuracy is {judged['accuracy']:.3f}; at least {QUICK_ACCURACY} is needed")
+def shortfalls(runs, judged):
+    """Yield a sentence for each metric of --quick that does not pass its bound."""
+    if judged["accuracy"] < QUICK_ACCURACY:
+        yield f"the classifier's accuracy is {judged['accuracy']:.3f}; at least {QUICK_ACCURACY} is needed"
     for start, (run, *_) in runs.items():
-        bound = QUICK_DISTANCE * run["before"]["distance"]
-        if run["after"]["distance"] > bound:
-            failed = True
-            print(f"{start}: the Fréchet distance is {run['after']['distance']:.1f}; {bound:.1f} is the most allowed")
-    return 1 if failed else None
+        found, bound = run["after"]["distance"], QUICK_DISTANCE * run["before"]["distance"]
+        if found > bound:
+            yield f"{start}: the Fréchet distance is {found:.1f}; {bound:.1f} is the most allowed"
 
 
 if __name__ == "__main__":

@@ -278,7 +278,7 @@ def main(arguments=None):
     if options.card:
         result = Result(options.output, "The networks of photographs of tconv", {"weights": write_card(WEIGHTS)})
         show(result, rivals(2), 2, HELD_OUT)
-        return print(f"see {result.write()}")
+        return result.finish()
     share = training.start_processes(options.batch)
     try:
         start = digest(options.start) if options.start else None
@@ -294,19 +294,15 @@ def main(arguments=None):
         data = Data(options.output / f"pairs_x{s}.npz", s, options.packages)
     function = functools.partial(train, data=data, options=options, share=share)
     (run,) = training.spread(function, [{"name": f"x{s}", **recipe}], options.output, 1, options.threads)
-    if share.world > 1:
-        torch.distributed.destroy_process_group()
-    if share.rank:
+    if not training.first_alone():
         return None
     out = options.out or options.output / f"photo_x{s}.safetensors"
     words = f"{options.steps} steps of {options.batch} patches, {run['seconds'] / 60:.0f} minutes"
     save(out, run["net"], s, {**recipe, "ends": run["ends"], "words": words})
     gain = write_result(result, recipe, run, out, options)
-    print(f"wrote {out}: {words}; {gain:+.2f} dB from bicubic interpolation\nsee {result.write()}")
-    if options.quick and gain < QUICK_GAIN:
-        print(f"the network is {gain:+.2f} dB from bicubic interpolation; at least {QUICK_GAIN:+.2f} dB is needed")
-        return 1
-    return None
+    print(f"wrote {out}: {words}; {gain:+.2f} dB from bicubic interpolation")
+    short = f"the network is {gain:+.2f} dB from bicubic interpolation; at least {QUICK_GAIN:+.2f} dB is needed"
+    return result.finish([short] if options.quick and gain < QUICK_GAIN else [])
 
 
 if __name__ == "__main__":

@@ -70,6 +70,14 @@ def first_process_first() -> Iterator[None]:
         torch.distributed.barrier()
 
 
+def first_alone() -> bool:
+    """End what torchrun's processes do together; return whether this is the first, which does the rest alone."""
+    first = is_first()
+    if together():
+        torch.distributed.destroy_process_group()
+    return first
+
+
 def told(value: Any) -> Any:
     """Return what the first of torchrun's processes has, in all of them; the others wait for it."""
     if not together():

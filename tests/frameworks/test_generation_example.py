@@ -344,12 +344,13 @@ def run_of(before, after, energy=0.1):
     return {"before": {"distance": before, **figures}, "after": {"distance": after, **figures}, **about}
 
 
-def test_quick_fails_by_each_of_its_bounds(capsys):
+def test_quick_fails_by_each_of_its_bounds():
     good = {"icnr-5": [run_of(100, 40)]}
-    assert generation.quick_verdict(good, {"accuracy": 0.9}) is None
-    assert generation.quick_verdict(good, {"accuracy": 0.8}) == 1
-    assert generation.quick_verdict({"icnr-5": [run_of(100, 60)]}, {"accuracy": 0.9}) == 1
-    assert "50.0 is the most allowed" in capsys.readouterr().out
+    assert list(generation.shortfalls(good, {"accuracy": 0.9})) == []
+    (line,) = generation.shortfalls(good, {"accuracy": 0.8})
+    assert line == "the classifier's accuracy is 0.800; at least 0.85 is needed"
+    (line,) = generation.shortfalls({"icnr-5": [run_of(100, 60)]}, {"accuracy": 0.9})
+    assert line == "icnr-5: the Fréchet distance is 60.0; 50.0 is the most allowed"
 
 
 def test_recipes_have_every_start_with_every_seed():

@@ -265,6 +265,13 @@ class TestResult:
         assert "| U-Net | 0.5 |\n| FCN | <0.4> |" in (page.parent / "tables.md").read_text()
         assert (page.parent / "scene.png").read_bytes()[:4] == b"\x89PNG"
 
+    def test_what_falls_short_of_a_bound_is_printed_and_decides_the_exit_code(self, tmp_path, capsys):
+        result = report.Result(tmp_path / "folder", "t", {})
+        assert result.finish() is None
+        assert result.finish(["0.1; at least 0.2 is needed"]) == 1
+        see = f"see {tmp_path}/folder/page.html\n"
+        assert capsys.readouterr().out == f"{see}{see}0.1; at least 0.2 is needed\n"
+
     def test_a_recipe_tells_data_from_others(self):
         zeros = np.zeros((2, 3), np.uint8)
         assert report.checksum([b"1234", b"56789"]) == "cbf43926"  # the check value of CRC-32
