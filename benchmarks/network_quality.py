@@ -4,9 +4,10 @@
     python benchmarks/network_quality.py --card [-o RESULT.json] NETWORK [NETWORK ...]
 
 NETWORK is a file that `tconv.models.load` reads, or `photo` or `photo-large`, which come with tconv. The pictures are
-those of scikit-image that no training of tconv's own networks has used (`examples/photographs.py`), shrunk by Pillow's
-bicubic filter. PSNR and SSIM are of the luma, as `tconv upsample` prints them. `--card` takes scikit-learn's two, too,
-and measures as the model card does. Prints a Markdown table of means; RESULT.json has each picture's scores.
+those of scikit-image that no training of tconv's own networks has used
+(`examples/super_resolution_parts/photographs.py`), shrunk by Pillow's bicubic filter. PSNR and SSIM are of the luma, as
+`tconv upsample` prints them. `--card` takes scikit-learn's two, too, and measures as the model card does. Prints a
+Markdown table of means; RESULT.json has each picture's scores.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
-import photographs
+from shared_parts.picture_files import path_of, read
+from super_resolution_parts import photographs
 
 import tconv
 from tconv.upsampling import learned
@@ -44,7 +46,7 @@ def measure(name: str, packages: list[str], metric: Any) -> dict[str, Any]:
     seconds = 0.0
     for package in packages:
         for file in photographs.HELD_OUT[package]:
-            picture = photographs.read(photographs.path_of(package, file))
+            picture = read(path_of(package, file))
             large, small = photographs.shrink(picture, model.scale) if model.scale > 1 else (picture, picture)
             start = time.perf_counter()
             result = tconv.upsample(small, model.scale, weights=model, check=False)

@@ -29,10 +29,10 @@ import tconv.torch
 from tconv.bench.roofline import machine_facts
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-import adversaries
-import segmentation_networks
-import super_resolution
-from side_by_side import step_times
+from generation_parts import adversaries
+from segmentation_parts import networks as segmentation
+from shared_parts.side_by_side import step_times
+from super_resolution_parts import networks as super_resolution
 
 REPLACED = {nn.Conv2d: tconv.torch.Conv2d, nn.ConvTranspose2d: tconv.torch.ConvTranspose2d}
 FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
@@ -100,7 +100,7 @@ def generating(kernel: int) -> Training:
 
 def segmenting(kind: type[nn.Module]) -> Training:
     """Return the training of segmentation.py: 24 scenes of 96 x 96 pixels."""
-    classes = torch.randint(0, len(segmentation_networks.CLASSES), (24, 96, 96))
+    classes = torch.randint(0, len(segmentation.CLASSES), (24, 96, 96))
 
     def losses(net: Any, images: torch.Tensor, labels: torch.Tensor) -> list[Any]:
         return [nn.functional.cross_entropy(net(images), labels)]
@@ -119,8 +119,8 @@ TRAININGS: dict[str, Callable[[], Training]] = {
     "super-resolution, 16 channels": partial(super_resolving, 16, 16),
     "DCGAN, kernel 4": partial(generating, 4),
     "DCGAN, kernel 5": partial(generating, 5),
-    "U-Net": partial(segmenting, segmentation_networks.UNet),
-    "FCN": partial(segmenting, segmentation_networks.FCN),
+    "U-Net": partial(segmenting, segmentation.UNet),
+    "FCN": partial(segmenting, segmentation.FCN),
 }
 
 

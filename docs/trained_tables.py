@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = Path(__file__).parent / "trained-networks.md"
 sys.path.insert(0, str(ROOT / "examples"))
 
-from report import markdown  # noqa: E402
+from shared_parts.report import markdown  # noqa: E402
 
 BLOCK = re.compile(r"<!-- table: (?P<file>\S+) (?P<title>[^>]*?) -->\n.*?<!-- end of the table -->\n", re.DOTALL)
 

@@ -20,12 +20,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import command_line  # noqa: F401  it has to be first
+import shared_parts.command_line  # noqa: F401  it has to be first
 import numpy as np
-import report
 import torch
-import training
-from adversaries import (
+from generation_parts.adversaries import (
     STARTS,
     Adversaries,
     Classifier,
@@ -36,13 +34,13 @@ from adversaries import (
     in_parts,
     numbers_of,
     rate,
-    set_rate,
     settled,
     upsamplings,
 )
-from generation_page import CURVES, EXPLANATION, closest, curves, ratios, sentence, spectra, table_of, tiles
-from generation_scores import fixed_spectrum, frechet, nearest, pattern_share, peaks, spectrum
-from labelled_pictures import SOURCES, load, spaced
+from generation_parts.labelled_pictures import SOURCES, load, spaced
+from generation_parts.page import CURVES, EXPLANATION, closest, curves, ratios, sentence, spectra, table_of, tiles
+from generation_parts.scores import fixed_spectrum, frechet, nearest, pattern_share, peaks, spectrum
+from shared_parts import report, training
 from torch import nn
 
 import tconv.torch
@@ -123,7 +121,7 @@ def train(packages, classifier, share, recipe, folder, show):
         rng = np.random.default_rng([recipe["seed"], i])
         real = as_input(pixels[rng.integers(len(pixels), size=recipe["batch"])][share.rank :: share.world])
         for optimiser in pair.optimisers:
-            set_rate(optimiser, rate(i, recipe["steps"], recipe["rate"]))
+            training.set_rate(optimiser, rate(i, recipe["steps"], recipe["rate"]))
         return pair.step(real, numbers_of(rng, recipe["batch"])[share.rank :: share.world])
 
     def measure(_):
@@ -152,7 +150,7 @@ def train_classifier(packages, recipe, folder, show):
     def step(i):
         rng = np.random.default_rng([recipe["seed"], i])
         chosen = rng.integers(len(data.training.classes), size=64)
-        set_rate(optimiser, rate(i, recipe["steps"], 3e-3))
+        training.set_rate(optimiser, rate(i, recipe["steps"], 3e-3))
         answer = net(as_input(data.training.pixels[chosen]))
         loss = nn.functional.cross_entropy(answer, torch.from_numpy(data.training.classes[chosen].astype(np.int64)))
         optimiser.zero_grad()
@@ -264,21 +262,18 @@ def main(arguments=None):
     options = options_of(arguments)
     share = training.start_processes(options.batch)
     recipes, folder = recipes_of(options), options.output
-    pictures = None
-    if share.rank == 0:
+    with training.first_process_first():
         data = load(options.pictures, options.packages)
-        pictures = report.checksum(array for part in data[:3] for array in part)
+    pictures = report.checksum(array for part in data[:3] for array in part)
     same = {name: value for name, value in recipes[0].items() if name not in ("name", "of", "kernel", "start", "seed")}
     whole = {**same, "seed": options.seed, "runs": options.runs, "starts": options.starts, "processes": share.world}
-    whole |= {"threads": options.threads, "data": training.told(pictures)}
+    whole |= {"threads": options.threads, "data": pictures}
     result = report.Result(folder, "Generators and their checkerboards", whole) if share.rank == 0 else None
     judge = {"name": "classifier", "pictures": options.pictures, "seed": options.seed, "steps": min(800, options.steps)}
     (judged,) = training.spread(partial(train_classifier, options.packages), [judge], folder, 1, options.threads)
     task = partial(train, options.packages, "classifier.pt", share)
     done = training.spread(task, recipes, folder, options.jobs, options.threads)
-    if training.together():
-        torch.distributed.destroy_process_group()  # the first process does the rest alone
-    if result is None:
+    if not training.first_alone():
         return None
     took = {
         kernel: times({**recipes[0], "kernel": kernel, "start": "default"}, options.threads, options.rounds)
@@ -316,8 +311,7 @@ def main(arguments=None):
     result.table("Time per training step, and per batch of accelerated inference", rows)
     print(report.markdown(table_of(runs, ends)), report.markdown(rows), sep="\n\n", end="\n\n")
     print(*(sentence(*each) for each in ratios(runs).items()), sep="\n")
-    print(f"wrote {result.write()}")
-    return quick_verdict(runs, judged) if options.quick else None
+    return result.finish(shortfalls(runs, judged) if options.quick else [])
 
 
 def limits(data, reference, count):
@@ -335,17 +329,14 @@ def limits(data, reference, count):
     return found
 
 
-def quick_verdict(runs, judged):
-    """Return 1, and print what is wrong, if a metric of --quick does not pass its bound."""
-    failed = judged["accuracy"] < QUICK_ACCURACY
-    if failed:
-        print(f"the classifier's accuracy is {judged['accuracy']:.3f}; at least {QUICK_ACCURACY} is needed")
+def shortfalls(runs, judged):
+    """Yield a sentence for each metric of --quick that does not pass its bound."""
+    if judged["accuracy"] < QUICK_ACCURACY:
+        yield f"the classifier's accuracy is {judged['accuracy']:.3f}; at least {QUICK_ACCURACY} is needed"
     for start, (run, *_) in runs.items():
-        bound = QUICK_DISTANCE * run["before"]["distance"]
-        if run["after"]["distance"] > bound:
-            failed = True
-            print(f"{start}: the Fréchet distance is {run['after']['distance']:.1f}; {bound:.1f} is the most allowed")
-    return 1 if failed else None
+        found, bound = run["after"]["distance"], QUICK_DISTANCE * run["before"]["distance"]
+        if found > bound:
+            yield f"{start}: the Fréchet distance is {found:.1f}; {bound:.1f} is the most allowed"
 
 
 if __name__ == "__main__":

@@ -31,14 +31,14 @@ if os.environ.setdefault("KERAS_BACKEND", "torch") not in ("torch", "jax", "tens
         "Write KERAS_BACKEND=torch"
     )
 
-import command_line  # noqa: F401  it has to be first
+import shared_parts.command_line  # noqa: F401  it has to be first
 import keras
 import numpy as np
-import segmentation_report
-from report import Result, checksum, damaged, replacing, same_recipe
-from segmentation_scores import intersection_over_union, scores
-from segmentation_task import CLASSES, RECIPE, batch_of, class_weights, options_of, recipes_of, scenes_of
-from side_by_side import spread, step_times
+from segmentation_parts import page
+from segmentation_parts.scores import intersection_over_union, scores
+from segmentation_parts.task import CLASSES, RECIPE, batch_of, class_weights, options_of, recipes_of, scenes_of
+from shared_parts.report import Result, checksum, damaged, replacing, same_recipe
+from shared_parts.side_by_side import spread, step_times
 
 import tconv.keras
 
@@ -46,8 +46,6 @@ BACKEND = keras.backend.backend()
 UPS = {"FCN": ["transposed", "default", "bilinear"]}
 QUICK = {"output": Path("runs/keras-segmentation-quick"), "steps": 90, "seeds": 1, "scenes": 400, "size": 64}
 QUICK |= {"batch": 16, "every": 45}
-QUICK_BOUND = 0.15
-"""Least mean IoU of the best network of --quick; to call every pixel background has 0.13."""
 
 # -- the network -----------------------------------------------------------------------------------------------------
 
@@ -262,7 +260,7 @@ def main(arguments=None):
     times = {"FCN": times_of(first[0], nets["transposed"][1], batch, rounds)}
     for found in times["FCN"].values():
         found["threads"] = options.threads
-    images = segmentation_report.some(pools["held-out"])[0]
+    images = page.some(pools["held-out"])[0]
     guesses = {("FCN", up): predict(net, images) for up, (_, net) in nets.items()}
     kernels = {
         up: [np.transpose(net.layers[-1].get_weights()[0], (3, 2, 0, 1)) for net in pair]
@@ -270,11 +268,8 @@ def main(arguments=None):
         if up != "bilinear"
     }
     runs = list(zip(recipes, results, strict=True))
-    best = segmentation_report.write(result, runs, guesses, kernels, pools["held-out"], times, __doc__)
-    if options.quick and best < QUICK_BOUND:
-        print(f"the best mean IoU is {best:.3f}; at least {QUICK_BOUND} is needed")
-        return 1
-    return None
+    best = page.write(result, runs, guesses, kernels, pools["held-out"], times, __doc__)
+    return result.finish(page.shortfalls(best) if options.quick else [])
 
 
 if __name__ == "__main__":

@@ -18,36 +18,25 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 import sys
 from pathlib import Path
 
-import command_line  # noqa: F401  it has to be first
+import shared_parts.command_line  # noqa: F401  it has to be first
 import numpy as np
-import segmentation_report
 import torch
-from report import Result, checksum
-from segmentation_networks import network, predict, tensor_of
-from segmentation_scores import intersection_over_union, scores
-from segmentation_task import CLASSES, RECIPE, UPS, batch_of, class_weights, options_of, recipes_of, scenes_of
+from segmentation_parts import page
+from segmentation_parts.networks import network, predict, tensor_of
+from segmentation_parts.scores import intersection_over_union, scores
+from segmentation_parts.task import CLASSES, RECIPE, UPS, batch_of, class_weights, options_of, recipes_of, scenes_of
+from shared_parts import training
+from shared_parts.report import Result, checksum
 from torch.nn import functional
-from training import fit, read_checkpoint, spread, start_processes, step_times, together, told, wrap
 
 import tconv.torch
 
 QUICK = {"output": Path("runs/segmentation-quick"), "steps": 90, "seeds": 1, "scenes": 400, "size": 64, "batch": 16}
-QUICK_BOUND = 0.15
-"""Least mean IoU of the best network of --quick; to call every pixel background has 0.13."""
 PICTURE = 384
 """Height and width of the picture whose inference is timed."""
-
-
-def rate(step, steps, highest):
-    """Return the learning rate: a short rise, then half a cosine down to nothing."""
-    rise = steps // 10 + 1
-    if step < rise:
-        return highest * (step + 1) / rise
-    return highest * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
 class Run:
@@ -59,8 +48,8 @@ class Run:
         self.quarter = copy.deepcopy(self.net)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), recipe["rate"], weight_decay=1e-4)
         self.weights = torch.from_numpy(class_weights(labels))
-        self.forward, self.mine = wrap(self.net), slice(None)
-        if together():
+        self.forward, self.mine = training.wrap(self.net), slice(None)
+        if training.together():
             self.mine = slice(torch.distributed.get_rank(), None, torch.distributed.get_world_size())
 
     def parts(self):
@@ -75,8 +64,7 @@ class Run:
     def step(self, number):
         """Take an optimisation step, and return the loss."""
         images, labels = self.batch(number)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate(number, self.recipe["steps"], self.recipe["rate"])
+        training.set_rate(self.optimiser, training.cosine(number, self.recipe["steps"], self.recipe["rate"]))
         loss = functional.cross_entropy(self.forward(images), labels, self.weights)
         self.optimiser.zero_grad()
         loss.backward()
@@ -99,7 +87,7 @@ def train(recipe, folder, show, *, packages, cache, every):
         return {"mean IoU": mean_iou(run.net, "validation")}
 
     path = path_of(recipe, folder)
-    fitted = fit(run.parts(), run.step, recipe["steps"], path, recipe, every=every, measure=measure, show=show)
+    fitted = training.fit(run.parts(), run.step, recipe["steps"], path, recipe, every=every, measure=measure, show=show)
     images, labels = pools["held-out"]
     found = scores(labels, predict(run.net, images), len(CLASSES))
     found["mean IoU at a quarter"] = mean_iou(run.quarter, "held-out")
@@ -115,7 +103,7 @@ def path_of(recipe, folder):
 def trained(recipe, folder):
     """Return the trained network of a finished run, in eval mode."""
     net = network(recipe)
-    read_checkpoint(path_of(recipe, folder), recipe, {"net": net})
+    training.read_checkpoint(path_of(recipe, folder), recipe, {"net": net})
     return net.eval()
 
 
@@ -126,37 +114,35 @@ def times_of(recipe, net, images, labels, rounds):
     images, labels: The scenes that it was trained on.
     """
     ours, theirs = Run(recipe, images, labels), Run(recipe, images, labels, torch.nn.ConvTranspose2d)
-    steps = step_times({"PyTorch": lambda: theirs.step(0), "tconv": lambda: ours.step(0)}, rounds)
+    steps = training.step_times({"PyTorch": lambda: theirs.step(0), "tconv": lambda: ours.step(0)}, rounds)
     stock, tiles = network(recipe, torch.nn.ConvTranspose2d).eval(), -(-PICTURE // len(images[0]))
     stock.load_state_dict(net.state_dict())
     picture = tensor_of(np.tile(images[:1], (1, tiles, tiles, 1))[:, :PICTURE, :PICTURE])
     faster = copy.deepcopy(stock)
     with torch.inference_mode():
         report = tconv.torch.accelerate(faster, picture, fuse=True)
-        passes = step_times({"PyTorch": lambda: stock(picture), "accelerated": lambda: faster(picture)}, rounds)
+        passes = {"PyTorch": lambda: stock(picture), "accelerated": lambda: faster(picture)}
+        inference = training.step_times(passes, rounds)
     about = {"shape": list(picture.shape), "difference": float(report.difference), "report": str(report)}
-    return {"training step": {**steps, "scenes": recipe["batch"]}, "inference": {**passes, **about}}
+    return {"training step": {**steps, "scenes": recipe["batch"]}, "inference": {**inference, **about}}
 
 
 def main(arguments=None):
     """Train all networks, compare them on the held-out scenes, and write the folder of results."""
     options = options_of(arguments, __doc__, "runs/segmentation", 360, QUICK, every=90)
     ups = {"U-Net": ["transposed"], "FCN": ["transposed", "default"]} if options.quick else UPS
-    share, recipes, data = start_processes(options.batch), recipes_of(options, ups), None
-    if share.rank == 0:
-        torch.set_num_threads(options.threads)
+    share, recipes = training.start_processes(options.batch), recipes_of(options, ups)
+    torch.set_num_threads(options.threads)
+    with training.first_process_first():
         pools = scenes_of(recipes[0], options.packages, options.cache)
-        data = checksum(array for pool in pools.values() for array in pool)
-    data = told(data)  # the first process writes the cache, the others wait for it
     if share.rank == 0:
         about = {name: getattr(options, name) for name in ("seed", "seeds", *RECIPE, "threads")}
+        data = checksum(array for pool in pools.values() for array in pool)
         about |= {"processes": share.world, "data": data}
         result = Result(options.output, "Semantic segmentation: ways up", about)
     function = functools.partial(train, packages=options.packages, cache=options.cache, every=options.every)
-    results = spread(function, recipes, options.output, options.jobs, options.threads)
-    if together():
-        torch.distributed.destroy_process_group()
-    if share.rank:
+    results = training.spread(function, recipes, options.output, options.jobs, options.threads)
+    if not training.first_alone():
         return None
     first = [recipe for recipe in recipes if recipe["seed"] == options.seed]
     nets = {(recipe["net"], recipe["up"]): (network(recipe), trained(recipe, options.output)) for recipe in first}
@@ -167,18 +153,15 @@ def main(arguments=None):
         if recipe["up"] == "transposed"
     }
     runs = list(zip(recipes, results, strict=True))
-    images = segmentation_report.some(pools["held-out"])[0]
+    images = page.some(pools["held-out"])[0]
     guesses = {key: predict(net, images) for key, (_, net) in nets.items()}
     kernels = {
         up: [net.up.weight.detach().numpy() for net in pair]
         for (net, up), pair in nets.items()
         if net == "FCN" and hasattr(pair[0].up, "weight")
     }
-    best = segmentation_report.write(result, runs, guesses, kernels, pools["held-out"], times, __doc__)
-    if options.quick and best < QUICK_BOUND:
-        print(f"the best mean IoU is {best:.3f}; at least {QUICK_BOUND} is needed")
-        return 1
-    return None
+    best = page.write(result, runs, guesses, kernels, pools["held-out"], times, __doc__)
+    return result.finish(page.shortfalls(best) if options.quick else [])
 
 
 if __name__ == "__main__":

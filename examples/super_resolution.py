@@ -26,25 +26,22 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 import math
-import pickle
 import sys
 from pathlib import Path
 
-import command_line  # noqa: F401  it has to be first
+import shared_parts.command_line  # noqa: F401  it has to be first
 import numpy as np
 import torch
-from debian_packages import CACHE, fetch
 from matplotlib.figure import Figure
-from photographs import HELD_OUT, PACKAGES, Data, training_files
-from report import Result, checksum, replacing
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialized
-from super_resolution_scores import digest, rivals, show, write_card
-from torch import nn
+from shared_parts import training
+from shared_parts.debian_packages import CACHE, fetch
+from shared_parts.report import Result, checksum
+from shared_parts.side_by_side import amount, parser, positive
+from super_resolution_parts.networks import border_of, detail_of, grow, network, prepared, save, start_of
+from super_resolution_parts.photographs import HELD_OUT, PACKAGES, Data, training_files
+from super_resolution_parts.scores import digest, rivals, show, write_card
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from training import amount, fit, parser, positive, spread, start_processes, step_times, told, wrap
 
 import tconv.torch
 
@@ -56,117 +53,6 @@ QUICK_GAIN = 0.3
 RECIPE = ("scale", "layers", "channels", "batch", "patch", "lr", "ema", "late", "artificial", "seed")
 RECIPE += ("compile", "threads")
 """The options that determine the weights, beside the pictures, the start, the processes and the steps."""
-
-# -- the network -----------------------------------------------------------------------------------------------------
-
-
-def network(scale, layers, channels=12, conv=nn.Conv2d):
-    """Return a network from [N, 1, h, w] to [N, 1, s*(h - 2*border), s*(w - 2*border)], with border = layers + 3.
-
-    Every layer is "valid". The last layer starts at zero, which is bicubic interpolation, and a kernel of three strides
-    that starts there has no preferred phase, hence no checkerboard. The layers between start near the identity: from
-    PyTorch's own start a network this deep and this narrow learns nothing at first.
-    """
-    body = []
-    for _ in range(layers):
-        layer = conv(channels, channels, 3)
-        with torch.no_grad():
-            layer.weight.mul_(0.5)
-            layer.weight[:, :, 1, 1] += torch.eye(channels)
-        body += [layer, nn.PReLU(channels)]
-    tail = tconv.torch.ConvTranspose2d(channels, 1, 3 * scale, scale, 2 * scale)
-    nn.init.zeros_(tail.weight)
-    nn.init.zeros_(tail.bias)
-    return nn.Sequential(conv(1, channels, 5), nn.PReLU(channels), *body, tail)
-
-
-def prepared(recipe, compiled):
-    """Return a network as it is trained: of tconv's layers, or of PyTorch's with channels last where it is compiled."""
-    sizes = recipe["scale"], recipe["layers"], recipe["channels"]
-    return network(*sizes).to(memory_format=torch.channels_last) if compiled else network(*sizes, tconv.torch.Conv2d)
-
-
-def border_of(net):
-    """Return the pixels that the network needs around the picture."""
-    return sum(layer.kernel_size[0] // 2 for layer in net if isinstance(layer, nn.Conv2d)) + 1
-
-
-def linear_layers(net):
-    return [layer for layer in net if not isinstance(layer, nn.PReLU)]
-
-
-def grow(net, small):
-    """Let a network start as one with fewer channels or layers: it computes the same, and has more to learn with.
-
-    The first channels of each layer are those of `small` and read these alone; the others keep their start. Layers that
-    `small` lacks are the identity on the first channels. At another scale the last layer stays as it is.
-    """
-    old, new = linear_layers(small), linear_layers(net)
-    old_slopes, slopes = ([layer for layer in each if isinstance(layer, nn.PReLU)] for each in (small, net))
-    n = old[0].out_channels
-    if len(old) > len(new) or n > new[0].out_channels:
-        raise SystemExit(
-            f"the network to start from has {n} channels and {len(old) - 2} layers, this one {new[0].out_channels} and "
-            f"{len(new) - 2}. Write --channels {n} --layers {len(old) - 2}, or more"
-        )
-    with torch.no_grad():
-        for i, layer in enumerate(new[:-1]):
-            layer.weight[:n] = 0
-            if i < len(old) - 1:
-                layer.weight[:n, : old[i].in_channels] = old[i].weight
-                layer.bias[:n], slopes[i].weight[:n] = old[i].bias, old_slopes[i].weight
-            else:
-                layer.weight[:n, :n, 1, 1] = torch.eye(n)
-                layer.bias[:n], slopes[i].weight[:n] = 0, 1
-        if new[-1].weight.shape[2:] == old[-1].weight.shape[2:]:
-            new[-1].weight[:n], new[-1].bias[:] = old[-1].weight, old[-1].bias
-
-
-def multiply_adds(net):
-    """Return the multiply-adds per pixel of the small picture: each weight of a layer is used once a pixel."""
-    return sum(layer.weight.numel() for layer in linear_layers(net))
-
-
-def detail_of(net, luma):
-    """Return the detail [s*h, s*w] of a whole picture's luma [h, w], whose edge pixels are repeated outwards."""
-    with torch.inference_mode():
-        padded = np.pad(luma, border_of(net), mode="edge")
-        return net(torch.from_numpy(padded)[None, None])[0, 0].numpy()
-
-
-def save(path, net, scale, about):
-    """Write weights rounded to float16, and the description that a reader builds the network from."""
-    tensors, layers = {}, []
-    slopes = [layer.weight for layer in net if isinstance(layer, nn.PReLU)]
-    for i, layer in enumerate(linear_layers(net)):
-        tensors |= {f"{i}.weight": layer.weight, f"{i}.bias": layer.bias}
-        layers.append({"op": "conv", "weight": f"{i}.weight", "bias": f"{i}.bias"})
-        if isinstance(layer, nn.ConvTranspose2d):
-            layers[i] |= {"op": "conv_transpose", "stride": layer.stride[0], "padding": layer.padding[0]}
-        else:
-            tensors[f"{i}.slopes"] = slopes[i]
-            layers[i]["activation"] = ["prelu", f"{i}.slopes"]
-    described = {"format": 1, "scale": scale, "input": "luma", "adds": "bicubic", "border": "edge", "layers": layers}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rounded = {name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as part:
-        part.write_bytes(serialized(rounded, {"tconv": json.dumps(described), "training": json.dumps(about)}))
-
-
-def load(path):
-    """Return the network of a file that `save` wrote, its scale, and the description of its training."""
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name).float() for name in file.offset_keys()}
-        described, about = (json.loads(file.metadata()[name]) for name in ("tconv", "training"))
-    net = network(described["scale"], len(described["layers"]) - 2, tensors["0.bias"].numel())
-    slopes = [layer for layer in net if isinstance(layer, nn.PReLU)]
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            i, part = name.split(".")
-            target = slopes[int(i)].weight if part == "slopes" else getattr(linear_layers(net)[int(i)], part)
-            target.copy_(tensor)
-    return net, described["scale"], about
-
 
 # -- training --------------------------------------------------------------------------------------------------------
 
@@ -239,14 +125,6 @@ def validate(net, pairs, scale):
     return after - before, after
 
 
-def rate(step, steps, highest):
-    """Return the learning rate: a short rise, then half a cosine down to a hundredth."""
-    rise = min(200, steps // 10 + 1)
-    if step < rise:
-        return highest * (step + 1) / rise
-    return highest * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))))
-
-
 def loss_of(error, late, weight=1):
     """Return Charbonnier's smooth absolute error, which outliers do not dominate; late, what the PSNR is made of.
 
@@ -256,24 +134,6 @@ def loss_of(error, late, weight=1):
     if late:
         return 0.01 * (weight * torch.log(error.square().mean((1, 2, 3)) + 1e-5)).mean()
     return (weight * torch.sqrt(error.square() + 1e-6).mean((1, 2, 3))).mean()
-
-
-def start_of(path):
-    """Return the network of a weight file, or of the checkpoint of another run: the mean of its weights."""
-    try:
-        if path.suffix == ".safetensors":
-            return load(path)[0]
-        state = torch.load(path, weights_only=True)
-        recipe, mean = state["recipe"], state["parts"]["mean"]
-        net = network(recipe["scale"], recipe["layers"], recipe["channels"])
-        net.load_state_dict({name.removeprefix("module."): mean[name] for name in mean if name != "n_averaged"})
-    except (OSError, EOFError, RuntimeError, LookupError, TypeError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = str(error).strip().split("\n")[0][:120]
-        raise SystemExit(
-            f"{path} is no network of this example, or damaged ({reason}). "
-            "Write --start with a last.pt or a .safetensors file that it wrote"
-        ) from None
-    return net
 
 
 def train(recipe, folder, show, *, data, options, share):
@@ -286,15 +146,14 @@ def train(recipe, folder, show, *, data, options, share):
     optimiser = torch.optim.Adam(net.parameters(), recipe["lr"])
     sides = recipe["scale"], border_of(net), recipe["patch"], recipe["batch"]
     samples, steps = Samples(data.training, *sides, recipe["seed"], recipe["artificial"]), options.steps
-    forward = wrap(net)
+    forward = training.wrap(net)
     if options.compile:
         forward = torch.compile(forward)
     latest = ""
 
     def step(i):
         luma, detail, weight = samples(i, *share)
-        for group in optimiser.param_groups:
-            group["lr"] = rate(i, steps, recipe["lr"])
+        training.set_rate(optimiser, training.cosine(i, steps, recipe["lr"], longest_rise=200, least=0.01))
         loss = loss_of(forward(luma) - detail, i >= recipe["late"] * steps, weight)
         optimiser.zero_grad()
         loss.backward()
@@ -312,7 +171,7 @@ def train(recipe, folder, show, *, data, options, share):
         show(words + latest, done, total)
 
     parts, about = {"net": net, "mean": mean, "optimiser": optimiser}, {"every": options.every, "measure": measure}
-    fitted = fit(parts, step, steps, folder / "last.pt", recipe, **about, show=tell)
+    fitted = training.fit(parts, step, steps, folder / "last.pt", recipe, **about, show=tell)
     return {"net": mean.module, "history": fitted.history, "seconds": fitted.seconds, "ends": fitted.ends}
 
 
@@ -344,7 +203,7 @@ def times_per_step(recipe, compiled, rounds):
         same = copy.deepcopy(stock).to(memory_format=torch.channels_last)
         calls[f"stock PyTorch, channels last{', compiled' * also}"] = stepper(same, also)
     calls["this example"] = stepper(prepared(recipe, compiled), compiled)
-    return step_times(calls, rounds)
+    return training.step_times(calls, rounds)
 
 
 # -- the result ------------------------------------------------------------------------------------------------------
@@ -419,42 +278,31 @@ def main(arguments=None):
     if options.card:
         result = Result(options.output, "The networks of photographs of tconv", {"weights": write_card(WEIGHTS)})
         show(result, rivals(2), 2, HELD_OUT)
-        return print(f"see {result.write()}")
-    share = start_processes(options.batch)
+        return result.finish()
+    share = training.start_processes(options.batch)
     try:
         start = digest(options.start) if options.start else None
     except OSError as error:
         raise SystemExit(f"{options.start} cannot be read: {error.strerror}. Write --start with another file") from None
-    first, s, pictures = share.rank == 0, options.scale, None
-    if first:
+    s, own = options.scale, {name: getattr(options, name) for name in RECIPE}
+    with training.first_process_first():
         if options.packages == CACHE:
             fetch(PACKAGES)
         pictures = checksum(path.read_bytes() for *_, path in training_files(options.packages))
-    own = {name: getattr(options, name) for name in RECIPE}
-    recipe = {**own, "start": start, "processes": share.world, "data": told(pictures)}
-    result = Result(options.output, f"Photographs {s} times larger", recipe) if first else None
-    cache = options.output / f"pairs_x{s}.npz"
-    if first:
-        data = Data(cache, s, options.packages)
-    if share.world > 1:
-        torch.distributed.barrier()  # one process writes the cache, the others wait for it
-    if not first:
-        data = Data(cache, s, options.packages)
+        recipe = {**own, "start": start, "processes": share.world, "data": pictures}
+        result = Result(options.output, f"Photographs {s} times larger", recipe) if share.rank == 0 else None
+        data = Data(options.output / f"pairs_x{s}.npz", s, options.packages)
     function = functools.partial(train, data=data, options=options, share=share)
-    (run,) = spread(function, [{"name": f"x{s}", **recipe}], options.output, 1, options.threads)
-    if share.world > 1:
-        torch.distributed.destroy_process_group()
-    if not first:
+    (run,) = training.spread(function, [{"name": f"x{s}", **recipe}], options.output, 1, options.threads)
+    if not training.first_alone():
         return None
     out = options.out or options.output / f"photo_x{s}.safetensors"
     words = f"{options.steps} steps of {options.batch} patches, {run['seconds'] / 60:.0f} minutes"
     save(out, run["net"], s, {**recipe, "ends": run["ends"], "words": words})
     gain = write_result(result, recipe, run, out, options)
-    print(f"wrote {out}: {words}; {gain:+.2f} dB from bicubic interpolation\nsee {result.write()}")
-    if options.quick and gain < QUICK_GAIN:
-        print(f"the network is {gain:+.2f} dB from bicubic interpolation; at least {QUICK_GAIN:+.2f} dB is needed")
-        return 1
-    return None
+    print(f"wrote {out}: {words}; {gain:+.2f} dB from bicubic interpolation")
+    short = f"the network is {gain:+.2f} dB from bicubic interpolation; at least {QUICK_GAIN:+.2f} dB is needed"
+    return result.finish([short] if options.quick and gain < QUICK_GAIN else [])
 
 
 if __name__ == "__main__":

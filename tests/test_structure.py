@@ -128,6 +128,19 @@ def test_kernels_import_no_framework():
     assert not foreign
 
 
+def test_the_parts_of_an_example_import_no_other_examples():
+    files = sorted((ROOT / "examples").glob("*_parts/*.py"))
+    folders = {file.parent.name for file in files}
+    assert "shared_parts" in folders
+    strays = []
+    for file in files:
+        nodes = ast.walk(ast.parse(file.read_text()))
+        modules = [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+        others = folders - {"shared_parts", file.parent.name}
+        strays += [f"{file.relative_to(ROOT)}: {module}" for module in modules if module.split(".")[0] in others]
+    assert not strays
+
+
 # -- names -------------------------------------------------------------------------------------------------------
 
 

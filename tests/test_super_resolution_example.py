@@ -22,7 +22,7 @@ def photographs(monkeypatch):
     pytest.importorskip("skimage")
     pytest.importorskip("PIL")
     monkeypatch.syspath_prepend(EXAMPLES)
-    import photographs
+    from super_resolution_parts import photographs
 
     return photographs
 
@@ -95,12 +95,14 @@ def test_a_missing_picture_is_refused_with_its_package(photographs, tmp_path):
 
 
 def test_a_damaged_picture_is_named(photographs, tmp_path):
+    from shared_parts import picture_files
+
     for name in ("grass.png", "rocket.jpg"):
-        whole = photographs.path_of("scikit-image", name).read_bytes()
+        whole = picture_files.path_of("scikit-image", name).read_bytes()
         for damaged in (whole[: len(whole) // 2], whole[:9], b"", bytes(len(whole))):
             (tmp_path / name).write_bytes(damaged)
             with pytest.raises(SystemExit, match=f"{name} is no whole picture .*Unpack its package again"):
-                photographs.read(tmp_path / name)
+                picture_files.read(tmp_path / name)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 half of one"])
@@ -266,7 +268,8 @@ def test_a_network_with_more_channels_and_layers_starts_as_the_one_that_it_grows
     code = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import super_resolution as example, torch
+import torch
+from super_resolution_parts import networks as example
 torch.manual_seed(0)
 for scale in (2, 3):
     small, large = example.network(2, 2, 5), example.network(scale, 4, 7)
@@ -293,7 +296,7 @@ for scale in (2, 3):
 
 
 def test_one_network_has_a_column_of_its_gain_and_several_have_none(photographs):
-    import super_resolution_scores as example
+    from super_resolution_parts import scores as example
 
     scores = {"bicubic": (30.0, 0.9), "a": (31.5, 0.91)}
     (one,), (two,) = (example.rows({"camera": each}) for each in (scores, {**scores, "b": (32.0, 0.92)}))
@@ -303,7 +306,7 @@ def test_one_network_has_a_column_of_its_gain_and_several_have_none(photographs)
 
 @pytest.mark.parametrize("name", ["photo_x2", "photo_x3", "photo_x4", "photo_large_x2"])
 def test_the_card_has_the_scores_of_the_weights(photographs, monkeypatch, name):
-    import super_resolution_scores as example
+    from super_resolution_parts import scores as example
 
     monkeypatch.setitem(photographs.HELD_OUT, "scikit-image", ["camera.png"])
     folder, scale = EXAMPLES.parent / "src/tconv/models/data", int(name[-1])

@@ -148,7 +148,7 @@ def test_what_cannot_be_run_is_refused_and_a_quick_run_needs_a_score(tiny, tmp_p
         tiny(tmp_path / "a", "--size", "40")
     assert not (tmp_path / "a").exists()
     for score, code in ((0.149, 1), (0.151, None)):
-        monkeypatch.setattr(example.segmentation_report, "write", lambda *_, score=score: score)
+        monkeypatch.setattr(example.page, "write", lambda *_, score=score: score)
         assert tiny(tmp_path / "quick", "--quick") == code
     assert "the best mean IoU is 0.149; at least 0.15 is needed" in capsys.readouterr().out
 

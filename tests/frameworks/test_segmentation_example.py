@@ -16,14 +16,13 @@ torch = pytest.importorskip("torch")
 for module in ("skimage", "sklearn", "PIL", "rich", "matplotlib"):
     pytest.importorskip(module)
 sys.path.insert(0, str(EXAMPLES))
-import cut_outs  # noqa: E402
-import debian_packages  # noqa: E402
 import segmentation  # noqa: E402
-import segmentation_networks as networks  # noqa: E402
-import segmentation_report  # noqa: E402
-import segmentation_scores as measures  # noqa: E402
-from debian_packages import fetch  # noqa: E402
 from PIL import Image  # noqa: E402
+from segmentation_parts import cut_outs, networks, page  # noqa: E402
+from segmentation_parts import scores as measures  # noqa: E402
+from shared_parts import debian_packages, training  # noqa: E402
+from shared_parts.debian_packages import fetch  # noqa: E402
+from shared_parts.intervals import interval  # noqa: E402
 
 torch.set_num_threads(1)
 TIMES_OF = segmentation.times_of
@@ -253,10 +252,10 @@ def test_boundary_f_of_pictures_without_an_object():
 
 
 def test_the_interval_is_students():
-    mean, half = measures.interval([1, 2, 3])
+    mean, half = interval([1, 2, 3])
     assert mean == 2
     assert half == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
-    assert math.isnan(measures.interval([5])[1])
+    assert math.isnan(interval([5])[1])
 
 
 def test_one_seed_tells_nothing_and_three_tell_what_their_interval_does():
@@ -268,13 +267,13 @@ def test_one_seed_tells_nothing_and_three_tell_what_their_interval_does():
             for up, value in zip(("transposed", "default"), pair, strict=True)
         ]
 
-    (line,) = segmentation_report.sentences(runs((0.5, 0.4)))
+    (line,) = page.sentences(runs((0.5, 0.4)))
     assert "nothing tells these differences from chance" in line
-    assert "interval" not in line + segmentation_report.meaning(runs((0.5, 0.4)))
-    first, alike = segmentation_report.sentences(runs((0.5, 0.4), (0.5, 0.41), (0.5, 0.42)))
+    assert "interval" not in line + page.meaning(runs((0.5, 0.4)))
+    first, alike = page.sentences(runs((0.5, 0.4), (0.5, 0.41), (0.5, 0.42)))
     assert first.endswith("against transposed convolution, bilinear start: mean IoU 9.0 ± 2.5 points lower.")
     assert alike.endswith("default start (mean IoU at a quarter, boundary F, outline F).")
-    first, alike = segmentation_report.sentences(runs((0.5, 0.4), (0.5, 0.6), (0.5, 0.42)))
+    first, alike = page.sentences(runs((0.5, 0.4), (0.5, 0.6), (0.5, 0.42)))
     assert first == "No way up surely differs from the first."
     assert alike.endswith("default start (all figures).")
 
@@ -289,7 +288,7 @@ def test_one_seed_tells_nothing_and_three_tell_what_their_interval_does():
 def test_the_page_says_how_the_time_of_a_step_changes(ratios, words):
     seconds = {"PyTorch": 1.0, "tconv": 1.0}
     steps = [{"training step": {"seconds": seconds, "ratio": {"tconv": ratio}}} for ratio in ratios]
-    assert words in segmentation_report.sentence_of_steps(dict(enumerate(steps)))
+    assert words in page.sentence_of_steps(dict(enumerate(steps)))
 
 
 # -- networks and runs -----------------------------------------------------------------------------------------------
@@ -359,7 +358,7 @@ def test_figures_of_the_quarter_are_those_of_the_network_then(packages, cache, u
     recipe = metrics["runs"][0]["recipe"]
     pools = segmentation.scenes_of(recipe, packages, cache)
     run = segmentation.Run(recipe, *pools["training"])
-    segmentation.fit(run.parts(), run.step, 2, folder.parent / "two.pt", recipe)  # a quarter of 8
+    training.fit(run.parts(), run.step, 2, folder.parent / "two.pt", recipe)  # a quarter of 8
     predicted = networks.predict(run.net, pools["held-out"][0])
     found = measures.scores(pools["held-out"][1], predicted, len(segmentation.CLASSES))
     assert found["mean IoU"] == metrics["runs"][0]["mean IoU at a quarter"]

@@ -15,9 +15,8 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-import report  # noqa: E402
 import torch  # noqa: E402
-import training  # noqa: E402
+from shared_parts import report, training  # noqa: E402
 
 SCRIPT = Path(__file__).with_name("tiny_training.py")
 
@@ -265,6 +264,13 @@ class TestResult:
         assert (metrics["iou"], metrics["recipe"]) == ([0.5, 0.4], {"seed": 3})
         assert "| U-Net | 0.5 |\n| FCN | <0.4> |" in (page.parent / "tables.md").read_text()
         assert (page.parent / "scene.png").read_bytes()[:4] == b"\x89PNG"
+
+    def test_what_falls_short_of_a_bound_is_printed_and_decides_the_exit_code(self, tmp_path, capsys):
+        result = report.Result(tmp_path / "folder", "t", {})
+        assert result.finish() is None
+        assert result.finish(["0.1; at least 0.2 is needed"]) == 1
+        see = f"see {tmp_path}/folder/page.html\n"
+        assert capsys.readouterr().out == f"{see}{see}0.1; at least 0.2 is needed\n"
 
     def test_a_recipe_tells_data_from_others(self):
         zeros = np.zeros((2, 3), np.uint8)

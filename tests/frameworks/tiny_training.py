@@ -6,10 +6,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
-import command_line  # noqa: F401  it has to be first
-import report
+import shared_parts.command_line  # noqa: F401  it has to be first
 import torch
-import training
+from shared_parts import report, training
 
 BATCH = 8
 

@@ -13,19 +13,21 @@ import os
 import pickle
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import side_by_side
 import torch
-from report import damaged, replacing, same_recipe
-from side_by_side import Show
-from side_by_side import amount as amount  # for the examples, whose options these are
-from side_by_side import parser as parser
-from side_by_side import positive as positive
 from torch.nn.parallel import DistributedDataParallel
+
+from shared_parts import side_by_side
+from shared_parts.report import damaged, replacing, same_recipe
+from shared_parts.side_by_side import Show
+from shared_parts.side_by_side import amount as amount  # for the examples, whose options these are
+from shared_parts.side_by_side import parser as parser
+from shared_parts.side_by_side import positive as positive
 
 
 class Share(NamedTuple):
@@ -51,6 +53,29 @@ def start_processes(batch: int) -> Share:
 def together() -> bool:
     """Return whether torchrun's processes train one network together."""
     return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def is_first() -> bool:
+    """Return whether this process is the first of torchrun's, or the only one."""
+    return not together() or torch.distributed.get_rank() == 0
+
+
+@contextmanager
+def first_process_first() -> Iterator[None]:
+    """Let the first of torchrun's processes through, then the others, which read the cache that it wrote."""
+    if not is_first():
+        torch.distributed.barrier()
+    yield
+    if together() and is_first():
+        torch.distributed.barrier()
+
+
+def first_alone() -> bool:
+    """End what torchrun's processes do together; return whether this is the first, which does the rest alone."""
+    first = is_first()
+    if together():
+        torch.distributed.destroy_process_group()
+    return first
 
 
 def told(value: Any) -> Any:
@@ -99,7 +124,6 @@ def fit(
     show: Is told the loss after each step.
     """
     recipe = json.loads(json.dumps(recipe))
-    first = not together() or torch.distributed.get_rank() == 0
     done, history, seconds, ends = 0, [], 0.0, [[0, steps]]
     if path.exists():
         state = read_checkpoint(path, recipe, parts)
@@ -123,7 +147,7 @@ def fit(
         if (i + 1) % every and i + 1 < steps:
             continue
         seconds += time.monotonic() - began
-        if first:
+        if is_first():
             figures = {} if measure is None else measure(i + 1)
             history.append({"step": i + 1, "loss": loss, **figures})
             about = dict(zip(_PROGRESS, (i + 1, history, seconds, ends), strict=True))
@@ -170,6 +194,27 @@ _DAMAGE = (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, Att
 """What PyTorch raises for files that are none of its own, or damaged, or of other networks."""
 
 
+# -- the learning rate -----------------------------------------------------------------------------------------------
+
+
+def cosine(step: int, steps: int, highest: float, longest_rise: float = math.inf, least: float = 0.0) -> float:
+    """Return the learning rate of a step: a rise, then half a cosine down.
+
+    longest_rise: Steps that the rise has at most; else it is a tenth of all.
+    least: The rate at the end, as a part of the highest.
+    """
+    rise = min(longest_rise, steps // 10 + 1)
+    if step < rise:
+        return highest * (step + 1) / rise
+    return highest * (least + (1 - least) * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
+    """Set the learning rate of all that an optimiser changes."""
+    for group in optimiser.param_groups:
+        group["lr"] = value
+
+
 # -- PyTorch's threads and processes ---------------------------------------------------------------------------------
 
 
@@ -181,9 +226,8 @@ def spread(
     threads: int,
 ) -> list[dict[str, Any]]:
     """Return `side_by_side.spread`, `threads` for each run; torchrun's processes take one run at a time, together."""
-    quiet = together() and torch.distributed.get_rank() > 0
     prepare = partial(torch.set_num_threads, threads)
-    return side_by_side.spread(function, recipes, folder, 1 if together() else jobs, prepare, quiet)
+    return side_by_side.spread(function, recipes, folder, 1 if together() else jobs, prepare, not is_first())
 
 
 def step_times(calls: dict[str, Callable[[], Any]], rounds: int = 15) -> dict[str, Any]:

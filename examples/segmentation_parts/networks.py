@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from segmentation_task import CLASSES
+from segmentation_parts.task import CLASSES
 from torch import nn
 from torch.nn import functional
 

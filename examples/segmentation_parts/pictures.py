@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from cut_outs import CLASSES, COLOURS
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
+
+from segmentation_parts.cut_outs import CLASSES, COLOURS
 
 WRONG = np.uint8((214, 39, 40))
 LETTERS = 14

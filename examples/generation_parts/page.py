@@ -6,10 +6,11 @@ import math
 import re
 
 import numpy as np
-from adversaries import STARTS
-from generation_scores import spectrum
 from matplotlib.figure import Figure
-from segmentation_scores import interval
+from shared_parts.intervals import interval
+
+from generation_parts.adversaries import STARTS
+from generation_parts.scores import spectrum
 
 
 def tiles(pictures, columns, zoom=3):

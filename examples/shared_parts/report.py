@@ -207,6 +207,12 @@ class Result:
         self._write("page.html", f"{head}\n<main>{body}</main>\n")
         return self.folder / "page.html"
 
+    def finish(self, shortfalls: Iterable[str] = ()) -> int | None:
+        """Write everything, print where the page is and what falls short of a bound, and return the exit code."""
+        shortfalls = list(shortfalls)
+        print(f"see {self.write()}", *shortfalls, sep="\n")
+        return 1 if shortfalls else None
+
     def _write(self, name: str, content: str | bytes) -> None:
         with replacing(self.folder / name) as part:
             part.write_bytes(content.encode() if isinstance(content, str) else content)

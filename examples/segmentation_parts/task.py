@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cut_outs
 import numpy as np
-from side_by_side import amount, parser, positive
+from shared_parts.side_by_side import amount, parser, positive
+
+from segmentation_parts import cut_outs
 
 CLASSES = list(cut_outs.CLASSES)
 UPS = {

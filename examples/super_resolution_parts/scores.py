@@ -8,13 +8,14 @@ import json
 from pathlib import Path
 
 import numpy as np
-from photographs import HELD_OUT, TRAINING, measure, path_of, read, shrink
 from PIL import Image
-from report import markdown, replacing
 from safetensors import safe_open
+from shared_parts.picture_files import path_of, read
+from shared_parts.report import markdown, replacing
 
 import tconv
 import tconv.models
+from super_resolution_parts.photographs import HELD_OUT, TRAINING, measure, shrink
 
 FILTERS = {name: Image.Resampling[name.upper()] for name in ("nearest", "bicubic", "lanczos")}
 """Pillow's filters that networks are compared with."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-import training
+from shared_parts import training
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -121,11 +121,6 @@ def draw(net, z):
 def rate(step, steps, highest):
     """Return the learning rate: a rise in the first twentieth, and from the middle on a straight fall."""
     return highest * min(1, 20 * (step + 1) / steps, 2.02 - 2 * step / steps)
-
-
-def set_rate(optimiser, value):
-    for group in optimiser.param_groups:
-        group["lr"] = value
 
 
 def average_gradients(net):

@@ -1,11 +1,11 @@
-"""Figures of merit for semantic segmentation, on NumPy arrays of classes, and intervals over seeds."""
+"""Figures of merit for semantic segmentation, on NumPy arrays of classes."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import ndimage
 from skimage.segmentation import find_boundaries
 from sklearn.metrics import confusion_matrix
 
@@ -75,12 +75,3 @@ def scores(truth, predicted, classes):
         "boundary F": boundary_f_of_classes(truth, predicted),
         "outline F": boundary_f_of_outlines(truth, predicted),
     }
-
-
-def interval(values, confidence=0.95):
-    """Return the mean, and the half width of the interval of Student's t for it: (mean, NaN) of a single value."""
-    values = np.asarray(values, np.float64)
-    if len(values) < 2:
-        return float(values.mean()), math.nan
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
-    return float(values.mean()), float(half)

@@ -6,15 +6,12 @@ A pair is the luma of the small picture, and the detail that the large one has b
 from __future__ import annotations
 
 import zipfile
-import zlib
-from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import skimage.data
 from PIL import Image
-from report import replacing
+from shared_parts.picture_files import opened, path_of, read
+from shared_parts.report import replacing
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -107,41 +104,6 @@ LONGER_SIDES = [1280, 900, 600, 400]
 """Sizes in which a picture is used, at most half its own: that removes the noise and the blocks of JPEG."""
 AS_IT_IS = {"scikit-image": [1.0], "palapeli-data": [1.0, 0.6]}
 """Factors by which the small, clean pictures of these packages are shrunk instead."""
-
-
-@contextmanager
-def opened(path):
-    """Yield the picture of a file; SystemExit names the file if it is damaged."""
-    try:
-        with Image.open(path) as picture:
-            yield picture
-    except (OSError, SyntaxError, ValueError, zlib.error) as error:  # what Pillow raises for damaged files
-        raise SystemExit(f"{path} is no whole picture ({error}). Unpack its package again") from None
-
-
-def read(path, factor=1.0):
-    """Return the 8-bit RGB picture of a file, [H, W, 3], resized by `factor`."""
-    with opened(path) as picture:
-        picture = picture.convert("RGB")
-        if factor != 1:
-            size = [max(16, round(n * factor)) for n in picture.size]
-            picture = picture.resize(size, Image.Resampling.LANCZOS)
-        return np.asarray(picture)
-
-
-def path_of(package, file, packages=None, folder=""):
-    """Return the path of a picture: in a wheel, or in a Debian package unpacked below `packages`."""
-    if package == "scikit-image":
-        return Path(skimage.data.__file__).parent / file
-    if package == "scikit-learn":
-        import sklearn.datasets
-
-        return Path(sklearn.datasets.__file__).parent / "images" / file
-    path = Path(packages) / package / folder / file
-    if not path.exists():
-        line = f"apt-get download {package} && dpkg-deb -x {package}_*.deb {Path(packages) / package}"
-        raise SystemExit(f"{path} does not exist; it comes from a Debian package. Write: {line}")
-    return path
 
 
 def training_files(packages=None):

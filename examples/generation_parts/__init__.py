@@ -1,0 +1,1 @@
+"""Parts of generation.py: the pictures, the networks, the scores, the page."""
