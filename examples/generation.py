@@ -275,6 +275,7 @@ def main(arguments=None):
     done = training.spread(task, recipes, folder, options.jobs, options.threads)
     if not training.first_alone():
         return None
+    print("the times of a training step and of inference, in turns with stock PyTorch ...", flush=True)
     took = {
         kernel: times({**recipes[0], "kernel": kernel, "start": "default"}, options.threads, options.rounds)
         for kernel in ([5] if options.quick else [5, 4])
@@ -283,6 +284,7 @@ def main(arguments=None):
     runs = {
         start: [found for r, found in zip(recipes, done, strict=True) if r["of"] == start] for start in options.starts
     }
+    print("the scores of the held-out pictures ...", flush=True)
     ends = limits(data, Reference(classifier_of(folder / "classifier.pt"), data.held_out.pixels), options.samples)
     result.figures(limits=ends, ratios=ratios(runs))
     result.text(

@@ -145,6 +145,8 @@ class Checkpoint(keras.callbacks.Callback):
                 variable.assign(array)
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise damaged(self.path, error) from None
+        if self.show is not None:
+            self.show("read", self.done, self.recipe["steps"])
 
     def on_epoch_begin(self, epoch, logs=None):
         """Begin to take the time."""
@@ -257,6 +259,7 @@ def main(arguments=None):
     first = [recipe for recipe in recipes if recipe["seed"] == options.seed]
     nets = {recipe["up"]: (network(recipe), trained(recipe, options.output)) for recipe in first}
     rounds, batch = 5 if options.quick else 25, Batches(first[0], *pools["training"])[0]
+    print("the times of a training step and of inference, in turns with Keras ...", flush=True)
     times = {"FCN": times_of(first[0], nets["transposed"][1], batch, rounds)}
     for found in times["FCN"].values():
         found["threads"] = options.threads

@@ -147,6 +147,7 @@ def main(arguments=None):
     first = [recipe for recipe in recipes if recipe["seed"] == options.seed]
     nets = {(recipe["net"], recipe["up"]): (network(recipe), trained(recipe, options.output)) for recipe in first}
     rounds = 5 if options.quick else 25
+    print("the times of a training step and of inference, in turns with stock PyTorch ...", flush=True)
     times = {
         recipe["net"]: times_of(recipe, nets[recipe["net"], recipe["up"]][1], *pools["training"], rounds)
         for recipe in first

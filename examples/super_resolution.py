@@ -217,10 +217,12 @@ def write_result(result, recipe, run, weights, options):
         f"{options.steps} steps of {recipe['batch']} patches in {run['seconds'] / 60:.1f} minutes; {weights.name} has "
         f"{weights.stat().st_size} bytes. No training and no choice has used the photographs of the scores."
     )
+    print("the scores of the held-out pictures ...", flush=True)
     mean = show(result, methods, scale, ["scikit-image"] if options.quick else HELD_OUT)["mean"]
     result.heading("Training")
     if run["history"]:
         result.picture("validation", curve(run["history"]), "Gain on bicubic interpolation, of the validation pictures")
+    print("the time of a training step, in turns with stock PyTorch ...", flush=True)
     times = times_per_step(recipe, options.compile, 3 if options.quick else 9)
     result.table(
         f"Time per step, {times['threads']} thread{'s' * (times['threads'] != 1)}",

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from segmentation_parts.task import CLASSES
 from torch import nn
 from torch.nn import functional
 
 import tconv.torch
+from segmentation_parts.task import CLASSES
 
 
 def block(c_in, c_out, stride=1, dilation=1):

@@ -141,6 +141,8 @@ class _Bars:
     def show(self, name: str, words: str, done: int, total: int) -> None:
         """Show how far a run is, and some words about it."""
         if name not in self._tasks:
+            if done > 1 and not self._bars.disable:
+                self._bars.console.print(f"{name} goes on at step {done} of {total}", markup=False, highlight=False)
             self._tasks[name] = self._bars.add_task(name, total=total, completed=done)
         self._bars.update(self._tasks[name], completed=done, total=total, description=f"{name}: {words}")
 

@@ -132,6 +132,8 @@ def fit(
             raise SystemExit(f"{path} has {done} steps already. Write --steps {done} or more, or another -o FOLDER")
         if ends[-1][1] != steps:
             ends.append([done, steps])
+        if show is not None:
+            show("read", done, steps)
     if together():
         torch.distributed.barrier()  # the first process writes only after all have read
     began = time.monotonic()

@@ -78,10 +78,12 @@ def test_a_killed_run_equals_one_that_was_not(tmp_path, whole):
     assert children
     assert not any(map(alive, children))
     assert not (folder / "metrics.json").exists()
-    assert torch.load(folder / "run1.pt", weights_only=True)["step"] < 20
+    done = torch.load(folder / "run1.pt", weights_only=True)["step"]
+    assert 0 < done < 20
 
     code, output = finish(start(folder, "--jobs", 2, "--pause", 0.05))
     assert code == 0, output
+    assert f"run1 goes on at step {done} of 20" in output
     assert runs_of(folder) == runs_of(whole)  # side by side or one after another, to the digit
     assert len({tuple(each["weights"]) for each in runs_of(whole)}) == 3
 
