@@ -50,6 +50,18 @@ def test_low_precision_sums_are_named(name, round_, taps_first):
     assert right >= 18, right
 
 
+@pytest.mark.parametrize(("name", "round_"), [("float16", half), ("bfloat16", lambda a: rounded(a, 7))])
+def test_a_layer_with_wider_sums_is_named(name, round_):
+    rng = np.random.default_rng(8)
+    for _ in range(20):
+        call = random_call(rng)
+        narrow = {part: round_(getattr(call, part)) for part in ("x", "w", "bias")}
+        found = diagnosed(call, round_(call.other(**narrow)))
+        assert (found.cause, found.verdict) == (f"computed in {name}", "found"), str(found)
+        assert not diagnosed(call, call.other(**narrow)).cause.startswith("computed in")  # the result is not rounded
+        assert found.fix.endswith('bias.astype("float32")'), found.fix
+
+
 def test_the_line_sums_in_float32():
     call = random_call(np.random.default_rng(1), 2)
     found = tconv.diagnose(

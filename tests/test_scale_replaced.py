@@ -163,15 +163,16 @@ def test_a_dask_array_whose_files_changed_is_compared(tmp_path):
 
 
 def test_chunks_that_change_places_are_noticed(tmp_path):
-    """Their number, bytes and times stay the same."""
+    """Their number and bytes stay the same, and so do the times that they have."""
     zarr = pytest.importorskip("zarr")
     operator, x = layer(), picture(sizes=(32, 32))
     stored = zarr.create_array(tmp_path / "x.zarr", shape=x.shape, chunks=(2, 16, 16), dtype="f4", compressors=None)
     stored[:] = x
+    one, other = (tmp_path / "x.zarr/c/0/0" / name for name in "01")
+    os.utime(other, ns=(0, one.stat().st_mtime_ns + 1))  # written at another time than the first
     output, sizes = tmp_path / "y.npy", computed(operator, x).shape
     with pytest.raises(Stopped):
         tconv.scale.run(Failing(operator, 9), tmp_path / "x.zarr", output, tile=(1, sizes[2]))
-    one, other = (tmp_path / "x.zarr/c/0/0" / name for name in "01")
     one.rename(tmp_path / "kept")
     other.rename(one)
     (tmp_path / "kept").rename(other)

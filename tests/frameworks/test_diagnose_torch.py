@@ -121,17 +121,18 @@ def test_the_fix_of_scales_runs_on_tensors(cause, dtype):
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("c_in", "kernel", "stride"), [(16, 3, 2), (64, 4, 2), (128, 5, 3), (256, 4, 2)])
 def test_a_layer_in_float16_on_the_cpu(c_in, kernel, stride, bias):
-    """PyTorch adds its taps, and the bias, in float16."""
+    """PyTorch adds its taps, and the bias, in float16, unless oneDNN knows the chip's instructions for float16."""
     torch.manual_seed(0)
     layer = torch.nn.ConvTranspose2d(c_in, 8, kernel, stride, bias=bias)
     x = torch.randn(1, c_in, 10, 10)
     expected, narrow = layer(x), copy.deepcopy(layer).half()
     got = narrow(x.half())
+    exact = copy.deepcopy(narrow).double()(x.half().double())
+    rounded_once = (got == exact.half()).double().mean() > 0.98  # else about half of them are
     found = tconv.diagnose(got, expected, x=x, weight=layer.weight, bias=layer.bias, stride=stride)
-    assert found.cause == "summed in float16", str(found)
+    assert found.cause == ("computed in float16" if rounded_once else "summed in float16"), str(found)
     scope = {"x": x.half(), "weight": narrow.weight, "bias": narrow.bias}
     exec(found.fix, scope)
     assert {scope[name].dtype for name in ("x", "weight", *["bias"] * bias)} == {torch.float32}
     y = torch.nn.functional.conv_transpose2d(scope["x"], scope["weight"], scope["bias"], stride=stride)
-    exact = narrow.double()(x.half().double())
     torch.testing.assert_close(y.double(), exact, atol=1e-5, rtol=1e-5)

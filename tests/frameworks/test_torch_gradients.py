@@ -518,9 +518,8 @@ def test_nothing_is_chosen_without_onednn_and_on_other_chips(monkeypatch):
     strided = (16, 64, 64), (3, 64)
     assert chosen(*case) == chosen(*case, dtype=torch.float64) == EVERYTHING
     assert chosen(*strided, stride=2).by_input
-    monkeypatch.setattr("torch.backends.mkldnn.enabled", False)
-    assert chosen(*case) == chosen(*case, dtype=torch.float64) == chosen(*strided, stride=2) == NOTHING
-    monkeypatch.undo()
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert chosen(*case) == chosen(*case, dtype=torch.float64) == chosen(*strided, stride=2) == NOTHING
     monkeypatch.setattr(training_choice, "_is_measured", lambda: False)
     assert chosen(*case) == chosen(*case, dtype=torch.float64) == chosen(*strided, stride=2) == NOTHING
 

@@ -46,8 +46,24 @@ class FloatFormat:
         rounded: Array = bits.view(array.dtype)
         return np.where(np.isfinite(array), rounded, array)
 
+    def holds(self, array: Array) -> bool:
+        """Return True if every element is a number of the format."""
+        return bool((self.round(array) == array).all())
+
 
 FORMATS = tuple(
     FloatFormat(name, bits, rule) for rule in ("even", "away", "zero") for name, bits in (("TF32", 10), ("bfloat16", 7))
 )
 """TF32 and bfloat16 by each rule. float16 rounds as TF32 does wherever it does not overflow or become subnormal."""
+NARROW = {"bfloat16": FORMATS[1], "float16": FORMATS[0]}
+"""Formats of 2 bytes that layers are computed in. Numbers of bfloat16 have few enough bits for float16, too."""
+
+
+def narrow_format(y: Array) -> str:
+    """Return the name of the first format of 2 bytes that has all finite numbers of y; "" if none has."""
+    for part in (y.ravel()[:4096], y):  # a few say no of most outputs
+        known = np.where(np.isfinite(part), part, 0)
+        narrow = next((name for name, form in NARROW.items() if form.holds(known)), "")
+        if not narrow:
+            break
+    return narrow

@@ -33,6 +33,7 @@ from tconv.diagnosis.explanation import Explanation, has_unnamed_crop, is_wrong_
 from tconv.diagnosis.fitted import FAMILIES, LAST, bias_values, output_scales, rounding
 from tconv.diagnosis.fitted.observation import CallObservation, Observation
 from tconv.diagnosis.fix_writer import FixWriter
+from tconv.diagnosis.float_formats import narrow_format
 from tconv.diagnosis.given_outputs import why_too_few_bits
 from tconv.diagnosis.hypotheses import Candidate, Hypotheses
 from tconv.diagnosis.output_matcher import ObservedOutput, OutputMatcher
@@ -62,8 +63,9 @@ class Search:
         self.hint = ""
         """Size of a difference that nothing explains, as text."""
         self.matcher = OutputMatcher(call, output)
+        narrow = narrow_format(output.y)
         self.hypotheses = Hypotheses(
-            CauseContext(call, dialect, native, output.y.shape, writer, bool(output.step)), self.matcher
+            CauseContext(call, dialect, native, output.y.shape, writer, bool(output.step), narrow), self.matcher
         )
 
     @property

@@ -45,10 +45,11 @@ _FLOAT16 = TrapKind(
     "once, "
     "some round each tap, and overflow to inf and NaN on the way; CPUs convert to float32 and back, or take many times "
     "as long.",
-    "PyTorch 2.13 (rounds each tap: NaN for 0; CPU many times slower), TensorFlow 2.21 (NaN eager, 0 compiled), onnx "
-    "1.23.2 ReferenceEvaluator (adds in float16); ONNX Runtime on a CPU converts to float32",
-    "pytorch/pytorch#146508, #153276, #153700; findings torch_float16_nan, tensorflow_float16_jit, "
-    "onnx_reference_float16",
+    "PyTorch 2.13 (rounds each tap where the CPU lacks AVX512-FP16: NaN for 0; CPU many times slower), TensorFlow 2.21 "
+    "(NaN eager, 0 compiled), onnx 1.23.2 ReferenceEvaluator (adds in float16); ONNX Runtime on a CPU converts to "
+    "float32",
+    "pytorch/pytorch#146508, #153276, #153700; findings torch_float16_nan, torch_float16_transposed_sums, "
+    "tensorflow_float16_jit, onnx_reference_float16",
     "float32 for this layer on CPUs; tconv adds in float32 and rounds once",
 )
 _BFLOAT16 = TrapKind(

@@ -67,3 +67,5 @@ class CauseContext(NamedTuple):
     writer: FixWriter
     quantized: bool = False
     """True if the output was quantized to int8 or int16."""
+    narrow: str = ""
+    """"float16" or "bfloat16" if the output has only numbers of this format."""

@@ -15,7 +15,7 @@ from tconv._arrays import Array
 from tconv.diagnosis.call_model import CallModel
 from tconv.diagnosis.causes.cause import Cause, CauseContext, Change
 from tconv.diagnosis.fix_writer import FixWriter
-from tconv.diagnosis.float_formats import FORMATS, FloatFormat
+from tconv.diagnosis.float_formats import FORMATS, NARROW, FloatFormat
 
 _DESCRIPTIONS = {"TF32": "10 fraction bits: TF32 (NVIDIA GPUs) or float16", "bfloat16": "bfloat16"}
 _SOURCES = {"TF32": "pytorch/functorch#1050"}
@@ -23,13 +23,17 @@ _SOURCES = {"TF32": "pytorch/functorch#1050"}
 
 def causes(context: CauseContext) -> Iterator[Cause]:
     """Yield the formats that x and weight together may have been rounded to."""
-    return both_operands_rounded(context.call, context.writer)
+    return both_operands_rounded(context.call, context.writer, context.narrow)
 
 
-def both_operands_rounded(call: CallModel, writer: FixWriter) -> Iterator[Cause]:
-    """Yield each format whose rounding changes x or weight."""
+def both_operands_rounded(call: CallModel, writer: FixWriter, narrow: str) -> Iterator[Cause]:
+    """Yield each format whose rounding changes x or weight; with a `narrow` output that of the whole layer."""
     for form in FORMATS:
-        if _changes(form, call.x) or _changes(form, call.weight):
+        if not (_changes(form, call.x) or _changes(form, call.weight)):
+            continue
+        if form is NARROW.get(narrow):
+            yield layer_in(narrow, call, writer)
+        else:
             cut = ", towards zero" if form.rule == "zero" else ""
             yield Cause(
                 form.name,
@@ -39,6 +43,23 @@ def both_operands_rounded(call: CallModel, writer: FixWriter) -> Iterator[Cause]
                 undo=writer.full_precision(form.name),
                 source=_SOURCES.get(form.name, ""),
             )
+
+
+def layer_in(narrow: str, call: CallModel, writer: FixWriter) -> Cause:
+    """Return the cause of a layer in float16 or bfloat16 whose sums have more bits."""
+    return Cause(
+        f"computed in {narrow}",
+        "rounding",
+        f"the layer is in {narrow}: its numbers and its result are rounded, and its sums are not",
+        lambda call: in_format(NARROW[narrow], call),
+        undo=writer.as_float32(call.bias is not None),
+    )
+
+
+def in_format(form: FloatFormat, call: CallModel) -> CallModel:
+    """Return the call with x, weight and bias rounded to a format."""
+    bias = None if call.bias is None else form.round(call.bias)
+    return replace(call, x=form.round(call.x), weight=form.round(call.weight), bias=bias)
 
 
 def _changes(form: FloatFormat, array: Array) -> bool:

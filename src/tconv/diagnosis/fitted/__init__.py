@@ -32,6 +32,7 @@ FAMILIES = (
     weight_scales.taps,
     weight_permutation.permuted,
     rounding.one_operand,
+    rounding.low_precision_layer,
     rounding.low_precision_sums,
     bias_values.in_places,
     corrupted_parts.corrupted,

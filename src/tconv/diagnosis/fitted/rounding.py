@@ -16,9 +16,8 @@ from tconv._arrays import Array
 from tconv.diagnosis.causes import precision
 from tconv.diagnosis.causes.cause import Cause
 from tconv.diagnosis.fitted.observation import Observation
-from tconv.diagnosis.float_formats import FORMATS, FloatFormat
+from tconv.diagnosis.float_formats import FORMATS, NARROW, narrow_format
 
-_SUMMED = ((FORMATS[0], "float16"), (FORMATS[1], "bfloat16"))
 _SIZES = (("float32", 2.0**-20), ("TF32 or float16", 2.0**-10), ("bfloat16", 2.0**-7))
 _ROUNDED = 0.19  # of (y * spacing / 2)**2: mean square error of rounding numbers anywhere between powers of 2
 _SURE = 4.0  # least difference of two log-likelihoods
@@ -43,7 +42,7 @@ def rounded_result(observation: Observation) -> Iterator[Cause]:
             yield Cause("NaN or inf", "result", text, transform=lambda p: p)
         return
     for form in FORMATS:
-        if not _are_numbers_of(form, known):
+        if not form.holds(known):
             continue
         steps = 1.0 if form.rule == "zero" else 0.51
         if (distance <= steps * form.spacing * np.abs(known) + limits).all():
@@ -53,10 +52,22 @@ def rounded_result(observation: Observation) -> Iterator[Cause]:
             return
 
 
-def _are_numbers_of(form: FloatFormat, y: Array) -> bool:
-    """Return True if every element is a number of the format."""
-    few = y.ravel()[:4096]
-    return bool((form.round(few) == few).all() and (form.round(y) == y).all())
+def low_precision_layer(observation: Observation) -> Iterator[Cause]:
+    """Yield a layer in float16 or bfloat16 with sums of more bits: all its numbers are rounded, each of them once."""
+    whole, y, finite = observation.whole, observation.known, observation.finite
+    if whole is None or not observation.is_small or observation.step:
+        return
+    narrow = narrow_format(y)
+    if not narrow:
+        return
+    form, call = NARROW[narrow], whole.call
+    rounded = precision.in_format(form, call)
+    if np.array_equal(rounded.x, call.x) and np.array_equal(rounded.weight, call.weight):
+        return  # then the result alone is rounded
+    distance = np.abs(rounded.window(whole.window) - y)
+    if (distance <= 0.51 * form.spacing * np.abs(y) + observation.limits)[finite].all():
+        cause = precision.layer_in(narrow, call, observation.writer)
+        yield replace(cause, change=None, transform=_constant(observation.y))
 
 
 def low_precision_sums(observation: Observation) -> Iterator[Cause]:
@@ -72,11 +83,11 @@ def low_precision_sums(observation: Observation) -> Iterator[Cause]:
     call = whole.call
     if call.activation is not None:
         return  # the model is that of sums, not of what is cut off
-    for form, name in _SUMMED:
-        if not _are_numbers_of(form, observation.known):
+    for name, form in NARROW.items():
+        if not form.holds(observation.known):
             continue
-        bias = None if call.bias is None else form.round(call.bias)
-        narrow = replace(call, x=form.round(call.x), weight=form.round(call.weight), bias=bias)
+        narrow = precision.in_format(form, call)
+        bias = narrow.bias
         squares = replace(narrow, x=narrow.x**2, weight=narrow.weight**2, bias=None if bias is None else bias**2)
         counts = replace(narrow, x=np.ones_like(narrow.x), weight=np.ones_like(narrow.weight), bias=None)
         at = np.flatnonzero(finite.ravel())
@@ -134,7 +145,8 @@ def rounded_products(observation: Observation) -> Iterator[Cause]:
     error = np.where(finite, y - expected, 0)
     power = (np.abs(error) ** 2).sum()
     best: tuple[float, Cause | None] = (_EXPLAINED, None)
-    for cause in (*precision.both_operands_rounded(call, observation.writer), *precision.one_operand_rounded(call)):
+    both = precision.both_operands_rounded(call, observation.writer, narrow_format(observation.known))
+    for cause in (*both, *precision.one_operand_rounded(call)):
         assert cause.change is not None
         changed = cause.change(call)
         assert changed is not None

@@ -76,7 +76,7 @@ def chunk_identity(folder: Path) -> list[Any]:
     """Return the metadata's hash, and number, bytes and sum of the files of an array: one walk, no reading.
 
     The sum is that of hashes of each file's name, bytes and time: chunks that change places, or an old one that comes
-    back, are noticed.
+    back, are noticed, unless they have as many bytes and were written in the same tick of the file system's clock.
     """
     digest = hashlib.sha256()
     count = total = files = 0
