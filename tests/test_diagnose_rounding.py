@@ -62,6 +62,15 @@ def test_a_layer_with_wider_sums_is_named(name, round_):
         assert found.fix.endswith('bias.astype("float32")'), found.fix
 
 
+@pytest.mark.parametrize(("name", "round_"), [("TF32", half), ("bfloat16", lambda a: rounded(a, 7))])
+def test_a_rounded_result_is_not_called_a_rounded_sum(name, round_):
+    rng = np.random.default_rng(9)
+    for _ in range(20):
+        call = random_call(rng)
+        found = diagnosed(call, round_(call.y))
+        assert (found.cause, found.verdict) == (f"result rounded to {name}", "found"), str(found)
+
+
 def test_the_line_sums_in_float32():
     call = random_call(np.random.default_rng(1), 2)
     found = tconv.diagnose(

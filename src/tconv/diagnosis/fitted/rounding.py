@@ -20,6 +20,7 @@ from tconv.diagnosis.float_formats import FORMATS, NARROW, narrow_format
 
 _SIZES = (("float32", 2.0**-20), ("TF32 or float16", 2.0**-10), ("bfloat16", 2.0**-7))
 _ROUNDED = 0.19  # of (y * spacing / 2)**2: mean square error of rounding numbers anywhere between powers of 2
+_HALF = 0.51  # of the spacing: what rounding to the nearest number leaves
 _SURE = 4.0  # least difference of two log-likelihoods
 _PLACES = 65536  # places whose errors are looked at
 _EXPLAINED = 0.5  # least share of the difference's power that products of rounded numbers explain
@@ -44,7 +45,7 @@ def rounded_result(observation: Observation) -> Iterator[Cause]:
     for form in FORMATS:
         if not form.holds(known):
             continue
-        steps = 1.0 if form.rule == "zero" else 0.51
+        steps = 1.0 if form.rule == "zero" else _HALF
         if (distance <= steps * form.spacing * np.abs(known) + limits).all():
             cut = ", towards zero" if form.rule == "zero" else ""
             text = f"y is rounded to {form.bits} fraction bits ({form.name}){cut}"
@@ -65,7 +66,7 @@ def low_precision_layer(observation: Observation) -> Iterator[Cause]:
     if np.array_equal(rounded.x, call.x) and np.array_equal(rounded.weight, call.weight):
         return  # then the result alone is rounded
     distance = np.abs(rounded.window(whole.window) - y)
-    if (distance <= 0.51 * form.spacing * np.abs(y) + observation.limits)[finite].all():
+    if (distance <= _HALF * form.spacing * np.abs(y) + observation.limits)[finite].all():
         cause = precision.layer_in(narrow, call, observation.writer)
         yield replace(cause, change=None, transform=_constant(observation.y))
 
@@ -86,6 +87,9 @@ def low_precision_sums(observation: Observation) -> Iterator[Cause]:
     for name, form in NARROW.items():
         if not form.holds(observation.known):
             continue
+        distance = np.abs(observation.predicted - observation.known)
+        if (distance <= _HALF * form.spacing * np.abs(observation.known) + observation.limits)[finite].all():
+            continue  # the result alone is rounded
         narrow = precision.in_format(form, call)
         bias = narrow.bias
         squares = replace(narrow, x=narrow.x**2, weight=narrow.weight**2, bias=None if bias is None else bias**2)
